@@ -1,0 +1,26 @@
+"""States "Wait until writes stop" and "Wait until clients moved": tells people of the gate."""
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, gates
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Takes `job`, `gate` and `token`; the gate is answered by the token, not by this function."""
+    job = DomainJob.model_validate(event["job"])
+    gates.announce(
+        clients.records(job.migration_id),
+        clients.topic(),
+        os.environ["TOPIC_ARN"],
+        job,
+        event["gate"],
+        event["token"],
+    )

@@ -1,0 +1,21 @@
+"""State "Check snapshot": how far it is, and when to look again."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, snapshots
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`, `round`, `snapshot` and `hold_seconds`; returns the progress."""
+    job = DomainJob.model_validate(event["job"])
+    progress = snapshots.check(
+        clients.source(job.domain), job, event["snapshot"], event["hold_seconds"]
+    )
+    return progress.report(clients.records(job.migration_id), job.domain.name, event["round"])

@@ -1,0 +1,20 @@
+"""State "Delete snapshots": the migration's own, by the API."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, snapshots
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job` and `rounds`, how many snapshots there are; returns the same number."""
+    job = DomainJob.model_validate(event["job"])
+    for round_number in range(1, event["rounds"] + 1):
+        snapshots.delete(clients.source(job.domain), job, job.snapshot(round_number))
+    return {"deleted": event["rounds"]}

@@ -1,0 +1,33 @@
+"""State "List indices": what a round has to move."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, indices
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job` and `round`; returns how much there is to move."""
+    job = DomainJob.model_validate(event["job"])
+    records = clients.records(job.migration_id)
+    selected = indices.select(
+        indices.list_all(clients.source(job.domain)).values(), job.domain.indices
+    )
+    indices.refuse_strangers(
+        selected,
+        indices.list_all(clients.destination(job.destination)),
+        records.read(f"{job.domain.name}/restored", default={}),
+    )
+    records.write(
+        f"{job.domain.name}/indices-{event['round']}", [index.record() for index in selected]
+    )
+    return {
+        "indices": len(selected),
+        "primary_store_bytes": sum(index.primary_store_bytes for index in selected),
+    }

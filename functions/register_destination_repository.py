@@ -1,0 +1,19 @@
+"""State "Register destination repository": the same path, read-only."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, repositories
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns the repository's name and how many snapshots the destination sees."""
+    job = DomainJob.model_validate(event["job"])
+    snapshots = repositories.register_destination(clients.destination(job.destination), job)
+    return {"repository": job.repository, "snapshots": len(snapshots)}

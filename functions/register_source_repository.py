@@ -1,0 +1,19 @@
+"""State "Register source repository": the bucket's path becomes a repository of the domain."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, repositories
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns the repository's name."""
+    job = DomainJob.model_validate(event["job"])
+    repositories.register_source(clients.source(job.domain), job)
+    return {"repository": job.repository}

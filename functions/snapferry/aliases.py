@@ -1,0 +1,50 @@
+"""Aliases, which move at the cut-over: as they are at the source then, all in one call."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+
+def move(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -> list[str]:
+    """Gives the indices at the destination the aliases that they have at the source.
+
+    Filters, routing and write index come along. The call is atomic: clients see either none of
+    the aliases or all. What an earlier round or attempt left behind on these indices goes in the
+    same call.
+
+    Source: https://docs.opensearch.org/latest/api-reference/alias/aliases-api/
+
+    Args:
+        source: where the aliases are read.
+        destination: where they are set.
+        names: the indices that were moved.
+
+    Returns:
+        The names of the aliases, sorted.
+    """
+    wanted = set(names)
+    present = _of(source, wanted)
+    stale = _of(destination, wanted)
+    actions: list[dict[str, Any]] = [
+        {"remove": {"index": index, "alias": alias}}
+        for index, alias in sorted(stale.keys() - present.keys())
+    ]
+    actions += [
+        {"add": {"index": index, "alias": alias, **definition}}
+        for (index, alias), definition in sorted(present.items())
+    ]
+    if actions:
+        destination.indices.update_aliases(body={"actions": actions})
+    return sorted({alias for _, alias in present})
+
+
+def _of(cluster: OpenSearch, wanted: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The aliases' definitions by index and alias."""
+    answer = cluster.indices.get_alias()
+    return {
+        (index, alias): definition
+        for index, entry in answer.items()
+        if index in wanted
+        for alias, definition in entry["aliases"].items()
+    }

@@ -1,0 +1,137 @@
+"""The only place that makes clients, of AWS and of clusters.
+
+They are kept between invocations of one Lambda environment, and with them their connections.
+"""
+
+import functools
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from opensearchpy import OpenSearch, RequestsHttpConnection, Transport
+from opensearchpy.exceptions import OpenSearchException
+from requests_aws4auth import AWS4Auth
+
+from snapferry.errors import InvalidInput, explain
+from snapferry.records import Records
+from snapferry.request import Destination, Domain
+
+if TYPE_CHECKING:
+    from types_boto3_sns import SNSClient
+
+_REQUEST_TIMEOUT_SECONDS = 120
+
+
+class _ExplainingTransport(Transport):
+    """Raises our errors, with the cluster's side in their text, in place of the client's."""
+
+    def __init__(self, hosts: Any, *, cluster: str, **options: Any) -> None:
+        super().__init__(hosts, **options)
+        self._cluster = cluster
+
+    def perform_request(self, method: str, url: str, *args: Any, **options: Any) -> Any:
+        try:
+            return super().perform_request(method, url, *args, **options)
+        except OpenSearchException as error:
+            raise explain(error, self._cluster, f"{method} {url}") from error
+
+
+def source(domain: Domain) -> OpenSearch:
+    """A client of the domain, signed for the service `es` as the domain's access role."""
+    return _source(domain.host, domain.region, domain.access_role_arn)
+
+
+@functools.cache
+def _source(host: str, region: str, access_role_arn: str) -> OpenSearch:
+    signature = AWS4Auth(
+        region=region,
+        service="es",
+        refreshable_credentials=_assumed(access_role_arn, region),
+    )
+    return _cluster(f"source {host}", host, http_auth=signature)
+
+
+def _assumed(role_arn: str, region: str) -> DeferredRefreshableCredentials:
+    """Credentials of a role that renew themselves before they expire."""
+    session = botocore.session.get_session()
+    session.set_config_variable("region", region)
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=session.create_client,
+        source_credentials=session.get_credentials(),
+        role_arn=role_arn,
+        extra_args={"RoleSessionName": "snapferry"},
+    )
+    return DeferredRefreshableCredentials(
+        refresh_using=fetcher.fetch_credentials, method="assume-role"
+    )
+
+
+def destination(target: Destination) -> OpenSearch:
+    """A client of the destination with the user of its secret.
+
+    Raises:
+        InvalidInput: where the secret doesn't hold what is needed.
+    """
+    return _destination(target.endpoint, target.secret_arn)
+
+
+@functools.cache
+def _destination(endpoint: str, secret_arn: str) -> OpenSearch:
+    region = secret_arn.split(":")[3]
+    answer = boto3.client("secretsmanager", region_name=region).get_secret_value(
+        SecretId=secret_arn
+    )
+    try:
+        secret = json.loads(answer["SecretString"])
+        user = (secret["username"], secret["password"])
+    except (KeyError, TypeError, ValueError):
+        raise InvalidInput(
+            f"destination.secret_arn: the secret {secret_arn} has to be a JSON object with "
+            "username and password, and ca_certificate (PEM) if the cluster's CA isn't public"
+        ) from None
+    options: dict[str, Any] = {"http_auth": user}
+    if secret.get("ca_certificate"):
+        options["ca_certs"] = _file_of(secret["ca_certificate"])
+    return _cluster(f"destination {endpoint}", endpoint, **options)
+
+
+def _file_of(certificate: str) -> str:
+    """Writes a certificate to a file, since the TLS library takes files only."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+        file.write(certificate)
+    return str(Path(file.name))
+
+
+def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
+    host, _, port = endpoint.partition(":")
+    return OpenSearch(
+        hosts=[{"host": host, "port": int(port or 443)}],
+        use_ssl=True,
+        connection_class=RequestsHttpConnection,
+        transport_class=_ExplainingTransport,
+        cluster=name,
+        timeout=_REQUEST_TIMEOUT_SECONDS,
+        # Repetitions are the state machine's: it waits between them and shows them.
+        max_retries=0,
+        **options,
+    )
+
+
+def records(migration_id: str) -> Records:
+    """The records of a migration, where the stack's environment variables say."""
+    return Records(
+        s3=boto3.client("s3"),
+        bucket=os.environ["RECORDS_BUCKET"],
+        table=boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"]),
+        migration_id=migration_id,
+    )
+
+
+def topic() -> "SNSClient":
+    """A client of SNS, for the announcements of gates."""
+    return boto3.client("sns")

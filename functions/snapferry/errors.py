@@ -1,0 +1,190 @@
+"""The errors of a migration, named for what has to be done about them.
+
+Their names are the contract with the state machines: `Retry` and `Catch` match them. Everything
+that a cluster answers becomes one of them in `explain`, together with a remedy.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
+from opensearchpy.exceptions import OpenSearchException, TransportError
+
+
+class SnapferryError(Exception):
+    """Any failure that the product names; its text says what failed, where, and what to do."""
+
+
+class InvalidInput(SnapferryError):  # noqa: N818 - the name is what people read in the console
+    """The input can't be used; nothing was changed."""
+
+
+class AccessDenied(SnapferryError):  # noqa: N818
+    """A right is missing on a cluster, a role or the bucket; someone has to grant it."""
+
+
+class Conflict(SnapferryError):  # noqa: N818
+    """Something that isn't ours is in the way."""
+
+
+class NotFound(SnapferryError):  # noqa: N818
+    """The cluster doesn't know what was asked for."""
+
+
+class RequestRefused(SnapferryError):  # noqa: N818
+    """The cluster understood the request and refused it; a repetition doesn't help."""
+
+
+class Unavailable(SnapferryError):  # noqa: N818
+    """The other side can't answer at the moment; a later attempt may succeed."""
+
+
+class SnapshotInProgress(SnapferryError):  # noqa: N818
+    """Another snapshot runs on the cluster; ours has to wait for it."""
+
+
+class SnapshotFailed(SnapferryError):  # noqa: N818
+    """The snapshot ended incomplete; it must not be restored."""
+
+
+class RestoreFailed(SnapferryError):  # noqa: N818
+    """Shards could not be restored."""
+
+
+class VerificationFailed(SnapferryError):  # noqa: N818
+    """The copy differs from the source."""
+
+
+# (what the message holds, the error it becomes, what to do). The first match decides, so the
+# specific ones stand before the general ones.
+_REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
+    (
+        r"concurrent_snapshot_execution|concurrent snapshot|snapshot is already running",
+        SnapshotInProgress,
+        "another snapshot runs on this cluster; it is waited for",
+    ),
+    (
+        r"AccessControlListNotSupported|bucket does not allow ACLs",
+        AccessDenied,
+        "the bucket refuses the ACL of the objects: its Object Ownership has to be "
+        "BucketOwnerEnforced with canned_acl bucket-owner-full-control, or BucketOwnerPreferred",
+    ),
+    (
+        r"iam:PassRole|pass role",
+        AccessDenied,
+        "allow iam:PassRole on snapshot_role_arn for the role in access_role_arn, and keep both "
+        "in the account of the domain",
+    ),
+    (
+        r"cannot assume role|unable to assume|trust",
+        AccessDenied,
+        "the trust policy of snapshot_role_arn has to name the service es.amazonaws.com",
+    ),
+    (
+        r"KMS|kms:",
+        AccessDenied,
+        "the bucket is encrypted with a KMS key: grant kms:GenerateDataKey and kms:Decrypt on it "
+        "to snapshot_role_arn and to the destination",
+    ),
+    (
+        r"credential_retrieval|CredentialRetrievalError|Unable to load credentials",
+        AccessDenied,
+        "the cluster has no credentials for the bucket: configure its S3 client",
+    ),
+    (
+        r"(?=.*(?:s3|bucket|repository))(?=.*(?:Access ?Denied|Status Code: 403|not authorized))",
+        AccessDenied,
+        "the bucket denies access: its policy has to allow the source's snapshot_role_arn to list "
+        "the bucket and to read, write and delete objects under the base path, and the "
+        "destination's own identity to list and read them",
+    ),
+    (
+        r"signature we calculated|scoped to correct service|scoped to a valid region|"
+        r"security token included in the request|Signature expired",
+        AccessDenied,
+        "the domain refuses the signature: check the domain's region and that access_role_arn "
+        "belongs to the domain's account; the clock of the caller has to be right",
+    ),
+    (
+        r"not authorized to perform: es:",
+        AccessDenied,
+        "allow es:ESHttp* on the domain in the policy of access_role_arn and in the domain's "
+        "access policy",
+    ),
+    (
+        r"no permissions for",
+        AccessDenied,
+        "map the caller (on a domain: access_role_arn as a backend role) to a role of the "
+        "security plugin that holds this permission, such as manage_snapshots",
+    ),
+    (
+        r"open index with same name already exists",
+        Conflict,
+        "an open index of this name stands at the destination: remove or rename it there, or "
+        "exclude it in domains[].indices",
+    ),
+    (
+        r"with \[\d+\] shards? from a snapshot of index",
+        Conflict,
+        "the closed index at the destination has another number of shards: delete it there",
+    ),
+    (
+        r"wasn't fully snapshotted",
+        SnapshotFailed,
+        "the snapshot lacks shards of this index: take another one once the source is green",
+    ),
+    (
+        r"cannot be upgraded|minimum compatible version|created with version",
+        RequestRefused,
+        "the index was created by an engine too old for the destination: reindex it at the source",
+    ),
+)
+
+
+def explain(error: OpenSearchException, cluster: str, request: str) -> SnapferryError:
+    """Turns what the client raised into one of our errors, with the remedy.
+
+    Args:
+        error: what opensearch-py raised.
+        cluster: the side in the user's words, such as `source search-logs.example`.
+        request: method and path, such as `PUT /_snapshot/x`.
+
+    Returns:
+        The error to raise.
+    """
+    if isinstance(error, ClusterConnectionError) or not isinstance(error, TransportError):
+        return Unavailable(
+            f"{cluster} can't be reached by {request}: {error}. Check the address, and that the "
+            "functions' subnets and security groups have a route to it."
+        )
+    reason = "; ".join(dict.fromkeys(_reasons(error.info))) or str(error.error)
+    prefix = f"{cluster} answered {request} with {error.status_code}: {reason}"
+    for pattern, kind, remedy in _REMEDIES:
+        if re.search(pattern, reason, re.IGNORECASE | re.DOTALL):
+            return kind(f"{prefix}. What to do: {remedy}.")
+    match error.status_code:
+        case 401 | 403:
+            remedy = "check the credentials and what the caller is allowed to do on this cluster"
+            return AccessDenied(f"{prefix}. What to do: {remedy}.")
+        case 404:
+            return NotFound(prefix)
+        case 408 | 429 | 500 | 502 | 503 | 504:
+            return Unavailable(prefix)
+    return RequestRefused(prefix)
+
+
+def _reasons(info: Any) -> Iterator[str]:
+    """Yields every reason in the answer's body: the error, its causes, Amazon's message."""
+    match info:
+        case str():
+            yield info
+        case list():
+            for item in info:
+                yield from _reasons(item)
+        case dict():
+            for key in ("message", "Message", "reason"):
+                if isinstance(info.get(key), str):
+                    yield f"{info['type']}: {info[key]}" if "type" in info else info[key]
+            for key in ("error", "caused_by", "root_cause"):
+                yield from _reasons(info.get(key))

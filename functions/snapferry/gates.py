@@ -1,0 +1,60 @@
+"""Gates: points at which a person has to say that the migration may go on."""
+
+import time
+from typing import TYPE_CHECKING
+
+from snapferry.records import Records
+from snapferry.request import DomainJob, Gate
+
+if TYPE_CHECKING:
+    from types_boto3_sns import SNSClient
+
+_PROMPTS: dict[Gate, str] = {
+    "stop_writes": (
+        "Stop every client that writes to the source {host}, then answer the gate. What is "
+        "written after the answer is not moved."
+    ),
+    "clients_moved": (
+        "The destination {endpoint} holds everything and takes writes. Point the clients there, "
+        "then answer the gate."
+    ),
+}
+
+
+def announce(
+    records: Records, topic: "SNSClient", topic_arn: str, job: DomainJob, gate: Gate, token: str
+) -> None:
+    """Stores an open gate with its task token, and tells people of it.
+
+    The message holds no token and no link that would answer the gate: only an authenticated call
+    to Step Functions does.
+
+    Args:
+        records: of the migration.
+        topic: where people listen.
+        topic_arn: its ARN.
+        job: the domain that waits.
+        gate: which gate.
+        token: the task token that answers it.
+    """
+    prompt = _PROMPTS[gate].format(host=job.domain.host, endpoint=job.destination.endpoint)
+    deadline = int(time.time()) + job.cutover.gate_deadline_seconds
+    records.put(
+        f"gate#{job.domain.name}#{gate}",
+        gate=gate,
+        domain=job.domain.name,
+        prompt=prompt,
+        token=token,
+        announced_at=time.time(),
+        deadline=deadline,
+        state="open",
+    )
+    topic.publish(
+        TopicArn=topic_arn,
+        Subject=f"Snapferry waits: {gate.replace('_', ' ')} ({job.domain.name})"[:100],
+        Message=(
+            f"{prompt}\n\nMigration: {job.migration_id}\nDomain: {job.domain.name}\n"
+            f"Gate: {gate}\n"
+            f"Answer until: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(deadline))}\n"
+        ),
+    )

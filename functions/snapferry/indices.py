@@ -1,0 +1,144 @@
+"""The indices of a cluster: which are moved, and how large they are."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry.errors import Conflict, InvalidInput
+from snapferry.request import Indices
+
+# Below the 4,096 bytes that a cluster accepts as the first line of a request.
+_LONGEST_PATH_BYTES = 3_000
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index as `_cat/indices` shows it.
+
+    Attributes:
+        name: its name.
+        uuid: its identity, which a new index of the same name doesn't have.
+        open: false where it is closed.
+        shards: number of primaries.
+        replicas: copies of each primary.
+        primary_store_bytes: what its primaries take.
+    """
+
+    name: str
+    uuid: str
+    open: bool
+    shards: int
+    replicas: int
+    primary_store_bytes: int
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON, from which `Index(**record)` makes the same again."""
+        return asdict(self)
+
+
+def list_all(cluster: OpenSearch) -> dict[str, Index]:
+    """Every index of a cluster by name, open, closed and hidden ones.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cat/cat-indices/
+    """
+    rows = cluster.cat.indices(
+        format="json",
+        bytes="b",
+        h="index,uuid,status,pri,rep,pri.store.size",
+        expand_wildcards="all",
+    )
+    return {
+        row["index"]: Index(
+            name=row["index"],
+            uuid=row["uuid"],
+            open=row["status"] == "open",
+            shards=int(row["pri"]),
+            replicas=int(row["rep"]),
+            primary_store_bytes=int(row["pri.store.size"] or 0),
+        )
+        for row in rows
+    }
+
+
+def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
+    """The indices to move, in the order of their names, never a system index.
+
+    Raises:
+        InvalidInput: where nothing matches, a name that was given isn't there, or one is closed.
+    """
+    movable = {index.name: index for index in present if not index.name.startswith(".")}
+    missing = [name for name in wanted.include if "*" not in name and name not in movable]
+    if missing:
+        raise InvalidInput(
+            f"domains[].indices.include: {', '.join(missing)}: the source has no such index; "
+            "correct the name or remove it"
+        )
+    selected = [
+        movable[name]
+        for name in sorted(movable)
+        if any(fnmatchcase(name, pattern) for pattern in wanted.include)
+        and not any(fnmatchcase(name, pattern) for pattern in wanted.exclude)
+    ]
+    if not selected:
+        raise InvalidInput(
+            f"domains[].indices: no index of the source matches include {list(wanted.include)} "
+            f"without exclude {list(wanted.exclude)}; it has {_some(movable)}"
+        )
+    closed = [index.name for index in selected if not index.open]
+    if closed:
+        raise InvalidInput(
+            f"domains[].indices: {_some(closed)}: a closed index can't be moved; open it, or put "
+            "it into exclude"
+        )
+    return selected
+
+
+def refuse_strangers(
+    selected: Sequence[Index], present: dict[str, Index], restored: dict[str, str]
+) -> None:
+    """Makes sure that no index of someone else would be written over at the destination.
+
+    Args:
+        selected: what is to be restored.
+        present: what stands at the destination.
+        restored: name and uuid of what this migration restored before.
+
+    Raises:
+        Conflict: naming the indices that aren't this migration's.
+    """
+    strangers = [
+        index.name
+        for index in selected
+        if index.name in present and present[index.name].uuid != restored.get(index.name)
+    ]
+    if strangers:
+        raise Conflict(
+            f"{_some(strangers)}: the destination has an index of this name that the migration "
+            "didn't restore; remove or rename it there, or put it into domains[].indices.exclude"
+        )
+
+
+def paths(names: Iterable[str]) -> Iterator[str]:
+    """Joins names by commas into pieces that fit into the path of a request."""
+    piece: list[str] = []
+    length = 0
+    for name in names:
+        # A letter outside ASCII takes up to nine bytes once it is percent-encoded.
+        name_bytes = 3 * len(name.encode())
+        if piece and length + name_bytes > _LONGEST_PATH_BYTES:
+            yield ",".join(piece)
+            piece, length = [], 0
+        piece.append(name)
+        length += name_bytes + 3
+    if piece:
+        yield ",".join(piece)
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are: messages have to stay readable."""
+    listed = sorted(names)
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    return ", ".join(listed[:10]) + more if listed else "none"

@@ -1,0 +1,55 @@
+"""What a running copy has done so far, in the form that people and the state machines look at."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from snapferry.polling import next_wait_seconds
+from snapferry.records import Records
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A look at a snapshot or a restore.
+
+    Attributes:
+        phase: `snapshot` or `restore`.
+        ended: whether it has come to its end, successfully.
+        elapsed_seconds: since its start.
+        bytes_done: copied so far; what was there already isn't counted.
+        bytes_total: to be copied in all.
+        bytes_reused: what didn't have to be copied.
+        files_done: of `files_total`.
+        files_total: files to be copied.
+        shards_done: of `shards_total`.
+        shards_total: shards that take part.
+    """
+
+    phase: str
+    ended: bool
+    elapsed_seconds: float
+    bytes_done: int
+    bytes_total: int
+    bytes_reused: int
+    files_done: int
+    files_total: int
+    shards_done: int
+    shards_total: int
+
+    def report(self, records: Records, domain: str, round_number: int) -> dict[str, Any]:
+        """Shows the look in the table and gives it back for the state machine.
+
+        Returns:
+            Every attribute, `wait_seconds` until the next look, `bytes_per_second`, and
+            `remaining_seconds` (None while nothing was copied).
+        """
+        rate = self.bytes_done / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+        look = asdict(self) | {
+            "round": round_number,
+            "bytes_per_second": round(rate),
+            "remaining_seconds": (
+                round((self.bytes_total - self.bytes_done) / rate) if rate else None
+            ),
+        }
+        records.put(f"progress#{domain}", **look)
+        wait_seconds = next_wait_seconds(self.elapsed_seconds, self.bytes_done, self.bytes_total)
+        return look | {"wait_seconds": wait_seconds}

@@ -1,0 +1,67 @@
+"""What a migration remembers outside its state machines.
+
+Facts of any size (lists of indices, results, reports) are JSON objects in the records bucket, so
+that states pass names and numbers only. Progress and open gates are items of the table, where
+people and tools look them up while the migration runs.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one migration.
+
+    Attributes:
+        s3: client for the records bucket.
+        bucket: the records bucket's name.
+        table: the table of progress and gates.
+        migration_id: whose records they are.
+    """
+
+    s3: "S3Client"
+    bucket: str
+    table: "Table"
+    migration_id: str
+
+    def write(self, name: str, value: Any) -> str:
+        """Stores a JSON value under a name such as `logs/indices-1`; returns its object key."""
+        key = self._key(name)
+        self.s3.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=json.dumps(value, indent=1).encode(),
+            ContentType="application/json",
+        )
+        return key
+
+    def read(self, name: str, default: Any = None) -> Any:
+        """Gives back what was stored under a name, or `default` where nothing was."""
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=self._key(name))
+        except self.s3.exceptions.NoSuchKey:
+            return default
+        return json.loads(answer["Body"].read())
+
+    def put(self, record: str, **attributes: Any) -> None:
+        """Writes an item of the table, such as `progress#logs`; floats become decimals."""
+        item: dict[str, Any] = json.loads(json.dumps(attributes), parse_float=Decimal)
+        self.table.put_item(
+            Item={
+                **item,
+                "migration_id": self.migration_id,
+                "record": record,
+                "updated_at": int(time.time()),
+            }
+        )
+
+    def _key(self, name: str) -> str:
+        return f"migrations/{self.migration_id}/{name}.json"

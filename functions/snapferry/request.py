@@ -1,0 +1,392 @@
+"""The input of a migration: its models, its published JSON schema, its error messages.
+
+`python -m snapferry.request` prints the schema.
+"""
+
+import difflib
+import json
+import re
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from snapferry.errors import InvalidInput
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _endpoint(value: str) -> str:
+    """Accepts an address with or without `https://` and gives back host and port alone."""
+    parts = urlsplit(value if "://" in value else f"https://{value}")
+    if parts.scheme != "https":
+        raise ValueError("only https is accepted, because credentials travel with each request")
+    if parts.username or parts.password:
+        raise ValueError("credentials don't belong into an address; they come from Secrets Manager")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("the port has to be a number up to 65535") from None
+    hostname = (parts.hostname or "").lower()
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", hostname):
+        raise ValueError("this is no host name")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("give the host alone, without a path")
+    return f"{hostname}:{port}" if port else hostname
+
+
+def _index_pattern(value: str) -> str:
+    if value.startswith("."):
+        raise ValueError("system indices (their names start with a dot) are never moved")
+    if not re.fullmatch(r'[^A-Z\s,#:"<>|\\/?_+-][^A-Z\s,#:"<>|\\/?]*', value):
+        raise ValueError(
+            "an index pattern is lower case, without spaces and , # : \" < > | \\ / ?, and doesn't "
+            "start with - _ or +"
+        )
+    return value
+
+
+def _base_path(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*", value):
+        raise ValueError("give a path without a leading, trailing or double slash")
+    if any(part in (".", "..") for part in value.split("/")):
+        raise ValueError("the path must not hold . or ..")
+    return value
+
+
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+IndexPattern = Annotated[str, AfterValidator(_index_pattern)]
+BasePath = Annotated[str, Field(max_length=512), AfterValidator(_base_path)]
+Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
+Gate = Literal["stop_writes", "clients_moved"]
+
+
+class Indices(_Model):
+    """Which indices of a domain are moved. System indices never are."""
+
+    include: tuple[IndexPattern, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description="names or patterns with * of the indices to move",
+        examples=[["logs-*", "orders"]],
+        strict=False,
+    )
+    exclude: tuple[IndexPattern, ...] = Field(
+        default=(),
+        description="names or patterns with * to leave out of those",
+        examples=[["logs-test-*"]],
+        strict=False,
+    )
+
+
+class Domain(_Model):
+    """An Amazon OpenSearch Service domain whose indices are moved."""
+
+    host: Endpoint = Field(
+        description="the domain's endpoint", examples=["search-logs-abc.eu-west-1.es.amazonaws.com"]
+    )
+    region: Region = Field(description="the region of the domain", examples=["eu-west-1"])
+    access_role_arn: RoleArn = Field(
+        description="the role which the functions assume to call the domain",
+        examples=["arn:aws:iam::111111111111:role/SnapferryDomainAccess"],
+    )
+    snapshot_role_arn: RoleArn = Field(
+        description="the role with which the domain writes to the bucket",
+        examples=["arn:aws:iam::111111111111:role/SnapferrySnapshot"],
+    )
+    name: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?)?$",
+        description="a short name for messages and paths; made from the host when left out",
+        examples=["logs"],
+    )
+    base_path: BasePath | None = Field(
+        default=None,
+        description="where in the bucket its snapshots go; bucket.base_path and name if left out",
+        examples=["migration/logs"],
+    )
+    indices: Indices = Field(default=Indices(), description="which indices are moved")
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=20,
+        description="replicas of each index at the destination; those of the source if left out",
+        examples=[1],
+    )
+
+    @model_validator(mode="after")
+    def _one_account(self) -> Self:
+        if self.access_role_arn.split(":")[4] != self.snapshot_role_arn.split(":")[4]:
+            raise ValueError(
+                "access_role_arn and snapshot_role_arn have to be of one account, the domain's: a "
+                "role can't be passed across accounts"
+            )
+        return self
+
+
+class Bucket(_Model):
+    """The bucket through which the snapshots travel."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="the name of the bucket",
+        examples=["company-migration"],
+    )
+    region: Region = Field(description="the bucket's own region", examples=["eu-west-1"])
+    base_path: BasePath = Field(
+        default="snapferry",
+        description="the path under which everything is written",
+        examples=["4066e28c/source-repository"],
+    )
+
+
+class Destination(_Model):
+    """The cluster that takes the indices."""
+
+    endpoint: Endpoint = Field(
+        description="the cluster's address", examples=["search.example.com:9200"]
+    )
+    secret_arn: str = Field(
+        pattern=r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+$",
+        description="a secret with username, password and, for a CA of your own, ca_certificate",
+        examples=["arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/destination-a1"],
+    )
+    repository_settings: dict[str, str] = Field(
+        default={},
+        description="more settings of the read-only repository, such as client or endpoint",
+        examples=[{"client": "default"}],
+    )
+
+    @field_validator("repository_settings")
+    @classmethod
+    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
+        ours = {"bucket", "base_path", "region", "readonly", "shard_path_type"} & value.keys()
+        if ours:
+            raise ValueError(f"{', '.join(sorted(ours))} can't be set: the migration sets it")
+        secret = [name for name in value if re.search(r"key|token|password", name)]
+        if secret:
+            raise ValueError(
+                f"{', '.join(sorted(secret))}: secrets don't belong into the input; put them into "
+                "the keystore of the cluster's nodes"
+            )
+        return value
+
+
+class Cutover(_Model):
+    """How the migration comes to its end."""
+
+    rounds: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="snapshots restored while clients still write, before the last one",
+        examples=[2],
+    )
+    gates: tuple[Gate, ...] = Field(
+        default=("stop_writes", "clients_moved"),
+        description="at which points a person has to say that it may go on",
+        examples=[["stop_writes", "clients_moved"]],
+        strict=False,
+    )
+    gate_deadline_seconds: int = Field(
+        default=86_400,
+        ge=60,
+        le=2_592_000,
+        description="how long a gate waits for its answer before the migration fails",
+        examples=[86_400],
+    )
+
+
+class MigrationRequest(_Model):
+    """The input of the state machine `migrate`."""
+
+    domains: tuple[Domain, ...] = Field(
+        min_length=1,
+        max_length=100,
+        description="the domains to move, with one destination",
+        examples=[[{"host": "search-logs-abc.eu-west-1.es.amazonaws.com"}]],
+        strict=False,
+    )
+    bucket: Bucket = Field(description="the bucket through which the snapshots travel")
+    destination: Destination = Field(description="the cluster that takes the indices")
+    cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
+    snapshots_afterwards: Literal["keep", "delete"] = Field(
+        default="keep",
+        description="what becomes of the migration's snapshots when it has succeeded",
+        examples=["keep"],
+    )
+    domains_at_once: int = Field(
+        default=4,
+        ge=1,
+        le=40,
+        description="how many domains are moved side by side",
+        examples=[4],
+    )
+
+
+class DomainJob(_Model):
+    """What the state machines pass on for one domain: its part of the request, filled in."""
+
+    migration_id: str
+    domain: Domain
+    bucket: Bucket
+    destination: Destination
+    cutover: Cutover
+    snapshots_afterwards: Literal["keep", "delete"]
+
+    @property
+    def base_path(self) -> str:
+        """The domain's own path in the bucket; no other domain ever writes there."""
+        return self.domain.base_path or f"{self.bucket.base_path}/{self.domain.name}"
+
+    @property
+    def repository(self) -> str:
+        """The repository's name on both sides, unique to the migration."""
+        return f"snapferry-{self.migration_id.lower()}-{self.domain.name}"
+
+    def snapshot(self, round_number: int) -> str:
+        """The name of a round's snapshot, the same at each attempt."""
+        return f"{self.repository}-{round_number}"
+
+
+def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
+    """Checks the input of a migration and splits it into a job for each domain.
+
+    Args:
+        document: the input of the execution.
+        migration_id: the execution's name.
+
+    Returns:
+        A job for each domain, with names and paths filled in, and how many run side by side.
+
+    Raises:
+        InvalidInput: naming each field that can't be used, and the remedy.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", migration_id):
+        raise InvalidInput(
+            f"the execution's name {migration_id!r} becomes part of snapshot names: use letters, "
+            "digits, - and _ only"
+        )
+    try:
+        request = MigrationRequest.model_validate(document)
+    except ValidationError as error:
+        problems = error.errors()
+        raise InvalidInput(
+            "; ".join(
+                _explain(problem)
+                for problem in problems
+                # A list without its faulty items is called too short: that only repeats them.
+                if not any(_contains(problem["loc"], other["loc"]) for other in problems)
+            )
+        ) from None
+    jobs = [
+        DomainJob(
+            migration_id=migration_id,
+            domain=domain.model_copy(update={"name": domain.name or _name(domain.host)}),
+            bucket=request.bucket,
+            destination=request.destination,
+            cutover=request.cutover,
+            snapshots_afterwards=request.snapshots_afterwards,
+        )
+        for domain in request.domains
+    ]
+    _refuse_shared(jobs)
+    return jobs, request.domains_at_once
+
+
+def _name(host: str) -> str:
+    """Makes a name from a host: `search-logs-abc.eu-west-1.es...` becomes `search-logs-abc`."""
+    label = host if re.match(r"[\d.]+(:|$)", host) else host.split(".")[0]
+    return re.sub(r"[^a-z0-9]+", "-", label)[:40].strip("-")
+
+
+def _refuse_shared(jobs: list[DomainJob]) -> None:
+    """Two domains must not share what has to be one's own."""
+    for field, values, remedy in (
+        ("host", [job.domain.host for job in jobs], "name each domain once"),
+        ("name", [job.domain.name for job in jobs], "give each domain a name of its own"),
+        (
+            "base_path",
+            [job.base_path for job in jobs],
+            "two clusters that write to one path destroy each other's snapshots: give each domain "
+            "a base_path of its own",
+        ),
+    ):
+        value, count = Counter(values).most_common(1)[0]
+        if count > 1:
+            places = [f"domains[{number}]" for number, other in enumerate(values) if other == value]
+            raise InvalidInput(f"{' and '.join(places)}: the same {field} {value!r}; {remedy}")
+    for path in (job.base_path for job in jobs):
+        for other in (job.base_path for job in jobs):
+            if other.startswith(f"{path}/"):
+                raise InvalidInput(
+                    f"domains: base_path {other!r} lies inside {path!r} of another domain; give "
+                    "each domain a path outside the others'"
+                )
+
+
+def _contains(location: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
+    return len(location) < len(other) and other[: len(location)] == location
+
+
+# In place of pydantic's words, where those are Python's and not JSON's.
+_MESSAGES = {
+    "missing": "this field is required",
+    "tuple_type": "this has to be an array",
+    "too_short": "this needs at least one item",
+    "model_type": "this has to be an object",
+    "dict_type": "this has to be an object",
+    "string_type": "this has to be a string",
+    "int_type": "this has to be a whole number",
+}
+
+
+def _explain(problem: ErrorDetails) -> str:
+    """Says of one problem where it is, what is wrong, and what to write instead."""
+    location = problem["loc"]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    place = place.lstrip(".") or "input"
+    names = [part for part in location if isinstance(part, str)]
+    model = _MODELS.get(names[-2]) if len(names) > 1 else MigrationRequest
+    if problem["type"] == "extra_forbidden" and model:
+        close = difflib.get_close_matches(names[-1], model.model_fields, n=1)
+        hint = (
+            f"did you mean {close[0]!r}?" if close else f"known are {', '.join(model.model_fields)}"
+        )
+        return f"{place}: there is no such field; {hint}"
+    text = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    text = text[:1].lower() + text[1:]
+    field = model.model_fields.get(names[-1]) if model and names else None
+    item_of_objects = location[-1:] != tuple(names[-1:]) and names[-1:] == ["domains"]
+    if field is None or item_of_objects:
+        return f"{place}: {text}"
+    expected = f"expected is {field.description}"
+    if field.examples:
+        expected += f", for example {json.dumps(field.examples[0])}"
+    return f"{place}: {text}; {expected}"
+
+
+_MODELS: dict[str, type[_Model]] = {
+    "domains": Domain,
+    "indices": Indices,
+    "bucket": Bucket,
+    "destination": Destination,
+    "cutover": Cutover,
+}
+
+
+if __name__ == "__main__":
+    print(json.dumps(MigrationRequest.model_json_schema(), indent=2))

@@ -1,0 +1,217 @@
+"""Restores at the destination: over closed indices of its own, until every shard is active."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices
+from snapferry.errors import NotFound, RequestRefused, RestoreFailed
+from snapferry.indices import Index
+from snapferry.progress import Progress
+from snapferry.request import DomainJob
+
+_LOOK_EVERY_SECONDS = 0.25
+# A shard that can't be placed for so long needs a person.
+_STALLED_AFTER_SECONDS = 900
+
+
+def start(
+    destination: OpenSearch,
+    job: DomainJob,
+    round_number: int,
+    selected: Sequence[Index],
+    restored: dict[str, str],
+) -> None:
+    """Starts to restore a round's snapshot.
+
+    Indices that an earlier round restored are closed first: a restore over a closed index copies
+    only the files that differ. One whose shard count has changed meanwhile, or that is gone at
+    the source, is deleted: it is the migration's own.
+
+    Args:
+        destination: the cluster that takes the indices.
+        job: whose snapshot.
+        round_number: whose snapshot, too.
+        selected: the indices in the snapshot, all of which are restored.
+        restored: name and uuid of what the migration restored before.
+
+    Raises:
+        Conflict: where an index stands in the way that isn't the migration's.
+    """
+    present = indices.list_all(destination)
+    shards = {index.name: index.shards for index in selected}
+    if _started_before(destination, job.snapshot(round_number), shards.keys() & present.keys()):
+        return
+    indices.refuse_strangers(selected, present, restored)
+    own = [index for name, index in present.items() if restored.get(name) == index.uuid]
+    outdated = [index.name for index in own if shards.get(index.name) != index.shards]
+    for path in indices.paths(outdated):
+        destination.indices.delete(index=path)
+    for path in indices.paths(
+        index.name for index in own if index.name not in outdated and index.open
+    ):
+        destination.indices.close(index=path)
+    settings: dict[str, Any] = {}
+    if job.domain.replicas is not None:
+        settings["index.number_of_replicas"] = job.domain.replicas
+    destination.snapshot.restore(
+        repository=job.repository,
+        snapshot=job.snapshot(round_number),
+        body={
+            "indices": ",".join(shards),
+            "include_global_state": False,
+            # Aliases move at the cut-over, from the source's state at that moment.
+            "include_aliases": False,
+            "partial": False,
+            "index_settings": settings,
+        },
+        params={"wait_for_completion": "false"},
+    )
+
+
+def check(
+    destination: OpenSearch,
+    selected: Sequence[Index],
+    started_at: float,
+    hold_seconds: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Progress:
+    """Looks at a restore, at most `hold_seconds` long, until every expected shard is active.
+
+    Health decides, shard by shard against what is expected, because a shard that failed leaves
+    no trace in `_recovery`. The bytes come from there.
+
+    Args:
+        destination: the cluster that takes the indices.
+        selected: the indices that are being restored.
+        started_at: when the restore was started, in seconds of the epoch.
+        hold_seconds: how long to stay and look again, so that an end is seen at once.
+        sleep: waits between looks.
+
+    Returns:
+        How far it is.
+
+    Raises:
+        RestoreFailed: where a shard can't be restored, or none was placed for a long time.
+    """
+    leave_at = time.monotonic() + hold_seconds
+    while inactive := _inactive_primaries(destination, selected):
+        _raise_failure(destination, inactive, time.time() - started_at)
+        if time.monotonic() >= leave_at:
+            break
+        sleep(_LOOK_EVERY_SECONDS)
+    return _progress(destination, selected, time.time() - started_at, len(inactive))
+
+
+def uuids(destination: OpenSearch, selected: Iterable[Index]) -> dict[str, str]:
+    """Name and uuid of restored indices: what a later round knows its own indices by."""
+    present = indices.list_all(destination)
+    return {index.name: present[index.name].uuid for index in selected}
+
+
+def _started_before(destination: OpenSearch, snapshot: str, names: Iterable[str]) -> bool:
+    """Whether an earlier attempt got as far as the request, which takes all indices or none."""
+    return any(
+        shard["type"] == "SNAPSHOT" and shard["source"]["snapshot"] == snapshot
+        for path in indices.paths(sorted(names))
+        for index in destination.indices.recovery(index=path).values()
+        for shard in index["shards"]
+    )
+
+
+def _inactive_primaries(
+    destination: OpenSearch, selected: Iterable[Index]
+) -> list[tuple[str, int]]:
+    """The expected primaries, by index and number, that aren't active, missing ones included.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-health/
+    """
+    answer = destination.cluster.health(
+        params={"level": "shards", "filter_path": "indices.*.shards.*.primary_active"}
+    )
+    health = answer.get("indices", {})
+    return [
+        (index.name, number)
+        for index in selected
+        for number in range(index.shards)
+        if not health.get(index.name, {})
+        .get("shards", {})
+        .get(str(number), {})
+        .get("primary_active", False)
+    ]
+
+
+def _raise_failure(
+    destination: OpenSearch, inactive: Sequence[tuple[str, int]], elapsed_seconds: float
+) -> None:
+    """Raises RestoreFailed if the first shard that isn't active will not become so.
+
+    A shard whose restore failed stays unassigned under the decider `restore_in_progress`. Any
+    other refusal to place it, such as a full disk, may still pass, and counts after a while.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-allocation/
+    """
+    name, number = inactive[0]
+    try:
+        answer = destination.cluster.allocation_explain(
+            body={"index": name, "shard": number, "primary": True}
+        )
+    except (NotFound, RequestRefused):
+        return
+    if answer.get("current_state") != "unassigned" or answer.get("can_allocate") != "no":
+        return
+    refusals = {
+        decider["decider"]: decider["explanation"]
+        for node in answer.get("node_allocation_decisions", [])
+        for decider in node.get("deciders", [])
+        if decider["decision"] == "NO"
+    }
+    if "restore_in_progress" in refusals or elapsed_seconds > _STALLED_AFTER_SECONDS:
+        reason = answer.get("unassigned_info", {}).get("details", "")
+        raise RestoreFailed(
+            f"{len(inactive)} shards can't be restored, the first is {name}[{number}]: "
+            f"{'; '.join([reason, *refusals.values()])}. What to do: remove the cause at the "
+            "destination, then start the migration again."
+        )
+
+
+def _progress(
+    destination: OpenSearch,
+    selected: Sequence[Index],
+    elapsed_seconds: float,
+    inactive_shards: int,
+) -> Progress:
+    """Adds up the bytes and files of the recoveries from the snapshot.
+
+    Source: https://docs.opensearch.org/latest/api-reference/index-apis/recover/
+    """
+    sizes: list[dict[str, int]] = []
+    files: list[dict[str, int]] = []
+    for path in indices.paths(index.name for index in selected):
+        try:
+            answer = destination.indices.recovery(
+                index=path,
+                params={"filter_path": "*.shards.type,*.shards.index.size,*.shards.index.files"},
+            )
+        except NotFound:  # The cluster hasn't made the indices yet.
+            continue
+        for index in answer.values():
+            for shard in index["shards"]:
+                if shard["type"] == "SNAPSHOT":
+                    sizes.append(shard["index"]["size"])
+                    files.append(shard["index"]["files"])
+    shards_total = sum(index.shards for index in selected)
+    return Progress(
+        phase="restore",
+        ended=not inactive_shards,
+        elapsed_seconds=elapsed_seconds,
+        bytes_done=sum(size["recovered_in_bytes"] for size in sizes),
+        bytes_total=sum(size["total_in_bytes"] - size["reused_in_bytes"] for size in sizes),
+        bytes_reused=sum(size["reused_in_bytes"] for size in sizes),
+        files_done=sum(file["recovered"] for file in files),
+        files_total=sum(file["total"] - file["reused"] for file in files),
+        shards_done=shards_total - inactive_shards,
+        shards_total=shards_total,
+    )

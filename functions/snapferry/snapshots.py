@@ -1,0 +1,133 @@
+"""Snapshots at the source: start one, look until it ends, delete it."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry.errors import NotFound, SnapshotFailed, Unavailable
+from snapferry.progress import Progress
+from snapferry.request import DomainJob
+
+_LOOK_EVERY_SECONDS = 0.25
+
+
+def start(source: OpenSearch, job: DomainJob, round_number: int, names: Sequence[str]) -> str:
+    """Starts the snapshot of a round, unless an earlier attempt has started it.
+
+    Args:
+        source: the domain.
+        job: whose snapshot.
+        round_number: counted from 1.
+        names: the indices, by their names.
+
+    Returns:
+        The snapshot's name.
+
+    Raises:
+        SnapshotInProgress: another one runs, such as the domain's automated one; try again later.
+    """
+    snapshot = job.snapshot(round_number)
+    if _exists(source, job, snapshot):
+        return snapshot
+    try:
+        source.snapshot.create(
+            repository=job.repository,
+            snapshot=snapshot,
+            body={"indices": ",".join(names), "include_global_state": False, "partial": False},
+            params={"wait_for_completion": "false"},
+        )
+    except Unavailable:
+        # A domain answers 504 when the start takes longer than its patience; it goes on anyway.
+        if not _exists(source, job, snapshot):
+            raise
+    return snapshot
+
+
+def check(
+    source: OpenSearch,
+    job: DomainJob,
+    snapshot: str,
+    hold_seconds: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Progress:
+    """Looks at a snapshot, at most `hold_seconds` long, until it has ended.
+
+    Args:
+        source: the domain.
+        job: whose snapshot.
+        snapshot: its name.
+        hold_seconds: how long to stay and look again, so that an end is seen at once.
+        sleep: waits between looks.
+
+    Returns:
+        How far it is.
+
+    Raises:
+        SnapshotFailed: it ended, but not as SUCCESS, or lacks shards.
+    """
+    leave_at = time.monotonic() + hold_seconds
+    while True:
+        progress = _look(source, job, snapshot)
+        if progress.ended or time.monotonic() >= leave_at:
+            return progress
+        sleep(_LOOK_EVERY_SECONDS)
+
+
+def delete(source: OpenSearch, job: DomainJob, snapshot: str) -> None:
+    """Deletes a snapshot by the API, which keeps what other snapshots still need."""
+    try:
+        source.snapshot.delete(repository=job.repository, snapshot=snapshot)
+    except NotFound:
+        return
+
+
+def _exists(source: OpenSearch, job: DomainJob, snapshot: str) -> bool:
+    answer = source.snapshot.get(
+        repository=job.repository, snapshot=snapshot, ignore_unavailable=True
+    )
+    return bool(answer["snapshots"])
+
+
+def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
+    """Reads `_status`, which knows bytes and files.
+
+    Source: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/
+    """
+    answer = source.snapshot.status(repository=job.repository, snapshot=snapshot)
+    status: dict[str, Any] = answer["snapshots"][0]
+    if status["state"] not in ("STARTED", "INIT", "IN_PROGRESS", "SUCCESS"):
+        raise SnapshotFailed(_failure(source, job, snapshot, status["state"]))
+    stats, shards = status["stats"], status["shards_stats"]
+    if shards["failed"]:
+        raise SnapshotFailed(_failure(source, job, snapshot, status["state"]))
+    incremental = stats["incremental"]
+    ended = status["state"] == "SUCCESS"
+    # `processed` is left out once everything was processed.
+    done = incremental if ended else stats.get("processed", {})
+    return Progress(
+        phase="snapshot",
+        ended=ended,
+        elapsed_seconds=stats["time_in_millis"] / 1000,
+        bytes_done=done.get("size_in_bytes", 0),
+        bytes_total=incremental["size_in_bytes"],
+        bytes_reused=stats["total"]["size_in_bytes"] - incremental["size_in_bytes"],
+        files_done=done.get("file_count", 0),
+        files_total=incremental["file_count"],
+        shards_done=shards["done"],
+        shards_total=shards["total"],
+    )
+
+
+def _failure(source: OpenSearch, job: DomainJob, snapshot: str, state: str) -> str:
+    answer = source.snapshot.get(repository=job.repository, snapshot=snapshot)
+    reasons = [
+        f"{failure['index']}[{failure['shard_id']}]: {failure['reason']}"
+        for failure in answer["snapshots"][0].get("failures", [])
+    ]
+    return (
+        f"the snapshot {snapshot} in {job.repository} is {state}, not SUCCESS: "
+        f"{'; '.join(reasons[:5]) or 'the source names no reason'}. What to do: bring the "
+        "source's indices to green health, then start the migration again."
+    )

@@ -1,0 +1,21 @@
+"""State "Start snapshot": of the indices that the round has listed."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, snapshots
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job` and `round`; returns the snapshot's name."""
+    job = DomainJob.model_validate(event["job"])
+    selected = clients.records(job.migration_id).read(f"{job.domain.name}/indices-{event['round']}")
+    names = [index["name"] for index in selected]
+    snapshot = snapshots.start(clients.source(job.domain), job, event["round"], names)
+    return {"snapshot": snapshot}

@@ -1,0 +1,28 @@
+"""State "Verify copy": documents, shards and health on both sides."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, verification
+from snapferry.indices import Index
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job` and `round`; returns the number of documents, equal on both sides."""
+    job = DomainJob.model_validate(event["job"])
+    records = clients.records(job.migration_id)
+    selected = [
+        Index(**index) for index in records.read(f"{job.domain.name}/indices-{event['round']}")
+    ]
+    verdicts = verification.verify(
+        clients.source(job.domain), clients.destination(job.destination), selected
+    )
+    records.write(f"{job.domain.name}/verification", [verdict.record() for verdict in verdicts])
+    verification.raise_faults(verdicts)
+    return {"documents": sum(verdict.source_documents for verdict in verdicts)}

@@ -1,0 +1,18 @@
+"""State "Write report": gathers what the domains ended with."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, report
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `migration_id`, `started_at` and `domains`; returns the outcome."""
+    return report.write(
+        clients.records(event["migration_id"]), event["domains"], event["started_at"]
+    )
