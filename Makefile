@@ -22,7 +22,7 @@ help: ## Show this help
 # Environments
 
 .PHONY: setup
-setup: $(BIN)/.installed $(ENVIRONMENTS)/localstack/.installed ## Set up everything that the demo and the tests need
+setup: $(BIN)/.installed $(ENVIRONMENTS)/lambda/.installed $(ENVIRONMENTS)/localstack/.installed ## Set up everything that the demo and the tests need
 
 # A python3.13 on PATH may be a shim without an interpreter behind it, so each candidate has to answer.
 $(BIN)/.installed: .python-version pyproject.toml requirements/uv.txt requirements/dev.txt
@@ -38,8 +38,7 @@ $(BIN)/.installed: .python-version pyproject.toml requirements/uv.txt requiremen
 
 # Tools whose pins clash with those of .venv.
 $(ENVIRONMENTS)/%/.installed: requirements/%.txt | $(BIN)/.installed
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(@D)
-	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes --requirement $<
+	$(BIN)/python -m snapferry_sandbox.environments $*
 	touch $@
 
 node_modules/.package-lock.json: package.json package-lock.json
@@ -49,7 +48,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 # $(1) the folder to compile into, from the pins that are there; $(2) further options.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes
 define compile_requirements
-	for name in uv dev checkov localstack; do \
+	for name in uv dev checkov lambda localstack; do \
 	  $(COMPILE) $(2) requirements/$$name.in --output-file $(1)/requirements/$$name.txt || exit; \
 	done
 	$(COMPILE) $(2) functions/requirements.in --constraint requirements/dev.txt \

@@ -97,13 +97,12 @@ def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
     """
     answer = source.snapshot.status(repository=job.repository, snapshot=snapshot)
     status: dict[str, Any] = answer["snapshots"][0]
-    if status["state"] not in ("STARTED", "INIT", "IN_PROGRESS", "SUCCESS"):
-        raise SnapshotFailed(_failure(source, job, snapshot, status["state"]))
     stats, shards = status["stats"], status["shards_stats"]
-    if shards["failed"]:
+    running = status["state"] in ("INIT", "STARTED", "IN_PROGRESS")
+    ended = status["state"] == "SUCCESS" and not shards["failed"]
+    if not (running or ended):
         raise SnapshotFailed(_failure(source, job, snapshot, status["state"]))
     incremental = stats["incremental"]
-    ended = status["state"] == "SUCCESS"
     # `processed` is left out once everything was processed.
     done = incremental if ended else stats.get("processed", {})
     return Progress(
