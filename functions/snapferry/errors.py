@@ -60,9 +60,9 @@ class VerificationFailed(SnapferryError):  # noqa: N818
 # specific ones stand before the general ones.
 _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     (
-        r"concurrent_snapshot_execution|concurrent snapshot|snapshot is already running",
+        r"concurrent_snapshot_execution|snapshot is already running|snapshot_in_progress_exception",
         SnapshotInProgress,
-        "another snapshot runs on this cluster; it is waited for",
+        "another snapshot runs on this cluster: wait until it has ended",
     ),
     (
         r"AccessControlListNotSupported|bucket does not allow ACLs",
@@ -71,18 +71,18 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "BucketOwnerEnforced with canned_acl bucket-owner-full-control, or BucketOwnerPreferred",
     ),
     (
-        r"iam:PassRole|pass role",
+        r"iam:PassRole|pass role is not allowed",
         AccessDenied,
         "allow iam:PassRole on snapshot_role_arn for the role in access_role_arn, and keep both "
         "in the account of the domain",
     ),
     (
-        r"cannot assume role|unable to assume|trust",
+        r"cannot assume role|sts:AssumeRole",
         AccessDenied,
         "the trust policy of snapshot_role_arn has to name the service es.amazonaws.com",
     ),
     (
-        r"KMS|kms:",
+        r"kms:|KMS\.\w+Exception|Service: AWSKMS",
         AccessDenied,
         "the bucket is encrypted with a KMS key: grant kms:GenerateDataKey and kms:Decrypt on it "
         "to snapshot_role_arn and to the destination",
@@ -91,6 +91,17 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         r"credential_retrieval|CredentialRetrievalError|Unable to load credentials",
         AccessDenied,
         "the cluster has no credentials for the bucket: configure its S3 client",
+    ),
+    (
+        r"not authorized to perform: es:",
+        AccessDenied,
+        "allow es:ESHttp* on the domain in the policy of access_role_arn and in the domain's "
+        "access policy",
+    ),
+    (
+        r"AuthorizationHeaderMalformed|PermanentRedirect|NoSuchBucket",
+        RequestRefused,
+        "bucket.name and bucket.region have to be those of the bucket, whatever the domain's region",
     ),
     (
         r"(?=.*(?:s3|bucket|repository))(?=.*(?:Access ?Denied|Status Code: 403|not authorized))",
@@ -105,12 +116,6 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         AccessDenied,
         "the domain refuses the signature: check the domain's region and that access_role_arn "
         "belongs to the domain's account; the clock of the caller has to be right",
-    ),
-    (
-        r"not authorized to perform: es:",
-        AccessDenied,
-        "allow es:ESHttp* on the domain in the policy of access_role_arn and in the domain's "
-        "access policy",
     ),
     (
         r"no permissions for",
@@ -135,9 +140,19 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the snapshot lacks shards of this index: take another one once the source is green",
     ),
     (
-        r"cannot be upgraded|minimum compatible version|created with version",
+        r"cannot be upgraded|minimum compatible version",
         RequestRefused,
         "the index was created by an engine too old for the destination: reindex it at the source",
+    ),
+    (
+        r"higher than the version of this node",
+        RequestRefused,
+        "a snapshot can't be restored by an older engine than the source's: upgrade the destination",
+    ),
+    (
+        r"more than one write index",
+        Conflict,
+        "an index of someone else has the alias already: take is_write_index or the alias off it",
     ),
 )
 

@@ -44,7 +44,8 @@ def _endpoint(value: str) -> str:
         raise ValueError("this is no host name")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("give the host alone, without a path")
-    return f"{hostname}:{port}" if port else hostname
+    # One address has one spelling, so that a domain that is named twice is found.
+    return f"{hostname}:{port}" if port not in (None, 443) else hostname
 
 
 def _index_pattern(value: str) -> str:
