@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import ClientError
 from opensearchpy import OpenSearch, RequestsHttpConnection, Transport
 from opensearchpy.exceptions import OpenSearchException
 from requests_aws4auth import AWS4Auth
 
-from snapferry.errors import InvalidInput, explain
+from snapferry.errors import AccessDenied, InvalidInput, explain
 from snapferry.records import Records
 from snapferry.request import Destination, Domain
 
@@ -66,16 +67,26 @@ def _assumed(role_arn: str, region: str) -> DeferredRefreshableCredentials:
         role_arn=role_arn,
         extra_args={"RoleSessionName": "snapferry"},
     )
-    return DeferredRefreshableCredentials(
-        refresh_using=fetcher.fetch_credentials, method="assume-role"
-    )
+
+    def assume() -> dict[str, Any]:
+        try:
+            return fetcher.fetch_credentials()
+        except ClientError as error:
+            raise AccessDenied(
+                f"domains[].access_role_arn: the functions can't assume {role_arn}: {error}. What "
+                "to do: its trust policy has to name the account of the stack, and its name has to "
+                "be the stack's parameter DomainAccessRoleName."
+            ) from error
+
+    return DeferredRefreshableCredentials(refresh_using=assume, method="assume-role")
 
 
 def destination(target: Destination) -> OpenSearch:
     """A client of the destination with the user of its secret.
 
     Raises:
-        InvalidInput: where the secret doesn't hold what is needed.
+        AccessDenied: where the secret can't be read.
+        InvalidInput: where it doesn't hold what is needed.
     """
     return _destination(target.endpoint, target.secret_arn)
 
@@ -83,9 +94,14 @@ def destination(target: Destination) -> OpenSearch:
 @functools.cache
 def _destination(endpoint: str, secret_arn: str) -> OpenSearch:
     region = secret_arn.split(":")[3]
-    answer = boto3.client("secretsmanager", region_name=region).get_secret_value(
-        SecretId=secret_arn
-    )
+    secrets = boto3.client("secretsmanager", region_name=region)
+    try:
+        answer = secrets.get_secret_value(SecretId=secret_arn)
+    except ClientError as error:
+        raise AccessDenied(
+            f"destination.secret_arn: {secret_arn} can't be read: {error}. What to do: it has to "
+            "exist, and its name has to begin with the stack's parameter SecretNamePrefix."
+        ) from error
     try:
         secret = json.loads(answer["SecretString"])
         user = (secret["username"], secret["password"])

@@ -101,7 +101,7 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     (
         r"AuthorizationHeaderMalformed|PermanentRedirect|NoSuchBucket",
         RequestRefused,
-        "bucket.name and bucket.region have to be those of the bucket, whatever the domain's region",
+        "bucket.name and bucket.region have to be the bucket's own, whatever the domain's region",
     ),
     (
         r"(?=.*(?:s3|bucket|repository))(?=.*(?:Access ?Denied|Status Code: 403|not authorized))",
@@ -147,7 +147,7 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     (
         r"higher than the version of this node",
         RequestRefused,
-        "a snapshot can't be restored by an older engine than the source's: upgrade the destination",
+        "the destination's engine has to be as new as the source's: upgrade the destination",
     ),
     (
         r"more than one write index",

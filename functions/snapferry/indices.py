@@ -1,8 +1,8 @@
 """The indices of a cluster: which are moved, and how large they are."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -79,8 +79,8 @@ def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
     selected = [
         movable[name]
         for name in sorted(movable)
-        if any(fnmatchcase(name, pattern) for pattern in wanted.include)
-        and not any(fnmatchcase(name, pattern) for pattern in wanted.exclude)
+        if any(_matches(name, pattern) for pattern in wanted.include)
+        and not any(_matches(name, pattern) for pattern in wanted.exclude)
     ]
     if not selected:
         raise InvalidInput(
@@ -135,6 +135,11 @@ def paths(names: Iterable[str]) -> Iterator[str]:
         length += name_bytes + 3
     if piece:
         yield ",".join(piece)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a pattern, in which only `*` is special, stands for a name."""
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name))
 
 
 def _some(names: Iterable[str]) -> str:

@@ -169,11 +169,12 @@ def _raise_failure(
         if decider["decision"] == "NO"
     }
     if "restore_in_progress" in refusals or elapsed_seconds > _STALLED_AFTER_SECONDS:
-        reason = answer.get("unassigned_info", {}).get("details", "")
+        details = answer.get("unassigned_info", {}).get("details")
+        reasons = [details, *refusals.values()] if details else refusals.values()
         raise RestoreFailed(
             f"{len(inactive)} shards can't be restored, the first is {name}[{number}]: "
-            f"{'; '.join([reason, *refusals.values()])}. What to do: remove the cause at the "
-            "destination, then start the migration again."
+            f"{'; '.join(reasons)}. What to do: remove the cause at the destination, then start "
+            "the migration again."
         )
 
 

@@ -101,32 +101,34 @@ def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
     running = status["state"] in ("INIT", "STARTED", "IN_PROGRESS")
     ended = status["state"] == "SUCCESS" and not shards["failed"]
     if not (running or ended):
-        raise SnapshotFailed(_failure(source, job, snapshot, status["state"]))
+        raise SnapshotFailed(_failure(source, job, snapshot))
     incremental = stats["incremental"]
-    # `processed` is left out once everything was processed.
-    done = incremental if ended else stats.get("processed", {})
+    # `processed` is left out once everything was processed, which is before the end.
+    done = stats.get("processed", incremental)
     return Progress(
         phase="snapshot",
         ended=ended,
         elapsed_seconds=stats["time_in_millis"] / 1000,
-        bytes_done=done.get("size_in_bytes", 0),
+        bytes_done=done["size_in_bytes"],
         bytes_total=incremental["size_in_bytes"],
         bytes_reused=stats["total"]["size_in_bytes"] - incremental["size_in_bytes"],
-        files_done=done.get("file_count", 0),
+        files_done=done["file_count"],
         files_total=incremental["file_count"],
         shards_done=shards["done"],
         shards_total=shards["total"],
     )
 
 
-def _failure(source: OpenSearch, job: DomainJob, snapshot: str, state: str) -> str:
+def _failure(source: OpenSearch, job: DomainJob, snapshot: str) -> str:
     answer = source.snapshot.get(repository=job.repository, snapshot=snapshot)
+    # Its state here is the true one: `_status` shows PARTIAL as SUCCESS.
+    ended = answer["snapshots"][0]
     reasons = [
         f"{failure['index']}[{failure['shard_id']}]: {failure['reason']}"
-        for failure in answer["snapshots"][0].get("failures", [])
+        for failure in ended.get("failures", [])
     ]
     return (
-        f"the snapshot {snapshot} in {job.repository} is {state}, not SUCCESS: "
+        f"the snapshot {snapshot} in {job.repository} is {ended['state']}, not SUCCESS: "
         f"{'; '.join(reasons[:5]) or 'the source names no reason'}. What to do: bring the "
         "source's indices to green health, then start the migration again."
     )

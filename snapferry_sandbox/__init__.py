@@ -1,0 +1,1 @@
+"""AWS, two accounts and real clusters on one machine."""

@@ -1,0 +1,217 @@
+"""The domain's HTTPS front: verifies who calls, decides, and passes on to the node."""
+
+import asyncio
+import datetime
+import hashlib
+import io
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import unquote
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from snapferry_sandbox.amazon_domain.callers import Caller, identify, not_authorized
+from snapferry_sandbox.amazon_domain.configuration import Configuration
+from snapferry_sandbox.amazon_domain.refusals import (
+    MAXIMUM_BODY_BYTES,
+    RefusedError,
+    check_operation,
+    joined,
+    too_large,
+)
+from snapferry_sandbox.amazon_domain.repositories import check_registration, for_node
+from snapferry_sandbox.iam_policies import Roles
+from snapferry_sandbox.identities import Identities, Identity
+from snapferry_sandbox.sigv4 import Problem, SignatureError, verify
+
+# Each holds its whole body, which has to be there before its signature can be verified.
+_CONCURRENT_REQUESTS = 32
+_CONNECT_SECONDS = 10
+_HOP_BY_HOP_HEADERS = frozenset(
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+# The domain's own business, and nothing by which a caller could say who they are.
+_FRONT_HEADERS = frozenset({"authorization", "content-length", "expect", "forwarded", "host"})
+_FRONT_HEADER_PREFIXES = ("x-amz-", "x-forwarded-")
+
+logger = logging.getLogger(__name__)
+
+
+class _Domain:
+    """Answers every request."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        roles: Roles,
+        node: aiohttp.ClientSession,
+        neighbours: aiohttp.ClientSession,
+    ) -> None:
+        self._configuration = configuration
+        self._roles = roles
+        self._node = node
+        self._neighbours = neighbours
+        self._identities = Identities(
+            configuration.identities, configuration.aws_endpoint, neighbours
+        )
+        self._places = asyncio.Semaphore(_CONCURRENT_REQUESTS)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        async with self._places:
+            try:
+                body = await self._read(request)
+                path = [unquote(part) for part in request.rel_url.raw_path.split("/") if part]
+                caller = await self._authorize(request, path, body)
+                check_operation(request.method, path, body)
+                if request.method in {"PUT", "POST"} and _is_repository(path):
+                    body = await self._register(path, body, caller)
+            except RefusedError as refusal:
+                logger.info("%s %s: %s", request.method, request.raw_path, refusal)
+                return web.json_response(refusal.body, status=refusal.status)
+            return await self._forward(request, body, caller)
+
+    async def _read(self, request: web.Request) -> bytes:
+        try:
+            return await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise too_large() from error
+
+    async def _authorize(self, request: web.Request, path: Sequence[str], body: bytes) -> Caller:
+        action = f"es:ESHttp{request.method.capitalize()}"
+        identity = await self._verify(request, body, action)
+        if identity.account != self._configuration.account:
+            raise _outside_account(identity.arn, action)
+        caller = await asyncio.to_thread(identify, identity, self._roles)
+        caller.require(
+            action,
+            self._configuration.domain_arn + joined(path),
+            {
+                "aws:PrincipalAccount": identity.account,
+                "aws:PrincipalArn": caller.principal,
+                "aws:RequestedRegion": self._configuration.region,
+                "aws:SecureTransport": "true",
+            },
+        )
+        return caller
+
+    async def _verify(self, request: web.Request, body: bytes, action: str) -> Identity:
+        try:
+            verified = await verify(
+                request,
+                hashlib.sha256(body).hexdigest(),
+                service="es",
+                region=self._configuration.region,
+                find_identity=self._identities.find,
+                now=datetime.datetime.now(datetime.UTC),
+            )
+        except SignatureError as error:
+            if error.problem is Problem.NOT_SIGNED:
+                raise _outside_account("anonymous", action) from error
+            raise RefusedError(error.status, {"message": error.message}) from error
+        return verified.identity
+
+    async def _register(self, path: Sequence[str], body: bytes, caller: Caller) -> bytes:
+        definition = await asyncio.to_thread(
+            check_registration, path, body, caller, self._roles, self._configuration
+        )
+        settings = definition["settings"]
+        async with self._neighbours.put(
+            f"{self._configuration.bridge_url}/_bridge/passed-roles",
+            headers={"Authorization": f"Bearer {self._configuration.bridge_token}"},
+            json={
+                "bucket": settings.get("bucket") or "",
+                "base_path": settings.get("base_path") or "",
+                "role_arn": settings["role_arn"],
+            },
+            raise_for_status=True,
+        ):
+            return for_node(definition)
+
+    async def _forward(
+        self, request: web.Request, body: bytes, caller: Caller
+    ) -> web.StreamResponse:
+        url = URL(self._configuration.node_url + request.rel_url.raw_path_qs, encoded=True)
+        try:
+            answer = await self._node.request(
+                request.method,
+                url,
+                headers=self._headers_for_node(request, caller),
+                data=io.BytesIO(body) if body else None,
+                allow_redirects=False,
+            )
+        except aiohttp.ClientConnectionError as error:
+            logger.warning("The node can't be reached: %s", error)
+            return web.json_response({"message": "Service Unavailable"}, status=503)
+        async with answer:
+            response = web.StreamResponse(
+                status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers)
+            )
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+
+    def _headers_for_node(self, request: web.Request, caller: Caller) -> CIMultiDict[str]:
+        identity = self._configuration.node_identity_headers
+        headers = CIMultiDict(
+            (name, value)
+            for name, value in _end_to_end(request.headers).items()
+            if name.lower() not in _FRONT_HEADERS
+            and not name.lower().startswith(_FRONT_HEADER_PREFIXES)
+        )
+        headers["X-Forwarded-For"] = request.remote or ""
+        headers[identity.user] = headers[identity.roles] = caller.principal
+        return headers
+
+
+def _is_repository(path: Sequence[str]) -> bool:
+    return len(path) == 2 and path[0] == "_snapshot"
+
+
+def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP_HEADERS
+    )
+
+
+def _outside_account(arn: str, action: str) -> RefusedError:
+    # The domain has no policy of its own, so only identities of its account can have rights.
+    return not_authorized(
+        arn, action, f"because no resource-based policy allows the {action} action"
+    )
+
+
+def application(configuration: Configuration, roles: Roles) -> web.Application:
+    """Return the domain as an application; serve it with `auto_decompress=False`.
+
+    Args:
+        configuration: of the domain.
+        roles: of the domain's account.
+    """
+    domain_key = web.AppKey("domain", _Domain)
+
+    async def open_sessions(app: web.Application) -> AsyncIterator[None]:
+        trust = ssl.create_default_context(cafile=configuration.node_ca_file)
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=trust, limit=_CONCURRENT_REQUESTS),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+                auto_decompress=False,
+            ) as node,
+            aiohttp.ClientSession() as neighbours,
+        ):
+            app[domain_key] = _Domain(configuration, roles, node, neighbours)
+            yield
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await request.app[domain_key].answer(request)
+
+    app = web.Application(client_max_size=MAXIMUM_BODY_BYTES)
+    app.cleanup_ctx.append(open_sessions)
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app

@@ -1,0 +1,90 @@
+"""What a migration may change on its way and has to give back: everything but the data."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+from opensearchpy import OpenSearch
+
+from snapferry_sandbox.world import World
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+type Facts = Mapping[str, Any]
+"""What was found, by where it was found."""
+
+
+def look(world: World) -> Facts:
+    """Look at both clusters and the bucket."""
+    account = world.s3.accounts["destination"]
+    session = boto3.Session(
+        aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key,
+        region_name=world.aws.region,
+    )
+    facts: dict[str, Any] = {}
+    for cluster in (*world.sources, *world.destinations):
+        for where, fact in _of_cluster(cluster.client()):
+            facts[f"{cluster.name}: {where}"] = fact
+    for where, fact in _of_bucket(
+        session.client("s3", endpoint_url=world.s3.endpoint), world.s3.bucket
+    ):
+        facts[f"bucket {world.s3.bucket}: {where}"] = fact
+    return facts
+
+
+def difference(before: Facts, after: Facts) -> list[str]:
+    """Say in words what is there now and wasn't, isn't any more, or is another."""
+    return [
+        f"{where}: {_text(before.get(where))} before, {_text(after.get(where))} now"
+        for where in sorted(before.keys() | after)
+        if before.get(where) != after.get(where)
+    ]
+
+
+def _of_cluster(cluster: OpenSearch) -> Iterator[tuple[str, Any]]:
+    for name, repository in cluster.snapshot.get_repository().items():
+        yield f"repository {name}", repository
+    for snapshot in cluster.snapshot.status()["snapshots"]:
+        yield f"running snapshot {snapshot['snapshot']}", snapshot["repository"]
+    for name, role in cluster.security.get_roles().items():
+        yield f"role {name}", role
+    for name, mapping in cluster.security.get_role_mappings().items():
+        yield f"mapping of role {name}", mapping
+    for kind, settings in cluster.cluster.get_settings(flat_settings=True).items():
+        for name, value in settings.items():
+            yield f"{kind} setting {name}", value
+    blocks = cluster.indices.get_settings(
+        index="*", name="index.blocks.*", flat_settings=True, expand_wildcards="all"
+    )
+    for index, blocked in blocks.items():
+        for name, value in blocked["settings"].items():
+            yield f"{name} of {index}", value
+
+
+def _of_bucket(s3: "S3Client", bucket: str) -> Iterator[tuple[str, Any]]:
+    policy = _unless_absent(lambda: s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    yield "policy", policy and json.loads(policy)
+    acl = s3.get_bucket_acl(Bucket=bucket)
+    yield "ACL", [acl["Owner"], acl["Grants"]]
+    ownership = _unless_absent(lambda: s3.get_bucket_ownership_controls(Bucket=bucket))
+    yield "object ownership", ownership and ownership["OwnershipControls"]
+
+
+def _unless_absent[T](get: Callable[[], T]) -> T | None:
+    try:
+        return get()
+    except ClientError as error:
+        if error.response["Error"]["Code"] in (
+            "NoSuchBucketPolicy",
+            "OwnershipControlsNotFoundError",
+        ):
+            return None
+        raise
+
+
+def _text(fact: Any) -> str:
+    return "absent" if fact is None else json.dumps(fact, sort_keys=True, default=str)

@@ -1,0 +1,105 @@
+"""Executions that are stopped, and tasks that miss their heartbeat, end as they do on AWS."""
+
+import datetime
+import json
+
+from localstack.aws.api.stepfunctions import (
+    ExecutionStatus,
+    HistoryEventType,
+    TaskTimedOutEventDetails,
+)
+from localstack.aws.connect import connect_to
+from localstack.services.stepfunctions.asl.component.common.error_name.failure_event import (
+    FailureEvent,
+)
+from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name import (
+    StatesErrorName,
+)
+from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name_type import (  # noqa: E501
+    StatesErrorNameType,
+)
+from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.state_task import (  # noqa: E501
+    StateTask,
+)
+from localstack.services.stepfunctions.asl.eval.callback.callback import HeartbeatTimeoutError
+from localstack.services.stepfunctions.asl.eval.environment import Environment
+from localstack.services.stepfunctions.asl.eval.event.event_detail import EventDetails
+from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
+from localstack.services.stepfunctions.backend.execution import Execution
+from localstack.services.stepfunctions.backend.execution_worker import ExecutionWorker
+
+
+def patch() -> None:
+    """Change LocalStack's interpreter."""
+    _let_stopped_executions_stay_stopped()
+    _stop_children_of_stopped_executions()
+    _end_pending_tasks_of_stopped_executions()
+    _name_missed_heartbeats()
+
+
+def _let_stopped_executions_stay_stopped() -> None:
+    set_error = Environment.set_error
+
+    def set_error_unless_stopped(self: Environment, error: object) -> None:
+        if not isinstance(self._program_state, ProgramStopped):
+            set_error(self, error)
+
+    Environment.set_error = set_error_unless_stopped
+
+
+def _stop_children_of_stopped_executions() -> None:
+    """As AWS does for `startExecution.sync`, and tell why the execution was stopped.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html
+    """
+    stop = Execution.stop
+
+    def stop_children_too(
+        self: Execution, stop_date: datetime.datetime, error: str | None, cause: str | None
+    ) -> None:
+        if self.exec_status != ExecutionStatus.RUNNING:
+            return
+        self.error, self.cause = error, cause
+        stop(self, stop_date=stop_date, error=error, cause=cause)
+        step_functions = connect_to(
+            aws_access_key_id=self.account_id, region_name=self.region_name
+        ).stepfunctions
+        for event in self.exec_worker.env.event_manager.get_event_history():
+            task = event.get("taskSubmittedEventDetails")
+            if task and task["resource"].startswith("startExecution.sync"):
+                child = json.loads(task["output"])["ExecutionArn"]
+                step_functions.stop_execution(executionArn=child)
+
+    Execution.stop = stop_children_too
+
+
+def _end_pending_tasks_of_stopped_executions() -> None:
+    stop = ExecutionWorker.stop
+
+    def stop_pending_tasks_too(
+        self: ExecutionWorker, stop_date: datetime.datetime, error: str | None, cause: str | None
+    ) -> None:
+        stop(self, stop_date=stop_date, error=error, cause=cause)
+        for callback in list(self.env.callback_pool_manager._pool.values()):
+            callback.interrupt_all()
+
+    ExecutionWorker.stop = stop_pending_tasks_too
+
+
+def _name_missed_heartbeats() -> None:
+    from_error = StateTask._from_error
+
+    def from_error_or_heartbeat(self: StateTask, env: Environment, ex: Exception) -> FailureEvent:
+        if not isinstance(ex, HeartbeatTimeoutError):
+            return from_error(self, env=env, ex=ex)
+        name = StatesErrorNameType.StatesHeartbeatTimeout
+        return FailureEvent(
+            env=env,
+            error_name=StatesErrorName(typ=name),
+            event_type=HistoryEventType.TaskTimedOut,
+            event_details=EventDetails(
+                taskTimedOutEventDetails=TaskTimedOutEventDetails(error=name.to_name())
+            ),
+        )
+
+    StateTask._from_error = from_error_or_heartbeat

@@ -1,0 +1,24 @@
+"""What happens before LocalStack's services start."""
+
+from localstack.runtime.hooks import on_infra_start
+
+from snapferry_sandbox.localstack.plugin.settings import Settings
+
+
+@on_infra_start()
+def prepare() -> None:
+    """Change what has to be changed."""
+    # LocalStack looks for hooks in all its processes; only the one that runs needs these modules.
+    from snapferry_sandbox.localstack.plugin import (
+        cloudformation,
+        executions,
+        expressions,
+        identities,
+        time_scale,
+    )
+
+    cloudformation.patch()
+    executions.patch()
+    expressions.patch()
+    identities.add_route()
+    time_scale.patch(Settings.from_environment().time_scale)

@@ -1,0 +1,1 @@
+"""OpenSearch clusters: assembled from Maven Central, one node each."""

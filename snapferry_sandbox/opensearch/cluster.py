@@ -1,0 +1,290 @@
+"""Starts OpenSearch clusters of one node each, with TLS, real security and an S3 client."""
+
+import logging
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import OpenSearchException
+from pydantic import BaseModel, ConfigDict
+
+from snapferry_sandbox import processes
+from snapferry_sandbox.certificates import ADMINISTRATOR, Authority, distinguished_name
+from snapferry_sandbox.errors import SandboxError
+from snapferry_sandbox.opensearch import security
+from snapferry_sandbox.processes import Process
+
+_READY_SECONDS = 300
+_ADMIN = "admin"
+
+# To the console only, which is the node's log file.
+_LOGGING = """\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %m%n
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+"""
+
+# What bin/opensearch gives every node, as far as it isn't Java's own default by now.
+_SYSTEM_OPTIONS = (
+    "-Dopensearch.networkaddress.cache.ttl=60",
+    "-Dopensearch.networkaddress.cache.negative.ttl=10",
+    "-Djna.nosys=true",
+    "-XX:-OmitStackTraceInFastThrow",
+    "-Dio.netty.noUnsafe=true",
+    "-Dio.netty.noKeySetOptimization=true",
+    "-Dio.netty.recycler.maxCapacityPerThread=0",
+    "-Dio.netty.allocator.numDirectArenas=0",
+    "-Dlog4j.shutdownHookEnabled=false",
+    "-Dlog4j2.disable.jmx=true",
+)
+
+# Nothing of the caller's: neither options for Java nor settings for AWS's client.
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+
+logger = logging.getLogger(__name__)
+
+
+class Cluster(BaseModel):
+    """How to reach a cluster as its administrator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    url: str
+    user: str
+    password: str
+    ca_file: Path
+    version: str
+
+    def client(self) -> OpenSearch:
+        """Return a client of the cluster's administrator."""
+        return OpenSearch(
+            self.url, http_auth=(self.user, self.password), ca_certs=str(self.ca_file)
+        )
+
+
+@dataclass(frozen=True)
+class S3Client:
+    """What a cluster's nodes use for their snapshots."""
+
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A started node, and the cluster that it is."""
+
+    cluster: Cluster
+    process: Process
+    _administrator: OpenSearch
+
+    def wait_until_ready(self) -> None:
+        """Wait until the cluster works, and create its administrator.
+
+        Raises:
+            SandboxError: the node ended, or took too long.
+        """
+        # By default the security plugin says UP before it has its configuration.
+        strict = {"mode": "strict"}
+        administrator = self._administrator.security
+        processes.wait_until(
+            lambda: _succeeds(lambda: administrator.health(params=strict)),
+            self.process,
+            _READY_SECONDS,
+        )
+        security.ensure_user(
+            self._administrator, self.cluster.user, self.cluster.password, backend_roles=["admin"]
+        )
+        # The plugin takes up a new user a moment after it has answered.
+        client = self.cluster.client()
+        processes.wait_until(
+            lambda: _succeeds(lambda: client.cluster.health(wait_for_status="yellow")),
+            self.process,
+            _READY_SECONDS,
+        )
+        logger.info("%s: ready at %s", self.cluster.name, self.cluster.url)
+
+
+def start_node(
+    name: str,
+    *,
+    version: str,
+    home: Path,
+    java_home: Path,
+    folder: Path,
+    log_file: Path,
+    authority: Authority,
+    s3_client: S3Client,
+    identity_headers: security.IdentityHeaders | None = None,
+    heap_megabytes: int = 512,
+    user: int | None = None,
+) -> Node:
+    """Start a cluster of one node; it is ready after `Node.wait_until_ready`.
+
+    Args:
+        name: names the cluster.
+        version: the OpenSearch version in `home`.
+        home: an assembled OpenSearch.
+        java_home: the JDK to run it on.
+        folder: made here; takes the node's configuration, data and temporary files.
+        log_file: takes the node's log.
+        authority: signs the certificates, the node's and the administrator's.
+        s3_client: endpoint and credentials of the client `default` of its S3 repositories.
+        identity_headers: lets a front on this machine state who is calling.
+        heap_megabytes: size of the Java heap.
+        user: id of the user to run the node as; OpenSearch refuses to run as root.
+
+    Raises:
+        SandboxError: the node can't be configured or started.
+    """
+    port = processes.free_port()
+    configuration = folder / "config"
+    certificates = configuration / "certificates"
+    node_certificate = authority.issue(name, certificates)
+    administrator = authority.issue(ADMINISTRATOR, folder)
+    shutil.copy(authority.ca_file, certificates)
+    tls = {
+        "pemcert_filepath": f"certificates/{node_certificate.certificate_file.name}",
+        "pemkey_filepath": f"certificates/{node_certificate.key_file.name}",
+        "pemtrustedcas_filepath": f"certificates/{authority.ca_file.name}",
+    }
+    settings = {
+        "cluster.name": name,
+        "node.name": name,
+        "discovery.type": "single-node",
+        "network.host": "127.0.0.1",
+        "http.port": port,
+        "transport.port": processes.free_port(),
+        "path.data": str(folder / "data"),
+        "path.logs": str(folder / "logs"),
+        # A laptop's disk may well be fuller than a server's should be.
+        "cluster.routing.allocation.disk.threshold_enabled": False,
+        # It would count garbage, which the serial collector leaves until the heap is full.
+        "indices.breaker.total.use_real_memory": False,
+        "s3.client.default.endpoint": s3_client.endpoint,
+        "s3.client.default.region": s3_client.region,
+        "s3.client.default.path_style_access": True,
+        **{f"plugins.security.ssl.transport.{key}": value for key, value in tls.items()},
+        "plugins.security.ssl.http.enabled": True,
+        **{f"plugins.security.ssl.http.{key}": value for key, value in tls.items()},
+        "plugins.security.nodes_dn": [distinguished_name(name)],
+        "plugins.security.authcz.admin_dn": [distinguished_name(ADMINISTRATOR)],
+        "plugins.security.allow_default_init_securityindex": True,
+        "plugins.security.enable_snapshot_restore_privilege": True,
+        "plugins.security.restapi.roles_enabled": ["all_access", "security_rest_api_access"],
+        "plugins.security.audit.type": "noop",
+    }
+    for part in ("data", "logs", "tmp"):
+        (folder / part).mkdir()
+    (configuration / "opensearch.yml").write_text(yaml.safe_dump(settings))
+    (configuration / "log4j2.properties").write_text(_LOGGING)
+    security.write_configuration(home, configuration / "opensearch-security", identity_headers)
+    if user is not None:
+        _give(folder, user)
+
+    # Started by java itself: the programs in bin/ start four more Java machines before the node's.
+    java = [
+        str(java_home / "bin" / "java"),
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        f"-Dopensearch.path.home={home}",
+        f"-Dopensearch.path.conf={configuration}",
+        "-Dopensearch.distribution.type=zip",
+        "-Dopensearch.bundled_jdk=false",
+    ]
+    _store_credentials(java, home, s3_client, user)
+    process = processes.start(
+        name,
+        [
+            *java,
+            f"-Xms{heap_megabytes}m",
+            f"-Xmx{heap_megabytes}m",
+            f"-XX:MaxDirectMemorySize={heap_megabytes // 2}m",
+            f"-XX:ErrorFile={folder / 'logs'}/java-error-%p.log",
+            f"-Djava.io.tmpdir={folder / 'tmp'}",
+            f"-javaagent:{home}/agent/opensearch-agent.jar",
+            "--add-modules=jdk.incubator.vector",
+            *_SYSTEM_OPTIONS,
+            f"--class-path={home}/lib/*",
+            "org.opensearch.bootstrap.OpenSearch",
+        ],
+        log_file=log_file,
+        environment=_ENVIRONMENT,
+        directory=home,
+        user=user,
+    )
+    url = f"https://127.0.0.1:{port}"
+    return Node(
+        Cluster(
+            name=name,
+            url=url,
+            user=_ADMIN,
+            password=secrets.token_urlsafe(24),
+            ca_file=authority.ca_file,
+            version=version,
+        ),
+        process,
+        OpenSearch(
+            url,
+            ca_certs=str(authority.ca_file),
+            client_cert=str(administrator.certificate_file),
+            client_key=str(administrator.key_file),
+        ),
+    )
+
+
+def _succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except OpenSearchException:
+        return False
+    return True
+
+
+def _store_credentials(
+    java: Sequence[str], home: Path, s3_client: S3Client, user: int | None
+) -> None:
+    """Put the S3 credentials where they are kept on a real node: into its keystore."""
+    finished = subprocess.run(
+        [
+            *java,
+            f"--class-path={home}/lib/*:{home}/lib/tools/keystore-cli/*",
+            "org.opensearch.tools.cli.keystore.KeyStoreCli",
+            "add",
+            "--force",
+            "--stdin",
+            "s3.client.default.access_key",
+            "s3.client.default.secret_key",
+        ],
+        input=f"{s3_client.access_key}\n{s3_client.secret_key}\n",
+        capture_output=True,
+        check=False,
+        text=True,
+        env=_ENVIRONMENT,
+        cwd=home,
+        user=user,
+        group=None if user is None else pwd.getpwuid(user).pw_gid,
+    )
+    if finished.returncode != 0:
+        raise SandboxError(f"The node's keystore can't be made: {finished.stderr}")
+
+
+def _give(folder: Path, user: int) -> None:
+    """Make a user the owner of a folder and all that is in it."""
+    group = pwd.getpwuid(user).pw_gid
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user, group)

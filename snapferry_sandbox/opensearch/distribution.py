@@ -1,0 +1,103 @@
+"""Assembles OpenSearch from what is published on Maven Central.
+
+A version is a folder in `distributions/`: a Maven project that names the artifacts, the sums of all
+files it brings, and a folder for each plugin that is published as a bare jar, with what its archive
+would add.
+"""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+
+from snapferry_sandbox import processes
+from snapferry_sandbox.errors import SandboxError
+
+_DISTRIBUTIONS = Path(__file__).parent / "distributions"
+
+logger = logging.getLogger(__name__)
+
+
+def known_versions() -> list[str]:
+    """Return the versions that can be assembled."""
+    return sorted(folder.name for folder in _DISTRIBUTIONS.iterdir())
+
+
+def assemble(version: str, cache: Path) -> Path:
+    """Return the home folder of an OpenSearch; download and assemble it if it isn't there.
+
+    Args:
+        version: one of `known_versions`.
+        cache: folder that keeps assembled homes. No other process may assemble there meanwhile.
+
+    Raises:
+        SandboxError: Maven is missing or fails, or a file isn't the expected one.
+    """
+    home = cache / f"opensearch-{version}"
+    if home.exists():
+        return home
+    distribution = _DISTRIBUTIONS / version
+    # Made aside and renamed, so that a half-made home is never used.
+    folder = cache / f"assembling-{version}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    logger.info("OpenSearch %s: downloading from Maven Central (250 MB, once)", version)
+    _download(distribution, folder / "downloads")
+    logger.info("OpenSearch %s: assembling", version)
+    _unpack(distribution, folder / "downloads", folder / "home")
+    (folder / "home").rename(home)
+    shutil.rmtree(folder)
+    return home
+
+
+def _download(distribution: Path, downloads: Path) -> None:
+    processes.run(
+        "Maven",
+        [
+            "mvn",
+            "--batch-mode",
+            "--no-transfer-progress",
+            "--strict-checksums",
+            f"--file={distribution / 'pom.xml'}",
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={downloads}",
+        ],
+        log_file=downloads.parent / "maven.log",
+    )
+    for line in (distribution / "sha256sums").read_text().splitlines():
+        expected, name = line.split()
+        with (downloads / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                raise SandboxError(f"{name} from Maven Central isn't the expected file.")
+
+
+def _unpack(distribution: Path, downloads: Path, home: Path) -> None:
+    version = distribution.name
+    shutil.unpack_archive(downloads / f"opensearch-{version}.zip", home.parent)
+    (home.parent / f"opensearch-{version}").rename(home)
+    for program in (home / "bin").iterdir():
+        program.chmod(0o755)  # zipfile leaves the permissions out
+
+    security = home / "plugins" / "opensearch-security"
+    (security_archive,) = downloads.glob("opensearch-security-*.zip")
+    shutil.unpack_archive(security_archive, security)
+    _state_version(security / "plugin-descriptor.properties", version)
+
+    s3 = home / "plugins" / "repository-s3"
+    shutil.copytree(distribution / "repository-s3", s3)
+    for jar in downloads.glob("*.jar"):
+        shutil.copy(jar, s3)
+
+    for jar in (home / "plugins").glob("*/*.jar"):
+        if (home / "lib" / jar.name).exists():
+            jar.unlink()  # a class that is there twice stops the node
+
+
+def _state_version(descriptor: Path, version: str) -> None:
+    """State the OpenSearch a plugin is loaded into as the one it was made for."""
+    lines = descriptor.read_text().splitlines()
+    changed = [
+        f"opensearch.version={version}" if line.startswith("opensearch.version=") else line
+        for line in lines
+    ]
+    descriptor.write_text("\n".join(changed) + "\n")

@@ -1,0 +1,316 @@
+"""The world's supervisor: starts all parts, watches them, ends them.
+
+Started by `snapferry_sandbox.world.up`, which passes the world's lock on to it.
+"""
+
+import logging
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NoReturn
+
+import boto3
+
+from snapferry_sandbox import amazon_domain, java, localstack, processes
+from snapferry_sandbox.certificates import create_authority
+from snapferry_sandbox.errors import SandboxError
+from snapferry_sandbox.identities import Identity
+from snapferry_sandbox.opensearch.cluster import Node, S3Client, start_node
+from snapferry_sandbox.opensearch.distribution import assemble
+from snapferry_sandbox.opensearch.security import IdentityHeaders
+from snapferry_sandbox.processes import Process
+from snapferry_sandbox.s3 import bridge, gateway
+from snapferry_sandbox.s3.configuration import Account
+from snapferry_sandbox.s3.configuration import Configuration as BridgeConfiguration
+from snapferry_sandbox.world import (
+    CACHE,
+    LOGS,
+    NODES,
+    RUN,
+    S3,
+    AccountName,
+    Aws,
+    Options,
+    Part,
+    Parts,
+    S3Account,
+    Source,
+    World,
+)
+
+REGION: Final = "eu-west-1"
+SOURCE_ACCOUNT = "111111111111"
+DESTINATION_ACCOUNT = "222222222222"
+BUCKET = "snapferry-migration"
+SOURCE = "source-1"
+DESTINATION = "destination-1"
+
+_ACCOUNTS: dict[AccountName, str] = {
+    "source": SOURCE_ACCOUNT,
+    "destination": DESTINATION_ACCOUNT,
+}
+_WATCH_SECONDS = 1
+
+logger = logging.getLogger("snapferry_sandbox.supervisor")  # this module runs as __main__
+
+
+class _Parts:
+    """The processes of the world, each ended when the stack is.
+
+    Args:
+        stack: ends them, the last first.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._parts: list[tuple[Process, str]] = []
+
+    def add(self, process: Process, url: str) -> None:
+        # All data is thrown away: no time for an orderly end.
+        self._stack.callback(process.stop, timeout_seconds=0)
+        self._parts.append((process, url))
+
+    def present(self) -> Parts:
+        return Parts(
+            parts=tuple(
+                Part(
+                    name=process.name,
+                    url=url,
+                    pid=process.pid,
+                    alive=process.alive(),
+                    log_file=process.log_file,
+                )
+                for process, url in self._parts
+            )
+        )
+
+
+def main() -> None:
+    """Bring the world up, and keep it up until this process is told to end."""
+    options = Options.model_validate_json(sys.argv[1])
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("snapferry_sandbox").setLevel(logging.INFO)
+    # While a cluster starts, its client warns of every attempt.
+    logging.getLogger("opensearch").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, _end)
+    with ExitStack() as stack:
+        parts = _Parts(stack)
+        try:
+            world = _start(options, parts)
+        except SandboxError as error:
+            logger.error("%s", error)
+            sys.exit(1)
+        seen = parts.present()
+        seen.save()
+        world.save()
+        while True:
+            time.sleep(_WATCH_SECONDS)
+            present = parts.present()
+            if present != seen:
+                seen = present
+                seen.save()
+
+
+def _end(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    sys.exit(0)
+
+
+def _start(options: Options, parts: _Parts) -> World:
+    """Start all parts. The nodes take longest, so they come first and are waited for last."""
+    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    java_home = java.find_java_home(user)
+    homes = {version: assemble(version, CACHE) for version in (options.source, options.destination)}
+    gateway_program = gateway.build(CACHE)
+    NODES.mkdir()
+    if user is not None and not _can_use(user, homes.values()):
+        homes = _move_nodes(user, homes)
+
+    administrators = {
+        account: _identity(account, account, f"arn:aws:iam::{account}:root")
+        for account in (SOURCE_ACCOUNT, DESTINATION_ACCOUNT)
+    }
+    accounts = {
+        account: Account(number=account, canonical_id=secrets.token_hex(32))
+        for account in administrators
+    }
+    authority = create_authority(RUN / "certificates")
+    bridge_port = processes.free_port()
+    bridge_endpoint = f"http://127.0.0.1:{bridge_port}"
+
+    def start_cluster(
+        name: str, version: str, account: str, identity_headers: IdentityHeaders | None = None
+    ) -> tuple[Node, Identity]:
+        identity = _identity(
+            f"AKIA{secrets.token_hex(8).upper()}", account, f"arn:aws:iam::{account}:user/{name}"
+        )
+        logger.info("%s: starting OpenSearch %s", name, version)
+        node = start_node(
+            name,
+            version=version,
+            home=homes[version],
+            java_home=java_home,
+            folder=NODES.resolve() / name,
+            log_file=LOGS / f"{name}.log",
+            authority=authority,
+            s3_client=S3Client(
+                endpoint=bridge_endpoint,
+                region=REGION,
+                access_key=identity.access_key_id,
+                secret_key=identity.secret_access_key,
+            ),
+            identity_headers=identity_headers,
+            user=user,
+        )
+        parts.add(node.process, node.cluster.url)
+        return node, identity
+
+    secret = secrets.token_hex(16)
+    identity_headers = IdentityHeaders(user=f"x-user-{secret}", roles=f"x-roles-{secret}")
+    source, source_identity = start_cluster(
+        SOURCE, options.source, SOURCE_ACCOUNT, identity_headers
+    )
+    destination, destination_identity = start_cluster(
+        DESTINATION, options.destination, DESTINATION_ACCOUNT
+    )
+
+    logger.info("S3: starting versitygw")
+    s3_gateway = gateway.start(
+        gateway_program, RUN / "s3", region=REGION, log_file=LOGS / "versitygw.log"
+    )
+    parts.add(s3_gateway.process, s3_gateway.endpoint)
+    logger.info("AWS: starting LocalStack")
+    aws = localstack.start(
+        RUN / "localstack",
+        LOGS,
+        lambda_environment={"REQUESTS_CA_BUNDLE": str(authority.bundle_file)},
+        time_scale=options.time_scale,
+    )
+    parts.add(aws.process, aws.endpoint)
+    logger.info("AWS: ready at %s", aws.endpoint)
+
+    control_token = secrets.token_urlsafe()
+    bridge_process = bridge.start(
+        BridgeConfiguration(
+            region=REGION,
+            port=bridge_port,
+            gateway_endpoint=s3_gateway.endpoint,
+            gateway_access_key=s3_gateway.access_key,
+            gateway_secret_key=s3_gateway.secret_key,
+            aws_endpoint=aws.endpoint,
+            identities=(*administrators.values(), destination_identity),
+            service_identity=source_identity,
+            control_token=control_token,
+            bucket_owner=accounts[DESTINATION_ACCOUNT],
+            other_accounts=(accounts[SOURCE_ACCOUNT],),
+        ),
+        configuration_file=RUN / "bridge.json",
+        log_file=LOGS / "s3-bridge.log",
+    )
+    parts.add(bridge_process, bridge_endpoint)
+    _create_bucket(bridge_endpoint, administrators[DESTINATION_ACCOUNT])
+    logger.info("S3: ready at %s", bridge_endpoint)
+
+    source.wait_until_ready()
+    destination.wait_until_ready()
+    certificate = authority.issue("domain", RUN / "certificates")
+    domain = amazon_domain.start(
+        amazon_domain.Configuration(
+            name=SOURCE,
+            account=SOURCE_ACCOUNT,
+            region=REGION,
+            port=processes.free_port(),
+            certificate_file=certificate.certificate_file,
+            key_file=certificate.key_file,
+            node_url=source.cluster.url,
+            node_ca_file=authority.ca_file,
+            node_identity_headers=identity_headers,
+            aws_endpoint=aws.endpoint,
+            identities=tuple(administrators.values()),
+            bridge_url=bridge_endpoint,
+            bridge_token=control_token,
+        ),
+        folder=RUN / "domains",
+        log_file=LOGS / "domain.log",
+    )
+    parts.add(domain.process, domain.endpoint)
+    logger.info("%s: Amazon domain ready at %s", SOURCE, domain.endpoint)
+
+    return World(
+        sources=(
+            Source(**source.cluster.model_dump(), domain=SOURCE, domain_endpoint=domain.endpoint),
+        ),
+        destinations=(destination.cluster,),
+        s3=S3(
+            endpoint=bridge_endpoint,
+            gateway_endpoint=s3_gateway.endpoint,
+            bucket=BUCKET,
+            accounts={
+                name: S3Account(
+                    access_key=account,
+                    secret_key=administrators[account].secret_access_key,
+                    canonical_id=accounts[account].canonical_id,
+                )
+                for name, account in _ACCOUNTS.items()
+            },
+        ),
+        aws=Aws(endpoint=aws.endpoint, region=REGION, accounts=_ACCOUNTS),
+        ca_bundle_file=authority.bundle_file,
+        logs=LOGS,
+        supervisor_pid=os.getpid(),
+    )
+
+
+def _identity(access_key_id: str, account: str, arn: str) -> Identity:
+    return Identity(
+        access_key_id=access_key_id,
+        secret_access_key=secrets.token_urlsafe(30),
+        account=account,
+        arn=arn,
+    )
+
+
+def _create_bucket(endpoint: str, owner: Identity) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=owner.access_key_id,
+        aws_secret_access_key=owner.secret_access_key,
+    )
+    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+
+def _can_use(user: int, homes: Iterable[Path]) -> bool:
+    """Whether a user can read the homes and reach the nodes' folders from where they lie."""
+    tests = [("-r", home / "bin" / "opensearch") for home in homes] + [("-x", NODES)]
+    return all(
+        subprocess.run(["test", flag, path], check=False, user=user).returncode == 0
+        for flag, path in tests
+    )
+
+
+def _move_nodes(user: int, homes: Mapping[str, Path]) -> dict[str, Path]:
+    """Have the nodes' folders and copies of the homes where a user can reach them.
+
+    Such a clone lies in root's own home folder. What is made here goes with the link to it, as
+    anything else of the world does.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="snapferry-"))
+    os.chown(folder, user, -1)
+    NODES.rmdir()
+    NODES.symlink_to(folder)
+    return {version: shutil.copytree(home, folder / home.name) for version, home in homes.items()}
+
+
+if __name__ == "__main__":
+    main()

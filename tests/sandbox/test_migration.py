@@ -1,0 +1,127 @@
+"""Whole migrations on the deployed stack."""
+
+import itertools
+import threading
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.helpers import scan
+
+from tests.sandbox.migrations import Sandbox, fill
+from tests.unit.test_request import MALFORMED
+
+
+def contents(cluster: OpenSearch, index: str) -> dict[str, Any]:
+    return {hit["_id"]: hit["_source"] for hit in scan(cluster, index=index)}
+
+
+def test_moves_documents_and_aliases_and_leaves_nothing(sandbox: Sandbox) -> None:
+    fill(
+        sandbox.source,
+        "moved-a",
+        300,
+        shards=3,
+        aliases={"moved": {"is_write_index": True}, "moved-odd": {"filter": {"term": {"a": 1}}}},
+    )
+    fill(sandbox.source, "moved-b", 200, aliases={"moved": {"is_write_index": False}})
+    fill(sandbox.source, "moved-not", 5)
+    before = sandbox.repositories()
+
+    outcome = sandbox.migrate(
+        sandbox.request("moved-*", domain__indices={"include": ["moved-*"], "exclude": ["*-not"]})
+    )
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    for index in ("moved-a", "moved-b"):
+        assert contents(sandbox.destination, index) == contents(sandbox.source, index)
+        assert sandbox.destination.indices.get_alias(
+            index=index
+        ) == sandbox.source.indices.get_alias(index=index)
+    assert not sandbox.destination.indices.exists(index="moved-not")
+    assert sandbox.repositories() == before
+    verdicts = sandbox.record(outcome.migration_id, "source/verification")
+    assert {verdict["index"]: verdict["destination_documents"] for verdict in verdicts} == {
+        "moved-a": 300,
+        "moved-b": 200,
+    }
+
+
+def test_follows_what_changes_between_rounds(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "followed-kept", 1000)
+    fill(sandbox.source, "followed-gone", 10)
+    fill(sandbox.source, "followed-again", 10, shards=1)
+
+    def between_rounds() -> None:
+        fill(sandbox.source, "followed-kept", 50, first=1000)
+        sandbox.source.indices.delete(index="followed-gone,followed-again")
+        fill(sandbox.source, "followed-again", 20, shards=2)
+        fill(sandbox.source, "followed-new", 30)
+
+    outcome = sandbox.migrate(
+        sandbox.request("followed-*"), at_gate={"stop_writes": between_rounds}
+    )
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    present = sandbox.destination.cat.indices(index="followed-*", format="json", h="index")
+    assert {row["index"] for row in present} == {"followed-kept", "followed-again", "followed-new"}
+    for row in present:
+        assert contents(sandbox.destination, row["index"]) == contents(sandbox.source, row["index"])
+    [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
+    first, last = domain["rounds"]
+    assert (first["final"], last["final"]) == (False, True)
+    assert last["restore"]["bytes_reused"] > 0
+
+
+def test_index_of_somebody_else_is_not_touched(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "strange-1", 10)
+    fill(sandbox.destination, "strange-1", 3)
+    before = sandbox.repositories()
+
+    outcome = sandbox.migrate(sandbox.request("strange-*"))
+
+    assert (outcome.status, outcome.error) == ("FAILED", "Conflict")
+    assert "strange-1" in outcome.cause
+    assert len(contents(sandbox.destination, "strange-1")) == 3
+    assert sandbox.repositories() == before
+
+
+def test_copy_that_differs_is_not_given_to_clients(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "late-1", 10, aliases={"late": {}})
+    ended = threading.Event()
+
+    def write_on() -> None:
+        for number in itertools.count(10):
+            fill(sandbox.source, "late-1", 1, first=number)
+            if ended.wait(0.05):
+                break
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        outcome = sandbox.migrate(sandbox.request("late-*"))
+    finally:
+        ended.set()
+        writer.join()
+
+    assert (outcome.status, outcome.error) == ("FAILED", "VerificationFailed")
+    assert "late-1" in outcome.cause
+    assert not sandbox.destination.indices.exists_alias(name="late")
+
+
+def test_snapshots_are_deleted_where_that_is_wanted(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "deleted-1", 10)
+    outcome = sandbox.migrate(
+        sandbox.request("deleted-1", snapshots_afterwards="delete", bucket__base_path="deleted")
+    )
+    assert outcome.status == "SUCCEEDED"
+    left = sandbox.bucket.list_objects_v2(Bucket=sandbox.world.s3.bucket, Prefix="deleted/")
+    assert not [item["Key"] for item in left.get("Contents", []) if "/snap-" in item["Key"]]
+
+
+def test_malformed_input_changes_nothing(sandbox: Sandbox) -> None:
+    before = sandbox.repositories()
+    for case in MALFORMED:
+        outcome = sandbox.migrate(case.values[0])
+        assert (outcome.status, outcome.error) == ("FAILED", "InvalidInput")
+        assert not sandbox.recorded(outcome.migration_id)
+    assert sandbox.repositories() == before

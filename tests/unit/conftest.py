@@ -1,0 +1,143 @@
+"""A migration of one domain between two fake clusters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import settings
+from opensearchpy import OpenSearch
+
+from snapferry import indices, request
+from snapferry.indices import Index
+from snapferry.records import Records
+from snapferry.request import DomainJob
+from tests.unit.fakes import Bucket, FakeCluster, FakeIndex, FakeS3, FakeTable, FakeTopic
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_s3 import S3Client
+    from types_boto3_sns import SNSClient
+
+# The time that an example takes says more about the machine than about the code.
+settings.register_profile("unit", deadline=None)
+settings.load_profile("unit")
+
+type MakeJob = Callable[..., DomainJob]
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """The shortest input of a migration, with `domain__region="x"` for a field further down."""
+    whole: dict[str, Any] = {
+        "domains": [
+            {
+                "host": "search-logs-abc.eu-west-1.es.amazonaws.com",
+                "region": "eu-west-1",
+                "access_role_arn": "arn:aws:iam::111111111111:role/SnapferryDomainAccess",
+                "snapshot_role_arn": "arn:aws:iam::111111111111:role/SnapferrySnapshot",
+                "name": "logs",
+            }
+        ],
+        "bucket": {"name": "company-migration", "region": "eu-west-1"},
+        "destination": {
+            "endpoint": "search.example.com:9200",
+            "secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/a",
+        },
+    }
+    for place, value in changes.items():
+        *parents, name = place.split("__")
+        part = whole
+        for parent in parents:
+            part = part["domains"][0] if parent == "domain" else part.setdefault(parent, {})
+        part[name] = value
+    return whole
+
+
+@pytest.fixture
+def make_job() -> MakeJob:
+    """Makes the job of the shortest input with some fields changed, as `document` does."""
+
+    def make(**changes: Any) -> DomainJob:
+        [job], _ = request.parse(document(**changes), "m-1")
+        return job
+
+    return make
+
+
+@pytest.fixture
+def job(make_job: MakeJob) -> DomainJob:
+    return make_job()
+
+
+@dataclass
+class Side:
+    """A cluster and the product's client of it."""
+
+    cluster: FakeCluster
+    client: OpenSearch
+
+    def index(self, name: str) -> FakeIndex:
+        return self.cluster.indices[name]
+
+    def listed(self, *names: str) -> list[Index]:
+        """The indices as the product lists them, all when none is named."""
+        present = indices.list_all(self.client)
+        return [present[name] for name in names or present]
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return {}
+
+
+@pytest.fixture
+def source(bucket: Bucket) -> Side:
+    cluster = FakeCluster(bucket)
+    return Side(cluster, cluster.client("source search-logs-abc.eu-west-1.es.amazonaws.com"))
+
+
+@pytest.fixture
+def destination(bucket: Bucket) -> Side:
+    cluster = FakeCluster(bucket)
+    return Side(cluster, cluster.client("destination search.example.com:9200"))
+
+
+@dataclass
+class Storage:
+    """Where records lie."""
+
+    s3: FakeS3 = field(default_factory=FakeS3)
+    table: FakeTable = field(default_factory=FakeTable)
+
+    @property
+    def records(self) -> Records:
+        return self.records_of("m-1")
+
+    def records_of(self, migration_id: str) -> Records:
+        return Records(
+            s3=cast("S3Client", self.s3),
+            bucket="records",
+            table=cast("Table", self.table),
+            migration_id=migration_id,
+        )
+
+
+@pytest.fixture
+def storage() -> Storage:
+    return Storage()
+
+
+@dataclass
+class Announcements:
+    """A topic, and the product's client of it."""
+
+    topic: FakeTopic = field(default_factory=FakeTopic)
+
+    @property
+    def client(self) -> "SNSClient":
+        return cast("SNSClient", self.topic)
+
+
+@pytest.fixture
+def announcements() -> Announcements:
+    return Announcements()

@@ -1,0 +1,603 @@
+"""Stand-ins that behave: clusters with state, and the parts of AWS that records and gates use.
+
+A fake cluster sits where the network begins. The real client, with the product's own transport,
+talks to it, so that paths, parameters, `filter_path` and the translation of errors are the real
+ones. Its answers have the shape, and its refusals the words, of OpenSearch.
+"""
+
+import io
+import itertools
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote
+
+from opensearchpy import Connection, OpenSearch
+from opensearchpy.exceptions import OpenSearchException
+
+from snapferry.clients import _ExplainingTransport
+
+type Answer = tuple[int, Any]
+
+_uuids = itertools.count(1)
+
+
+@dataclass
+class FakeIndex:
+    """An index of a fake cluster.
+
+    Attributes:
+        documents: how many it holds.
+        primary_bytes: what its primaries take.
+        aliases: definitions by name.
+        building: replicas that aren't there yet.
+        lost: primaries that aren't there, with the deciders that refuse to place them.
+        restored_bytes: copied from the snapshot; `reused_bytes` were there already.
+        restored_from: the snapshot that its shards were recovered from.
+        restore_began_at: by the cluster's clock.
+    """
+
+    documents: int = 10
+    shards: int = 1
+    replicas: int = 1
+    primary_bytes: int = 1000
+    open: bool = True
+    aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    building: int = 0
+    lost: dict[int, dict[str, str]] = field(default_factory=dict)
+    uuid: str = field(default_factory=lambda: f"uuid-{next(_uuids)}")
+    restored_bytes: int = 0
+    reused_bytes: int = 0
+    restored_from: str | None = None
+    restore_began_at: float = 0.0
+
+
+@dataclass
+class FakeSnapshot:
+    """A snapshot in a bucket.
+
+    Attributes:
+        indices: as they were when it was taken.
+        new_bytes: what had to be copied.
+        began_at: by the clock of the source.
+        failures: of shards: index, number, reason.
+        doomed: the state in which it ends in place of SUCCESS.
+    """
+
+    indices: dict[str, FakeIndex]
+    new_bytes: int
+    began_at: float
+    failures: list[tuple[str, int, str]] = field(default_factory=list)
+    doomed: str | None = None
+
+
+@dataclass
+class Fault:
+    """What a cluster answers instead.
+
+    Attributes:
+        request: regular expression of method and path, such as `PUT /_snapshot/.*`.
+        answer: status and body, or what the client raises.
+        times: how often.
+        takes_effect: whether the request is carried out all the same.
+    """
+
+    request: str
+    answer: Answer | OpenSearchException
+    times: float = 1
+    takes_effect: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a cluster was asked."""
+
+    method: str
+    path: str
+    parameters: Mapping[str, str]
+    body: Any
+
+
+# Base path in the bucket -> name -> snapshot.
+type Bucket = dict[str, dict[str, FakeSnapshot]]
+
+
+class _Refused(Exception):  # noqa: N818 - it is caught two functions above
+    """An answer that isn't a success."""
+
+    def __init__(self, status: int, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.kind, self.reason = status, kind, reason
+
+
+class FakeCluster:
+    """The part of an OpenSearch cluster that a migration touches.
+
+    Its clock stands still until `pass_time` moves it, which tests give to the product as `sleep`.
+
+    Attributes:
+        bucket: shared by a source and a destination.
+        indices: by name.
+        repositories: settings by name.
+        faults: what it answers instead; the first that matches.
+        requests: all that came, for tests of what is sent.
+        bytes_per_second: how fast it copies.
+    """
+
+    def __init__(self, bucket: Bucket, *, bytes_per_second: float = math.inf) -> None:
+        self.bucket = bucket
+        self.indices: dict[str, FakeIndex] = {}
+        self.repositories: dict[str, dict[str, Any]] = {}
+        self.faults: list[Fault] = []
+        self.requests: list[Request] = []
+        self.bytes_per_second = bytes_per_second
+        self.now_seconds = 0.0
+
+    def client(self, name: str) -> OpenSearch:
+        """A client of this cluster, like those that `snapferry.clients` makes."""
+        return OpenSearch(
+            hosts=[{"host": "cluster.example", "port": 443}],
+            connection_class=_FakeConnection,
+            transport_class=_ExplainingTransport,
+            cluster=name,
+            fake=self,
+            max_retries=0,
+        )
+
+    def pass_time(self, seconds: float) -> None:
+        self.now_seconds += seconds
+
+    def sent(self, pattern: str) -> list[Request]:
+        """The requests whose method and path match."""
+        return [
+            request
+            for request in self.requests
+            if re.fullmatch(pattern, f"{request.method} {request.path}")
+        ]
+
+    def answer(self, request: Request) -> Answer:
+        """Carries out a request."""
+        self.requests.append(request)
+        line = f"{request.method} {request.path}"
+        for fault in self.faults:
+            if fault.times > 0 and re.fullmatch(fault.request, line):
+                fault.times -= 1
+                if fault.takes_effect:
+                    self._carry_out(request)
+                if isinstance(fault.answer, OpenSearchException):
+                    raise fault.answer
+                return fault.answer
+        try:
+            answer = self._carry_out(request)
+        except _Refused as refusal:
+            cause = {"type": refusal.kind, "reason": refusal.reason}
+            return refusal.status, {
+                "error": {"root_cause": [cause], **cause},
+                "status": refusal.status,
+            }
+        if paths := request.parameters.get("filter_path"):
+            answer = _filtered(answer, [path.split(".") for path in paths.split(",")])
+        return 200, answer
+
+    def _carry_out(self, request: Request) -> Any:
+        parts = [unquote(part) for part in request.path.strip("/").split("/")]
+        match request.method, parts:
+            case "GET", ["_cat", "indices"]:
+                return self._cat_indices(request.parameters)
+            case "PUT", ["_snapshot", repository]:
+                self.repositories[repository] = request.body["settings"]
+                return {"acknowledged": True}
+            case "DELETE", ["_snapshot", repository]:
+                self._path(repository)
+                del self.repositories[repository]
+                return {"acknowledged": True}
+            case "GET", ["_snapshot", repository, name]:
+                return self._get_snapshots(repository, name, request.parameters)
+            case "PUT", ["_snapshot", repository, name]:
+                return self._create_snapshot(repository, name, request.body)
+            case "DELETE", ["_snapshot", repository, name]:
+                self._snapshot(repository, name)
+                del self._path(repository)[name]
+                return {"acknowledged": True}
+            case "GET", ["_snapshot", repository, name, "_status"]:
+                return {"snapshots": [self._status(repository, name)]}
+            case "POST", ["_snapshot", repository, name, "_restore"]:
+                return self._restore(repository, name, request.body)
+            case "POST", [names, "_close"]:
+                for name in names.split(","):
+                    self._index(name).open = False
+                return {"acknowledged": True, "shards_acknowledged": True}
+            case "DELETE", [names]:
+                for name in names.split(","):
+                    self._index(name)
+                    del self.indices[name]
+                return {"acknowledged": True}
+            case "GET", [names, "_recovery"]:
+                return {name: self._recovery(name) for name in names.split(",")}
+            case "GET", ["_cluster", "health"]:
+                return {"indices": {name: self._health(name) for name in self.indices}}
+            case "GET" | "POST", ["_cluster", "allocation", "explain"]:
+                return self._explain_allocation(request.body)
+            case "GET", ["_alias"]:
+                return {name: {"aliases": index.aliases} for name, index in self.indices.items()}
+            case "POST", ["_aliases"]:
+                return self._update_aliases(request.body["actions"])
+            case "POST", [names, "_refresh"]:
+                return {"_shards": self._shards(names)}
+            case "POST", [names, "_search"]:
+                return self._count(names, request.body)
+        raise NotImplementedError(f"{request.method} {request.path}")
+
+    def _index(self, name: str) -> FakeIndex:
+        if name not in self.indices:
+            raise _Refused(404, "index_not_found_exception", f"no such index [{name}]")
+        return self.indices[name]
+
+    def _path(self, repository: str) -> dict[str, FakeSnapshot]:
+        if repository not in self.repositories:
+            raise _Refused(404, "repository_missing_exception", f"[{repository}] missing")
+        return self.bucket.setdefault(self.repositories[repository]["base_path"], {})
+
+    def _snapshot(self, repository: str, name: str) -> FakeSnapshot:
+        snapshots = self._path(repository)
+        if name not in snapshots:
+            raise _Refused(404, "snapshot_missing_exception", f"[{repository}:{name}] is missing")
+        return snapshots[name]
+
+    def _cat_indices(self, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+        everything = parameters.get("expand_wildcards") == "all"
+        rows = [
+            {
+                "index": name,
+                "uuid": index.uuid,
+                "status": "open" if index.open else "close",
+                "pri": str(index.shards),
+                "rep": str(index.replicas),
+                "pri.store.size": str(index.primary_bytes) if index.open else None,
+            }
+            for name, index in self.indices.items()
+            if everything or index.open
+        ]
+        return [{name: row[name] for name in parameters["h"].split(",")} for row in rows]
+
+    def _copied_bytes(self, total: int, began_at: float) -> int:
+        elapsed_seconds = self.now_seconds - began_at
+        if math.isinf(self.bytes_per_second):
+            return total
+        return min(total, int(elapsed_seconds * self.bytes_per_second))
+
+    def _state(self, snapshot: FakeSnapshot) -> str:
+        if self._copied_bytes(snapshot.new_bytes, snapshot.began_at) < snapshot.new_bytes:
+            return "IN_PROGRESS"
+        return snapshot.doomed or "SUCCESS"
+
+    def _get_snapshots(
+        self, repository: str, name: str, parameters: Mapping[str, str]
+    ) -> dict[str, Any]:
+        snapshots = self._path(repository)
+        names = sorted(snapshots) if name == "_all" else [name]
+        if parameters.get("ignore_unavailable") == "true":
+            names = [name for name in names if name in snapshots]
+        found = {name: self._snapshot(repository, name) for name in names}
+        return {
+            "snapshots": [
+                {
+                    "snapshot": name,
+                    "state": self._state(snapshot),
+                    "indices": sorted(snapshot.indices),
+                    "failures": [
+                        {"index": index, "shard_id": shard, "reason": reason}
+                        for index, shard, reason in snapshot.failures
+                        if self._state(snapshot) != "IN_PROGRESS"
+                    ],
+                }
+                for name, snapshot in found.items()
+            ]
+        }
+
+    def _create_snapshot(self, repository: str, name: str, body: Any) -> dict[str, Any]:
+        snapshots = self._path(repository)
+        if self.repositories[repository].get("readonly") == "true":
+            raise _Refused(
+                500, "repository_exception", f"[{repository}] cannot create snapshot in a readonly"
+            )
+        if name in snapshots:
+            raise _Refused(
+                400,
+                "invalid_snapshot_name_exception",
+                f"[{repository}:{name}] Invalid snapshot name [{name}], snapshot with the same "
+                "name already exists",
+            )
+        if running := [n for n, other in snapshots.items() if self._state(other) == "IN_PROGRESS"]:
+            raise _Refused(
+                503,
+                "concurrent_snapshot_execution_exception",
+                f"[{repository}:{running[0]}] a snapshot is already running",
+            )
+        taken = {index: replace(self._index(index)) for index in body["indices"].split(",")}
+        known = {
+            index.uuid: index.primary_bytes
+            for other in snapshots.values()
+            for index in other.indices.values()
+        }
+        snapshots[name] = FakeSnapshot(
+            indices=taken,
+            new_bytes=sum(i.primary_bytes - known.get(i.uuid, 0) for i in taken.values()),
+            began_at=self.now_seconds,
+        )
+        return {"accepted": True}
+
+    def _status(self, repository: str, name: str) -> dict[str, Any]:
+        snapshot = self._snapshot(repository, name)
+        done = self._copied_bytes(snapshot.new_bytes, snapshot.began_at)
+        total = sum(index.primary_bytes for index in snapshot.indices.values())
+        shards = sum(index.shards for index in snapshot.indices.values())
+        ended = done == snapshot.new_bytes
+        failed = len(snapshot.failures)
+        # Lucene files of a fixed size, for the sake of the numbers.
+        stats = {
+            "incremental": {
+                "file_count": snapshot.new_bytes // 100,
+                "size_in_bytes": snapshot.new_bytes,
+            },
+            "total": {"file_count": total // 100, "size_in_bytes": total},
+            "start_time_in_millis": int(snapshot.began_at * 1000),
+            "time_in_millis": int((self.now_seconds - snapshot.began_at) * 1000),
+        }
+        if done // 100 != snapshot.new_bytes // 100:
+            stats["processed"] = {"file_count": done // 100, "size_in_bytes": done}
+        return {
+            "snapshot": name,
+            "repository": repository,
+            # A partial snapshot is shown as a success here, and nowhere else.
+            "state": ("FAILED" if snapshot.doomed == "FAILED" else "SUCCESS")
+            if ended
+            else "STARTED",
+            "shards_stats": {
+                "done": shards - failed if ended else 0,
+                "failed": failed,
+                "total": shards,
+            },
+            "stats": stats,
+        }
+
+    def _restore(self, repository: str, name: str, body: Any) -> dict[str, Any]:
+        snapshot = self._snapshot(repository, name)
+        taken = {index: snapshot.indices[index] for index in body["indices"].split(",")}
+        for index, copy in taken.items():
+            present = self.indices.get(index)
+            refusal = None
+            if present and present.open:
+                refusal = (
+                    f"cannot restore index [{index}] because an open index with same name already "
+                    "exists in the cluster. Either close or delete the existing index or restore "
+                    "the index under a different name by providing a rename pattern and "
+                    "replacement name"
+                )
+            elif present and present.shards != copy.shards:
+                refusal = (
+                    f"cannot restore index [{index}] with [{present.shards}] shards from a "
+                    f"snapshot of index [{index}] with [{copy.shards}] shards"
+                )
+            if refusal:
+                raise _Refused(500, "snapshot_restore_exception", f"[{repository}] {refusal}")
+        replicas = body.get("index_settings", {}).get("index.number_of_replicas")
+        for index, copy in taken.items():
+            present = self.indices.get(index)
+            reused_bytes = min(present.primary_bytes, copy.primary_bytes) if present else 0
+            self.indices[index] = replace(
+                copy,
+                aliases=copy.aliases if body["include_aliases"] else {},
+                replicas=copy.replicas if replicas is None else replicas,
+                uuid=present.uuid if present else f"uuid-{next(_uuids)}",
+                reused_bytes=reused_bytes,
+                restored_bytes=copy.primary_bytes - reused_bytes,
+                restored_from=name,
+                restore_began_at=self.now_seconds,
+            )
+        return {"accepted": True}
+
+    def _recovery(self, name: str) -> dict[str, Any]:
+        index = self._index(name)
+        done = self._copied_bytes(index.restored_bytes, index.restore_began_at)
+        size = {
+            "total_in_bytes": index.restored_bytes + index.reused_bytes,
+            "reused_in_bytes": index.reused_bytes,
+            "recovered_in_bytes": done,
+        }
+        restored: dict[str, Any] = {
+            "type": "SNAPSHOT",
+            "source": {"snapshot": index.restored_from},
+            "index": {
+                "size": {key: value // index.shards for key, value in size.items()},
+                "files": {
+                    "total": 10,
+                    "reused": 10 * index.reused_bytes // max(1, size["total_in_bytes"]),
+                    "recovered": 10 * done // max(1, size["total_in_bytes"]),
+                },
+            },
+        }
+        made_here = {"type": "EMPTY_STORE", "source": {}, "index": restored["index"]}
+        copied = {"type": "PEER", "source": {"name": "node-1"}, "index": restored["index"]}
+        first = restored if index.restored_from else made_here
+        # A shard whose recovery failed isn't listed.
+        primaries = [first for number in range(index.shards) if number not in index.lost]
+        return {"shards": primaries + [copied] * (index.shards * index.replicas - index.building)}
+
+    def _primary_active(self, index: FakeIndex, number: int) -> bool:
+        done = self._copied_bytes(index.restored_bytes, index.restore_began_at)
+        return number not in index.lost and done == index.restored_bytes
+
+    def _health(self, name: str) -> dict[str, Any]:
+        index = self.indices[name]
+        active = {number: self._primary_active(index, number) for number in range(index.shards)}
+        unassigned = index.building + len(index.lost) * (1 + index.replicas)
+        green_or_yellow = "yellow" if index.building else "green"
+        return {
+            "status": green_or_yellow if all(active.values()) else "red",
+            "unassigned_shards": unassigned,
+            "shards": {
+                str(number): {"primary_active": is_active} for number, is_active in active.items()
+            },
+        }
+
+    def _explain_allocation(self, body: Any) -> dict[str, Any]:
+        index = self._index(body["index"])
+        refusals = index.lost.get(body["shard"])
+        if refusals is None:
+            active = self._primary_active(index, body["shard"])
+            return {"current_state": "started" if active else "initializing"}
+        return {
+            "current_state": "unassigned",
+            "unassigned_info": {
+                "reason": "NEW_INDEX_RESTORED",
+                "details": f"restore_source[{index.restored_from}]",
+            },
+            "can_allocate": "no",
+            "node_allocation_decisions": [
+                {
+                    "node_name": f"node-{number}",
+                    "deciders": [
+                        {"decider": decider, "decision": "NO", "explanation": explanation}
+                        for decider, explanation in refusals.items()
+                    ],
+                }
+                for number in (1, 2)
+            ],
+        }
+
+    def _update_aliases(self, actions: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+        for action in actions:
+            [(kind, arguments)] = action.items()
+            index = self._index(arguments["index"])
+            if kind == "remove":
+                del index.aliases[arguments["alias"]]
+            else:
+                index.aliases[arguments["alias"]] = {
+                    key: value for key, value in arguments.items() if key not in ("index", "alias")
+                }
+        return {"acknowledged": True}
+
+    def _shards(self, names: str) -> dict[str, int]:
+        indices = [self._index(name) for name in names.split(",")]
+        failed = sum(len(index.lost) for index in indices)
+        total = sum(index.shards for index in indices)
+        return {"total": total, "successful": total - failed, "failed": failed}
+
+    def _count(self, names: str, body: Any) -> dict[str, Any]:
+        counts = {name: self._index(name).documents for name in names.split(",")}
+        buckets = [
+            {"key": name, "doc_count": documents} for name, documents in counts.items() if documents
+        ]
+        size = body["aggs"]["indices"]["terms"]["size"]
+        return {
+            "timed_out": False,
+            "_shards": self._shards(names),
+            "aggregations": {"indices": {"buckets": buckets[:size]}},
+        }
+
+
+class _FakeConnection(Connection):
+    """Where the real connection would go to the network."""
+
+    def __init__(self, *, fake: FakeCluster, **options: Any) -> None:
+        super().__init__(**options)
+        self._fake = fake
+
+    def perform_request(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+        ignore: Collection[int] = (),  # noqa: ARG002
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> Any:
+        parameters = {
+            name: value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in (params or {}).items()
+        }
+        status, answer = self._fake.answer(
+            Request(method, url, parameters, json.loads(body) if body else None)
+        )
+        is_json = not isinstance(answer, str)
+        raw = json.dumps(answer) if is_json else answer
+        content_type = "application/json" if is_json else "text/html"
+        if not 200 <= status < 300:
+            self._raise_error(status, raw, content_type)
+        return status, {"content-type": content_type}, raw
+
+
+def _filtered(answer: Any, paths: Iterable[Sequence[str]]) -> Any:
+    """Keeps what a `filter_path` names, as the cluster does."""
+    if not isinstance(answer, dict):
+        return [_filtered(item, paths) for item in answer] if isinstance(answer, list) else answer
+    kept = {}
+    for key, value in answer.items():
+        rests = [path[1:] for path in paths if path[0] in ("*", key)]
+        if any(not rest for rest in rests):
+            kept[key] = value
+        elif rests and (inner := _filtered(value, rests)) not in ({}, []):
+            kept[key] = inner
+    return kept
+
+
+class _NoSuchKey(Exception):  # noqa: N818 - the name that boto3 gives it
+    """An object that isn't there."""
+
+
+class FakeS3:
+    """A bucket's objects by their keys."""
+
+    exceptions = SimpleNamespace(NoSuchKey=_NoSuchKey)
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:  # noqa: ARG002, N803
+        self.objects[Key] = Body
+
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: ARG002, N803
+        if Key not in self.objects:
+            raise _NoSuchKey(Key)
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+
+class FakeTable:
+    """The items of a DynamoDB table by migration and record; it refuses floats as boto3 does."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def put_item(self, *, Item: dict[str, Any]) -> None:  # noqa: N803
+        if any(isinstance(value, float) for value in _leaves(Item)):
+            raise TypeError("Float types are not supported. Use Decimal types instead.")
+        self.items[Item["migration_id"], Item["record"]] = Item
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+class FakeTopic:
+    """The messages of SNS topics; it refuses subjects that SNS refuses."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, str]] = []
+
+    def publish(self, *, TopicArn: str, Subject: str, Message: str) -> None:  # noqa: N803
+        if not re.fullmatch(r"[ -~]{1,100}", Subject):
+            raise ValueError("Invalid parameter: Subject")
+        self.messages.append({"topic": TopicArn, "subject": Subject, "message": Message})

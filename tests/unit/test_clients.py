@@ -1,0 +1,328 @@
+"""The real clients, up to the bytes that they would send: AWS and the clusters answer here."""
+
+import datetime
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, cast
+from urllib.parse import parse_qs
+
+import pytest
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.credentials import Credentials
+from botocore.httpsession import URLLib3Session
+from opensearchpy import OpenSearch
+from requests.adapters import HTTPAdapter
+
+from snapferry import clients
+from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
+from tests.unit.conftest import MakeJob
+
+HOST = "search-logs-abc.eu-west-1.es.amazonaws.com"
+ACCESS_ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainAccess"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+
+class FakeAws:
+    """STS, which gives new credentials at each call, and Secrets Manager."""
+
+    def __init__(self) -> None:
+        self.requests: list[AWSPreparedRequest] = []
+        self.valid_for = datetime.timedelta(hours=1)
+        self.secret = json.dumps({"username": "mover", "password": "p w"})
+        self.refusal: str | None = None
+
+    def send(self, request: AWSPreparedRequest) -> AWSResponse:
+        self.requests.append(request)
+        status = 400 if self.refusal else 200
+        if request.url.startswith("https://sts."):
+            body = self._refused_by_sts() if self.refusal else self._assume_role()
+        else:
+            body = json.dumps(
+                {"__type": self.refusal, "message": "refused"}
+                if self.refusal
+                else {"SecretString": self.secret}
+            )
+        return AWSResponse(request.url, status, HTTPHeaders(), _Raw(body.encode()))
+
+    def _assume_role(self) -> str:
+        expiration = datetime.datetime.now(datetime.UTC) + self.valid_for
+        return (
+            "<AssumeRoleResponse><AssumeRoleResult><Credentials>"
+            f"<AccessKeyId>ASIA{len(self.requests)}</AccessKeyId>"
+            "<SecretAccessKey>secret</SecretAccessKey><SessionToken>token</SessionToken>"
+            f"<Expiration>{expiration.isoformat()}</Expiration>"
+            "</Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        )
+
+    def _refused_by_sts(self) -> str:
+        return (
+            f"<ErrorResponse><Error><Code>{self.refusal}</Code><Message>User is not authorized "
+            "to perform: sts:AssumeRole</Message></Error></ErrorResponse>"
+        )
+
+
+class _Raw(io.BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+class FakeWeb:
+    """What the clusters answer, and what they were sent."""
+
+    def __init__(self) -> None:
+        self.requests: list[requests.PreparedRequest] = []
+        self.options: list[dict[str, Any]] = []
+        self.status = 200
+        self.failure: Exception | None = None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        self.requests.append(request)
+        self.options.append(options)
+        if self.failure:
+            raise self.failure
+        response = requests.Response()
+        response.status_code = self.status
+        response.headers["content-type"] = "application/json"
+        response.raw = io.BytesIO(b'{"message": "busy"}' if self.status >= 400 else b"{}")
+        response.request = request
+        response.url = request.url or ""
+        return response
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That of a function whose own role has the access key AKIAFUNCTION."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIAFUNCTION",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "RECORDS_BUCKET": "records",
+        "TABLE_NAME": "table",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clients._source.cache_clear()
+    clients._destination.cache_clear()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    fake = FakeAws()
+    monkeypatch.setattr(URLLib3Session, "send", lambda _, request: fake.send(request))
+    return fake
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch) -> FakeWeb:
+    fake = FakeWeb()
+    monkeypatch.setattr(
+        HTTPAdapter, "send", lambda _, request, **options: fake.send(request, **options)
+    )
+    return fake
+
+
+@pytest.fixture
+def source(make_job: MakeJob, aws: FakeAws, web: FakeWeb) -> OpenSearch:  # noqa: ARG001
+    return clients.source(make_job(domain__region="eu-central-1").domain)
+
+
+@pytest.fixture
+def destination(make_job: MakeJob, aws: FakeAws, web: FakeWeb) -> OpenSearch:  # noqa: ARG001
+    return clients.destination(make_job().destination)
+
+
+class Signature:
+    """The Authorization header in its parts."""
+
+    _names: ClassVar = {"Credential", "SignedHeaders", "Signature"}
+
+    def __init__(self, request: requests.PreparedRequest) -> None:
+        algorithm, _, rest = request.headers["Authorization"].partition(" ")
+        parts = dict(part.strip().split("=", 1) for part in rest.split(","))
+        assert algorithm == "AWS4-HMAC-SHA256"
+        assert set(parts) == self._names
+        self.access_key, *scope = parts["Credential"].split("/")
+        self.region, self.service = scope[1], scope[2]
+        self.signed_headers = parts["SignedHeaders"].split(";")
+        self.value = parts["Signature"]
+
+    def expected(self, request: requests.PreparedRequest) -> str:
+        """The signature by the reference implementation."""
+        auth = SigV4Auth(Credentials(self.access_key, "secret", "token"), "es", self.region)
+        headers = {"host": HOST, **request.headers}
+        again = AWSRequest(
+            request.method,
+            request.url,
+            {name: value for name, value in headers.items() if name.lower() in self.signed_headers},
+            request.body or b"",
+        )
+        again.context["timestamp"] = request.headers["x-amz-date"]
+        return str(auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again))
+
+
+def test_requests_to_a_domain_are_signed_as_its_access_role(
+    source: OpenSearch, aws: FakeAws, web: FakeWeb
+) -> None:
+    source.cat.indices(format="json", h="index,uuid", expand_wildcards="all")
+    source.indices.refresh(index="logs-1,orders")
+    source.search(index="logs-1", body={"size": 0})
+
+    assert len(web.requests) == 3
+    for request in web.requests:
+        signature = Signature(request)
+        assert (signature.service, signature.region) == ("es", "eu-central-1")
+        assert signature.access_key == "ASIA1"
+        assert {"host", "x-amz-date", "x-amz-security-token"} <= set(signature.signed_headers)
+        assert request.headers["x-amz-security-token"] == "token"
+        assert signature.value == signature.expected(request)
+    [assumption] = aws.requests
+    asked = parse_qs(str(assumption.body))
+    assert asked["RoleArn"] == [ACCESS_ROLE_ARN]
+    assert asked["RoleSessionName"] == ["snapferry"]
+    assert assumption.url.startswith("https://sts.eu-central-1.")
+
+
+def test_credentials_are_renewed_before_they_expire(
+    source: OpenSearch, aws: FakeAws, web: FakeWeb
+) -> None:
+    aws.valid_for = datetime.timedelta(minutes=5)
+    source.info()
+    source.info()
+
+    assert [Signature(request).access_key for request in web.requests] == ["ASIA1", "ASIA2"]
+
+
+def test_a_role_that_may_not_be_assumed_is_named_with_the_remedy(
+    source: OpenSearch, aws: FakeAws, web: FakeWeb
+) -> None:
+    aws.refusal = "AccessDenied"
+
+    with pytest.raises(AccessDenied, match=rf"{ACCESS_ROLE_ARN}.*What to do: .*trust policy"):
+        source.info()
+    assert web.requests == []
+
+
+def test_a_client_is_kept_for_the_next_invocation(make_job: MakeJob, source: OpenSearch) -> None:
+    assert clients.source(make_job(domain__region="eu-central-1").domain) is source
+    assert clients.source(make_job(domain__region="eu-west-1").domain) is not source
+
+
+def test_the_destination_gets_the_user_of_the_secret(
+    destination: OpenSearch, aws: FakeAws, web: FakeWeb
+) -> None:
+    destination.info()
+
+    [request] = web.requests
+    assert request.url == "https://search.example.com:9200/"
+    assert request.headers["Authorization"] == "Basic bW92ZXI6cCB3"
+    [secret_request] = aws.requests
+    assert secret_request.url.startswith("https://secretsmanager.eu-west-1.")
+    assert json.loads(cast("bytes", secret_request.body))["SecretId"].endswith(
+        ":secret:snapferry/a"
+    )
+
+
+def test_an_address_without_a_port_is_reached_at_443(source: OpenSearch, web: FakeWeb) -> None:
+    source.info()
+
+    assert web.requests[0].url == f"https://{HOST}:443/"
+
+
+def test_a_ca_of_ones_own_is_trusted_and_no_other(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb
+) -> None:
+    aws.secret = json.dumps({"username": "u", "password": "p", "ca_certificate": CERTIFICATE})
+
+    clients.destination(make_job().destination).info()
+
+    assert Path(web.options[0]["verify"]).read_text() == CERTIFICATE
+
+
+@pytest.mark.parametrize(
+    "secret", ["p4ssword", "[]", "{}", '"x"', '{"username": "u"}', '{"password": "p4ssword"}', "7"]
+)
+def test_a_malformed_secret_is_refused_without_being_told(
+    make_job: MakeJob, aws: FakeAws, secret: str
+) -> None:
+    aws.secret = secret
+
+    with pytest.raises(InvalidInput) as caught:
+        clients.destination(make_job().destination)
+
+    assert "destination.secret_arn" in str(caught.value)
+    assert "has to be a JSON object with username and password" in str(caught.value)
+    assert "p4ssword" not in str(caught.value)
+
+
+@pytest.mark.parametrize("refusal", ["ResourceNotFoundException", "AccessDeniedException"])
+def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
+    make_job: MakeJob, aws: FakeAws, refusal: str
+) -> None:
+    aws.refusal = refusal
+
+    with pytest.raises(AccessDenied, match=r"^destination\.secret_arn: .*SecretNamePrefix"):
+        clients.destination(make_job().destination)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_no_request_is_repeated_after_an_answer(
+    source: OpenSearch, web: FakeWeb, status: int
+) -> None:
+    web.status = status
+
+    with pytest.raises(Unavailable, match=rf"^source {HOST} answered GET / with {status}: busy"):
+        source.info()
+    assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        requests.exceptions.ConnectionError("refused"),
+        requests.exceptions.ConnectTimeout("no answer"),
+        requests.exceptions.ReadTimeout("no answer"),
+        requests.exceptions.SSLError("self-signed certificate"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_no_request_is_repeated_without_an_answer(
+    destination: OpenSearch, web: FakeWeb, failure: Exception
+) -> None:
+    web.failure = failure
+
+    with pytest.raises(Unavailable, match=rf"^destination search\.example.*{failure}"):
+        destination.info()
+    assert len(web.requests) == 1
+
+
+def test_a_cluster_that_failed_is_asked_again_by_the_next_invocation(
+    source: OpenSearch, web: FakeWeb
+) -> None:
+    web.failure = requests.exceptions.ConnectionError("refused")
+    with pytest.raises(SnapferryError):
+        source.info()
+    web.failure = None
+
+    source.info()
+
+    assert len(web.requests) == 2
+
+
+def test_records_are_where_the_environment_says() -> None:
+    records = clients.records("m-1")
+
+    assert (records.bucket, records.table.name, records.migration_id) == ("records", "table", "m-1")
+
+
+def test_gates_are_announced_by_sns() -> None:
+    assert clients.topic().meta.service_model.service_name == "sns"

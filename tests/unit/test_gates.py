@@ -1,0 +1,61 @@
+import time
+
+import pytest
+
+from snapferry import gates
+from snapferry.request import Gate
+from tests.unit.conftest import Announcements, MakeJob, Storage
+
+TOKEN = "AQCEAAAAKgAAAAMAAAAAAAAAAexample"
+TOPIC_ARN = "arn:aws:sns:eu-west-1:222222222222:snapferry"
+
+
+@pytest.mark.parametrize(
+    ("gate", "prompt"),
+    [
+        ("stop_writes", "Stop every client that writes to the source search-logs-abc."),
+        ("clients_moved", "Point the clients there"),
+    ],
+)
+def test_a_gate_is_stored_with_its_token_and_told_without(
+    make_job: MakeJob,
+    storage: Storage,
+    announcements: Announcements,
+    gate: Gate,
+    prompt: str,
+) -> None:
+    job = make_job(cutover__gate_deadline_seconds=600)
+
+    gates.announce(storage.records, announcements.client, TOPIC_ARN, job, gate, TOKEN)
+
+    item = storage.table.items["m-1", f"gate#logs#{gate}"]
+    assert item["token"] == TOKEN
+    assert item["state"] == "open"
+    assert (item["gate"], item["domain"]) == (gate, "logs")
+    assert item["deadline"] == pytest.approx(time.time() + 600, abs=5)
+    [message] = announcements.topic.messages
+    assert message["topic"] == TOPIC_ARN
+    assert prompt in message["message"]
+    assert "Migration: m-1\nDomain: logs\n" in message["message"]
+    assert gate.replace("_", " ") in message["subject"]
+
+
+@pytest.mark.parametrize("gate", ["stop_writes", "clients_moved"])
+def test_no_message_can_answer_a_gate(
+    make_job: MakeJob, storage: Storage, announcements: Announcements, gate: Gate
+) -> None:
+    gates.announce(storage.records, announcements.client, TOPIC_ARN, make_job(), gate, TOKEN)
+
+    [message] = announcements.topic.messages
+    assert TOKEN not in " ".join(message.values())
+    assert "http" not in " ".join(message.values())
+
+
+def test_the_longest_name_fits_into_the_subject(
+    make_job: MakeJob, storage: Storage, announcements: Announcements
+) -> None:
+    job = make_job(domain__name="l" * 40)
+
+    gates.announce(storage.records, announcements.client, TOPIC_ARN, job, "clients_moved", TOKEN)
+
+    assert f"({job.domain.name})" in announcements.topic.messages[0]["subject"]

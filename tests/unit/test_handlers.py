@@ -1,0 +1,210 @@
+"""The handlers, on the golden events, between fake clusters."""
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snapferry import clients
+from snapferry.errors import Conflict, InvalidInput, VerificationFailed
+from tests.unit.conftest import Announcements, Side, Storage
+from tests.unit.fakes import FakeIndex
+
+ROOT = Path(__file__).parents[2]
+HANDLERS = {path.stem for path in (ROOT / "functions").glob("*.py")}
+MIGRATION = "monday-night"
+SNAPSHOT = f"snapferry-{MIGRATION}-logs-1"
+
+
+@dataclass(frozen=True)
+class FakeContext:
+    """What Lambda tells a function of itself."""
+
+    function_name: str
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-west-1:222222222222:function:name"
+    aws_request_id: str = "1"
+
+
+def event(name: str) -> Any:
+    return json.loads((ROOT / f"events/{name}.json").read_text())
+
+
+def handle(name: str, **changes: Any) -> Any:
+    """What a handler answers to its golden event, as JSON."""
+    handler = importlib.import_module(name).handler
+    return json.loads(json.dumps(handler(event(name) | changes, FakeContext(name))))
+
+
+@pytest.fixture(autouse=True)
+def world(
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    announcements: Announcements,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A source with two indices of 2,000 bytes to move, and what must not be moved."""
+    source.cluster.indices = {
+        "logs-1": FakeIndex(documents=15, aliases={"logs": {}}),
+        "orders": FakeIndex(documents=5),
+        "logs-test-1": FakeIndex(),
+        ".kibana_1": FakeIndex(),
+    }
+    destination.cluster.indices = {".kibana_1": FakeIndex(), "theirs": FakeIndex()}
+    monkeypatch.setattr(clients, "source", lambda _: source.client)
+    monkeypatch.setattr(clients, "destination", lambda _: destination.client)
+    monkeypatch.setattr(clients, "records", storage.records_of)
+    monkeypatch.setattr(clients, "topic", lambda: announcements.client)
+    monkeypatch.setenv("TOPIC_ARN", "arn:aws:sns:eu-west-1:222222222222:snapferry")
+
+
+# In the order of the state machines. `...` stands for a time.
+ANSWERS: dict[str, Any] = {
+    "check_input": {"jobs": [event("list_indices")["job"]], "domains_at_once": 4},
+    "list_indices": {"indices": 2, "primary_store_bytes": 2_000},
+    "register_source_repository": {"repository": f"snapferry-{MIGRATION}-logs"},
+    "register_destination_repository": {
+        "repository": f"snapferry-{MIGRATION}-logs",
+        "snapshots": 0,
+    },
+    "start_snapshot": {"snapshot": SNAPSHOT},
+    "check_snapshot": {
+        "phase": "snapshot",
+        "ended": True,
+        "elapsed_seconds": 0,
+        "bytes_done": 2_000,
+        "bytes_total": 2_000,
+        "bytes_reused": 0,
+        "files_done": 20,
+        "files_total": 20,
+        "shards_done": 2,
+        "shards_total": 2,
+        "round": 1,
+        "bytes_per_second": 0,
+        "remaining_seconds": None,
+        "wait_seconds": 2,
+    },
+    "start_restore": {"started_at": ...},
+    "check_restore": {
+        "phase": "restore",
+        "ended": True,
+        "elapsed_seconds": ...,
+        "bytes_done": 2_000,
+        "bytes_total": 2_000,
+        "bytes_reused": 0,
+        "files_done": 20,
+        "files_total": 20,
+        "shards_done": 2,
+        "shards_total": 2,
+        "round": 1,
+        "bytes_per_second": ...,
+        "remaining_seconds": ...,
+        "wait_seconds": ...,
+    },
+    "announce_gate": None,
+    "verify_copy": {"documents": 20},
+    "move_aliases": {"aliases": 1},
+    "delete_snapshots": {"deleted": 1},
+    "unregister_repositories": {"repository": f"snapferry-{MIGRATION}-logs"},
+    "write_report": {"status": "SUCCEEDED", "report": f"migrations/{MIGRATION}/report.json"},
+}
+
+
+def agrees(answer: Any, expected: Any) -> bool:
+    if expected is ...:
+        return isinstance(answer, int | float)
+    if isinstance(expected, dict):
+        return answer.keys() == expected.keys() and all(
+            agrees(answer[name], value) for name, value in expected.items()
+        )
+    return bool(answer == expected)
+
+
+def test_every_handler_has_an_answer_here() -> None:
+    assert set(ANSWERS) == HANDLERS
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "each twice"])
+def test_the_golden_events_move_the_indices(
+    source: Side, destination: Side, storage: Storage, announcements: Announcements, times: int
+) -> None:
+    before = dict(source.cluster.indices)
+
+    for name, expected in ANSWERS.items():
+        for _ in range(times):
+            assert agrees(handle(name), expected), name
+
+    assert source.cluster.indices == before
+    assert set(destination.cluster.indices) == {"logs-1", "orders", "theirs", ".kibana_1"}
+    assert destination.index("logs-1").aliases == {"logs": {}}
+    assert source.cluster.repositories == destination.cluster.repositories == {}
+    assert source.cluster.bucket == {"snapferry/logs": {}}
+    assert len(announcements.topic.messages) == times
+    assert set(storage.table.items) == {
+        (MIGRATION, "progress#logs"),
+        (MIGRATION, "gate#logs#stop_writes"),
+    }
+    report = storage.records_of(MIGRATION).read("report")
+    assert [verdict["index"] for verdict in report["domains"][0]["verification"]] == [
+        "logs-1",
+        "orders",
+    ]
+
+
+def test_a_second_round_copies_what_changed(source: Side, destination: Side) -> None:
+    beginning = list(ANSWERS)[: list(ANSWERS).index("announce_gate")]
+    for name in beginning:
+        handle(name)
+    source.cluster.indices["logs-2"] = FakeIndex(documents=1)
+    source.index("orders").documents = 6
+    source.index("orders").primary_bytes = 1_500
+
+    second = f"snapferry-{MIGRATION}-logs-2"
+    assert handle("list_indices", round=2)["indices"] == 3
+    assert handle("start_snapshot", round=2) == {"snapshot": second}
+    taken = handle("check_snapshot", round=2, snapshot=second)
+    assert (taken["bytes_total"], taken["bytes_reused"]) == (1_500, 2_000)
+    handle("start_restore", round=2)
+    restored = handle("check_restore", round=2)
+    assert (restored["bytes_total"], restored["bytes_reused"]) == (1_500, 2_000)
+    assert handle("verify_copy", round=2) == {"documents": 22}
+    assert handle("delete_snapshots", rounds=2) == {"deleted": 2}
+    assert destination.index("orders").documents == 6
+    assert source.cluster.bucket == {"snapferry/logs": {}}
+
+
+def test_bad_input_reaches_no_cluster(source: Side, destination: Side) -> None:
+    with pytest.raises(InvalidInput):
+        handle("check_input", input={"domains": []})
+
+    assert source.cluster.requests == destination.cluster.requests == []
+
+
+def test_an_index_in_the_way_is_found_before_anything_is_changed(
+    source: Side, destination: Side
+) -> None:
+    destination.cluster.indices["orders"] = FakeIndex()
+
+    with pytest.raises(Conflict, match="orders"):
+        handle("list_indices")
+
+    assert not source.cluster.sent("(PUT|POST|DELETE) .*")
+    assert not destination.cluster.sent("(PUT|POST|DELETE) .*")
+
+
+def test_what_a_verification_found_is_stored_even_when_it_fails(
+    destination: Side, storage: Storage
+) -> None:
+    for name in list(ANSWERS)[: list(ANSWERS).index("announce_gate")]:
+        handle(name)
+    destination.index("orders").documents = 4
+
+    with pytest.raises(VerificationFailed, match="orders: 4 documents instead of 5"):
+        handle("verify_copy")
+
+    verdicts = storage.records_of(MIGRATION).read("logs/verification")
+    assert [verdict["faults"] for verdict in verdicts] == [[], ["4 documents instead of 5"]]

@@ -1,0 +1,55 @@
+from dataclasses import replace
+
+from snapferry.progress import Progress
+from tests.unit.conftest import Storage
+
+HALFWAY = Progress(
+    phase="snapshot",
+    ended=False,
+    elapsed_seconds=10.5,
+    bytes_done=1_050,
+    bytes_total=2_100,
+    bytes_reused=7,
+    files_done=3,
+    files_total=6,
+    shards_done=1,
+    shards_total=2,
+)
+
+
+def test_a_look_is_shown_with_rate_and_what_remains(storage: Storage) -> None:
+    look = HALFWAY.report(storage.records, "logs", 2)
+
+    assert look["bytes_per_second"] == 100
+    assert look["remaining_seconds"] == 10
+    assert look["wait_seconds"] == 5
+    assert look["round"] == 2
+    item = storage.table.items["m-1", "progress#logs"]
+    assert look.items() - {("wait_seconds", 5)} <= item.items()
+
+
+def test_before_anything_is_copied_nothing_is_predicted(storage: Storage) -> None:
+    look = replace(HALFWAY, bytes_done=0).report(storage.records, "logs", 1)
+
+    assert look["bytes_per_second"] == 0
+    assert look["remaining_seconds"] is None
+
+
+def test_at_the_very_start_there_is_no_rate(storage: Storage) -> None:
+    look = replace(HALFWAY, elapsed_seconds=0).report(storage.records, "logs", 1)
+
+    assert look["bytes_per_second"] == 0
+
+
+def test_at_the_end_nothing_remains(storage: Storage) -> None:
+    look = replace(HALFWAY, ended=True, bytes_done=2_100).report(storage.records, "logs", 1)
+
+    assert look["remaining_seconds"] == 0
+    assert look["ended"]
+
+
+def test_a_later_look_takes_the_place_of_the_one_before(storage: Storage) -> None:
+    HALFWAY.report(storage.records, "logs", 1)
+    replace(HALFWAY, bytes_done=2_000).report(storage.records, "logs", 1)
+
+    assert [item["bytes_done"] for item in storage.table.items.values()] == [2_000]

@@ -1,0 +1,42 @@
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.conftest import Storage
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(value=json_values)
+def test_what_was_written_is_read(value: Any) -> None:
+    records = Storage().records
+
+    records.write("logs/indices-1", value)
+
+    assert records.read("logs/indices-1") == value
+
+
+def test_a_record_lies_under_its_migration(storage: Storage) -> None:
+    assert storage.records.write("report", {}) == "migrations/m-1/report.json"
+    assert set(storage.s3.objects) == {"migrations/m-1/report.json"}
+
+
+def test_what_was_never_written_reads_as_the_default(storage: Storage) -> None:
+    assert storage.records.read("logs/restored", default={}) == {}
+    assert storage.records.read("logs/restored") is None
+
+
+def test_an_item_takes_numbers_of_any_kind(storage: Storage) -> None:
+    storage.records.put("progress#logs", seconds=1.25, bytes_done=2**60, nothing=None)
+
+    item = storage.table.items["m-1", "progress#logs"]
+    assert item["seconds"] == Decimal("1.25")
+    assert item["bytes_done"] == 2**60
+    assert item["nothing"] is None
+    assert isinstance(item["updated_at"], int)

@@ -1,0 +1,472 @@
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapferry import request
+from snapferry.errors import InvalidInput
+from snapferry.request import DomainJob, MigrationRequest
+from tests.unit.conftest import MakeJob, document
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs/input.schema.json").read_text())
+
+
+def refusal(whole: Any, migration_id: str = "m-1") -> str:
+    with pytest.raises(InvalidInput) as caught:
+        request.parse(whole, migration_id)
+    return str(caught.value)
+
+
+def without(whole: dict[str, Any], *place: str | int) -> dict[str, Any]:
+    shorter = copy.deepcopy(whole)
+    part: Any = shorter
+    for name in place[:-1]:
+        part = part[name]
+    del part[place[-1]]
+    return shorter
+
+
+def with_domains(*changes: dict[str, Any]) -> dict[str, Any]:
+    """Several domains, each like that of the shortest input but for its changes."""
+    first = document()["domains"][0]
+    return document() | {"domains": [first | change for change in changes]}
+
+
+# (input, what names the field, what says how to write it instead)
+MALFORMED = [
+    pytest.param([], "input: ", "has to be an object", id="an array"),
+    pytest.param(None, "input: ", "has to be an object", id="nothing"),
+    pytest.param({}, "domains: this field is required", "for example [{", id="empty"),
+    pytest.param(
+        without(document(), "bucket"),
+        "bucket: this field is required",
+        "expected is the bucket through which",
+        id="no bucket",
+    ),
+    pytest.param(
+        without(document(), "destination", "secret_arn"),
+        "destination.secret_arn: this field is required",
+        'for example "arn:aws:secretsmanager:',
+        id="no secret",
+    ),
+    pytest.param(
+        without(document(), "domains", 0, "snapshot_role_arn"),
+        "domains[0].snapshot_role_arn: this field is required",
+        'for example "arn:aws:iam::',
+        id="no snapshot role",
+    ),
+    pytest.param(document(domains=[]), "domains: ", "at least one item", id="no domain"),
+    pytest.param(document(domains={}), "domains: ", "has to be an array", id="domains no array"),
+    pytest.param(
+        document(domains=["logs"]), "domains[0]: ", "has to be an object", id="domain a string"
+    ),
+    pytest.param(
+        with_domains(*({"host": f"h{number}.example"} for number in range(101))),
+        "domains: ",
+        "at most 100 items",
+        id="101 domains",
+    ),
+    pytest.param(
+        document(domain__hosst="x"),
+        "domains[0].hosst: there is no such field",
+        "did you mean 'host'?",
+        id="typo",
+    ),
+    pytest.param(
+        document(writes="stop"),
+        "writes: there is no such field",
+        "known are domains, bucket",
+        id="unknown field",
+    ),
+    pytest.param(
+        document(cutover__gate=["stop_writes"]),
+        "cutover.gate: there is no such field",
+        "did you mean 'gates'?",
+        id="typo in cutover",
+    ),
+    pytest.param(
+        document(domain__host="http://search-logs.example"),
+        "domains[0].host: only https is accepted",
+        'for example "search-logs-abc',
+        id="http",
+    ),
+    pytest.param(
+        document(domain__host="https://admin:secret@search-logs.example"),
+        "domains[0].host: credentials",
+        "Secrets Manager",
+        id="credentials in the address",
+    ),
+    pytest.param(
+        document(domain__host="search-logs.example/_dashboards"),
+        "domains[0].host: ",
+        "give the host alone, without a path",
+        id="host with a path",
+    ),
+    pytest.param(
+        document(domain__host="search logs"), "domains[0].host: ", "for example", id="no host"
+    ),
+    pytest.param(document(domain__host=""), "domains[0].host: ", "for example", id="empty host"),
+    pytest.param(
+        document(domain__host=7), "domains[0].host: ", "has to be a string", id="host a number"
+    ),
+    pytest.param(
+        document(destination__endpoint="search.example.com:99999"),
+        "destination.endpoint: the port",
+        "up to 65535",
+        id="port out of range",
+    ),
+    pytest.param(
+        document(destination__endpoint="search.example.com:https"),
+        "destination.endpoint: the port",
+        "has to be a number",
+        id="port a word",
+    ),
+    pytest.param(
+        document(domain__region="Ireland"),
+        "domains[0].region: ",
+        'for example "eu-west-1"',
+        id="region by its name",
+    ),
+    pytest.param(
+        document(bucket__region=""), "bucket.region: ", 'for example "eu-west-1"', id="no region"
+    ),
+    pytest.param(
+        document(domain__access_role_arn="arn:aws:iam::111111111111:user/me"),
+        "domains[0].access_role_arn: ",
+        ":role/",
+        id="a user for a role",
+    ),
+    pytest.param(
+        document(domain__snapshot_role_arn="arn:aws:iam::222222222222:role/SnapferrySnapshot"),
+        "domains[0]: access_role_arn and snapshot_role_arn",
+        "have to be of one account",
+        id="roles of two accounts",
+    ),
+    pytest.param(
+        document(domain__name="Logs"), "domains[0].name: ", 'for example "logs"', id="capital name"
+    ),
+    pytest.param(
+        document(domain__name="l" * 41), "domains[0].name: ", 'for example "logs"', id="long name"
+    ),
+    pytest.param(
+        document(domain__replicas=-1),
+        "domains[0].replicas: ",
+        "greater than or equal to 0",
+        id="negative replicas",
+    ),
+    pytest.param(
+        document(domain__replicas="1"),
+        "domains[0].replicas: ",
+        "has to be a whole number",
+        id="replicas a string",
+    ),
+    pytest.param(
+        document(domain__indices={"include": [".kibana_1"]}),
+        "domains[0].indices.include[0]: system indices",
+        'for example ["logs-*", "orders"]',
+        id="system index",
+    ),
+    pytest.param(
+        document(domain__indices={"include": ["logs-*", "Orders"]}),
+        "domains[0].indices.include[1]: ",
+        "lower case",
+        id="capital index",
+    ),
+    pytest.param(
+        document(domain__indices={"exclude": ["-logs"]}),
+        "domains[0].indices.exclude[0]: ",
+        "doesn't start with -",
+        id="exclusion in Elasticsearch's way",
+    ),
+    pytest.param(
+        document(domain__indices={"include": []}),
+        "domains[0].indices.include: ",
+        "at least one item",
+        id="nothing included",
+    ),
+    pytest.param(
+        document(domain__indices="logs-*"),
+        "domains[0].indices: ",
+        "has to be an object",
+        id="indices a string",
+    ),
+    pytest.param(
+        document(bucket__name="Company_Migration"),
+        "bucket.name: ",
+        'for example "company-migration"',
+        id="bucket's name",
+    ),
+    pytest.param(
+        document(bucket__base_path="/snapferry"),
+        "bucket.base_path: ",
+        "without a leading, trailing or double slash",
+        id="leading slash",
+    ),
+    pytest.param(
+        document(domain__base_path="a/../b"),
+        "domains[0].base_path: ",
+        "must not hold . or ..",
+        id="path upwards",
+    ),
+    pytest.param(
+        document(bucket__base_path="a" * 513),
+        "bucket.base_path: ",
+        "at most 512 characters",
+        id="long path",
+    ),
+    pytest.param(
+        document(destination__secret_arn="snapferry/destination"),
+        "destination.secret_arn: ",
+        'for example "arn:aws:secretsmanager:',
+        id="secret by its name",
+    ),
+    pytest.param(
+        document(destination__repository_settings={"readonly": "false"}),
+        "destination.repository_settings: readonly",
+        "the migration sets it",
+        id="a second writer",
+    ),
+    pytest.param(
+        document(destination__repository_settings={"secret_key": "x"}),
+        "destination.repository_settings: secret_key",
+        "keystore",
+        id="secret in the settings",
+    ),
+    pytest.param(
+        document(destination__repository_settings={"client": 1}),
+        "destination.repository_settings.client: ",
+        "has to be a string",
+        id="setting a number",
+    ),
+    pytest.param(
+        document(cutover__rounds=0), "cutover.rounds: ", "greater than or equal to 1", id="no round"
+    ),
+    pytest.param(
+        document(cutover__rounds=True),
+        "cutover.rounds: ",
+        "has to be a whole number",
+        id="rounds a boolean",
+    ),
+    pytest.param(
+        document(cutover__gates=["plan"]),
+        "cutover.gates[0]: ",
+        "'stop_writes' or 'clients_moved'",
+        id="unknown gate",
+    ),
+    pytest.param(
+        document(cutover__gate_deadline_seconds=59),
+        "cutover.gate_deadline_seconds: ",
+        "greater than or equal to 60",
+        id="deadline too short",
+    ),
+    pytest.param(
+        document(snapshots_afterwards="burn"),
+        "snapshots_afterwards: ",
+        "'keep' or 'delete'",
+        id="unknown end of the snapshots",
+    ),
+    pytest.param(
+        document(domains_at_once=41),
+        "domains_at_once: ",
+        "less than or equal to 40",
+        id="too many at once",
+    ),
+    pytest.param(
+        with_domains({}, {"name": "other"}),
+        "domains[0] and domains[1]: the same host",
+        "name each domain once",
+        id="a domain twice",
+    ),
+    pytest.param(
+        with_domains({}, {"host": "SEARCH-logs-abc.eu-west-1.es.amazonaws.com:443", "name": "x"}),
+        "domains[0] and domains[1]: the same host",
+        "name each domain once",
+        id="a domain twice in other words",
+    ),
+    pytest.param(
+        with_domains({}, {"host": "other.example"}),
+        "domains[0] and domains[1]: the same name 'logs'",
+        "a name of its own",
+        id="a name twice",
+    ),
+    pytest.param(
+        with_domains(
+            {"base_path": "a"}, {"host": "other.example", "name": "other", "base_path": "a"}
+        ),
+        "domains[0] and domains[1]: the same base_path 'a'",
+        "a base_path of its own",
+        id="a path twice",
+    ),
+    pytest.param(
+        with_domains({}, {"host": "h.example", "name": "other", "base_path": "snapferry/logs"}),
+        "domains[0] and domains[1]: the same base_path 'snapferry/logs'",
+        "a base_path of its own",
+        id="a path that is another domain's by default",
+    ),
+    pytest.param(
+        with_domains(
+            {"base_path": "a"}, {"host": "other.example", "name": "other", "base_path": "a/b"}
+        ),
+        "base_path 'a/b' lies inside 'a'",
+        "a path outside the others'",
+        id="a path inside another's",
+    ),
+]
+
+
+@pytest.mark.parametrize(("whole", "field", "remedy"), MALFORMED)
+def test_malformed_input_is_refused_by_field_and_remedy(
+    whole: Any, field: str, remedy: str
+) -> None:
+    message = refusal(whole)
+
+    assert field in message
+    assert remedy in message
+
+
+def test_every_problem_is_named_at_once() -> None:
+    message = refusal(document(domain__region="x", bucket__name="X", cutover__rounds=51))
+
+    assert [part.partition(": ")[0] for part in message.split("; ") if ": " in part] == [
+        "domains[0].region",
+        "bucket.name",
+        "cutover.rounds",
+    ]
+
+
+@pytest.mark.parametrize("migration_id", ["", "a b", "a/b", "a.b", "ä", "a" * 81, "a\n"])
+def test_an_execution_name_that_makes_no_snapshot_name_is_refused(migration_id: str) -> None:
+    message = refusal(document(), migration_id)
+
+    assert "the execution's name" in message
+    assert "use letters, digits, - and _ only" in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"domain__replicas": 0},
+        {"domain__replicas": 20},
+        {"domain__name": "l"},
+        {"domain__name": "l" * 40},
+        {"cutover__rounds": 50},
+        {"cutover__gates": []},
+        {"cutover__gate_deadline_seconds": 60},
+        {"cutover__gate_deadline_seconds": 2_592_000},
+        {"domains_at_once": 1},
+        {"domains_at_once": 40},
+        {"bucket__base_path": "a" * 512},
+        {"bucket__region": "us-gov-west-1"},
+        {"bucket__name": "a.b"},
+        {"domain__access_role_arn": "arn:aws:iam::111111111111:role/path/to/Role+=,.@-_"},
+        {"domain__indices": {"include": ["*"], "exclude": ["logs-*-old"]}},
+        {"snapshots_afterwards": "delete"},
+    ],
+    ids=str,
+)
+def test_what_lies_on_the_edge_is_accepted(changes: dict[str, Any]) -> None:
+    jobs, _ = request.parse(document(**changes), "m-1")
+
+    assert len(jobs) == 1
+
+
+def test_a_hundred_domains_are_accepted() -> None:
+    whole = with_domains(*({"host": f"h{n}.example", "name": f"d{n}"} for n in range(100)))
+
+    jobs, domains_at_once = request.parse(whole, "m-1")
+
+    assert [job.domain.name for job in jobs] == [f"d{number}" for number in range(100)]
+    assert domains_at_once == 4
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint", "name"),
+    [
+        (
+            "search-logs-abc.eu-west-1.es.amazonaws.com",
+            "search-logs-abc.eu-west-1.es.amazonaws.com",
+            "search-logs-abc",
+        ),
+        ("https://Vpc-Logs.es.amazonaws.com/", "vpc-logs.es.amazonaws.com", "vpc-logs"),
+        ("localhost:9200", "localhost:9200", "localhost-9200"),
+        ("127.0.0.1:9200", "127.0.0.1:9200", "127-0-0-1-9200"),
+        ("search.example:443", "search.example", "search"),
+        (f"{'a' * 39}-{'b' * 20}.example", f"{'a' * 39}-{'b' * 20}.example", "a" * 39),
+    ],
+)
+def test_a_domain_without_a_name_is_named_after_its_host(
+    host: str, endpoint: str, name: str
+) -> None:
+    [job], _ = request.parse(document(domain__host=host, domain__name=""), "m-1")
+
+    assert job.domain.host == endpoint
+    assert job.domain.name == name
+
+
+def test_names_and_paths_are_the_migrations_own(make_job: MakeJob) -> None:
+    job = make_job()
+
+    assert job.base_path == "snapferry/logs"
+    assert job.repository == "snapferry-m-1-logs"
+    assert job.snapshot(2) == "snapferry-m-1-logs-2"
+    assert make_job(domain__base_path="a/b").base_path == "a/b"
+    assert make_job(bucket__base_path="c").base_path == "c/logs"
+
+
+def test_an_execution_name_in_capitals_makes_a_name_that_a_snapshot_may_have() -> None:
+    [job], _ = request.parse(document(), "Monday-Night_2")
+
+    assert job.snapshot(1) == "snapferry-monday-night_2-logs-1"
+
+
+def test_a_job_survives_its_way_through_the_state_machine(make_job: MakeJob) -> None:
+    job = make_job(domain__indices={"exclude": ["a-*"]}, domain__replicas=2)
+
+    travelled = json.loads(json.dumps(job.model_dump(mode="json")))
+
+    assert DomainJob.model_validate(travelled) == job
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from([*MigrationRequest.model_fields, "host", "name", "x"]),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_no_input_ends_in_anything_but_a_refusal_in_words(whole: Any) -> None:
+    assert refusal(whole)
+
+
+def test_the_published_schema_is_the_models() -> None:
+    assert MigrationRequest.model_json_schema() == SCHEMA
+
+
+def test_the_published_schema_says_of_each_field_what_it_is() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for part in (SCHEMA, *SCHEMA["$defs"].values()):
+        for name, field in part["properties"].items():
+            assert "description" in field, name
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "events").glob("migrate-*.json")), ids=lambda path: path.stem
+)
+def test_the_inputs_in_events_fit_schema_and_models(path: Path) -> None:
+    whole = json.loads(path.read_text())
+
+    jsonschema.validate(whole, SCHEMA, cls=jsonschema.Draft202012Validator)
+    request.parse(whole, "m-1")

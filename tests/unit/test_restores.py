@@ -1,0 +1,319 @@
+import time
+
+import pytest
+
+from snapferry import repositories, restores, snapshots
+from snapferry.errors import Conflict, RestoreFailed
+from snapferry.request import DomainJob
+from tests.unit.conftest import MakeJob, Side
+from tests.unit.fakes import FakeIndex, Fault
+
+NAMES = ["logs", "orders"]
+
+
+@pytest.fixture
+def source(source: Side, destination: Side, job: DomainJob) -> Side:
+    """A source with two indices, the repository on both sides, and the first snapshot."""
+    source.cluster.indices = {
+        "logs": FakeIndex(shards=2, documents=30, primary_bytes=3_000),
+        "orders": FakeIndex(documents=10, primary_bytes=1_000, aliases={"sales": {}}),
+    }
+    repositories.register_source(source.client, job)
+    repositories.register_destination(destination.client, job)
+    snapshots.start(source.client, job, 1, NAMES)
+    return source
+
+
+def restore(
+    source: Side,
+    destination: Side,
+    job: DomainJob,
+    round_number: int = 1,
+    restored: dict[str, str] | None = None,
+) -> dict[str, str]:
+    """Restores a round; returns name and uuid of what was restored."""
+    selected = source.listed()
+    restores.start(destination.client, job, round_number, selected, restored or {})
+    return restores.uuids(destination.client, selected)
+
+
+def test_the_first_round_restores_without_aliases_and_global_state(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restored = restore(source, destination, job)
+
+    assert destination.index("logs").documents == 30
+    assert destination.index("orders").aliases == {}
+    assert restored == {name: destination.index(name).uuid for name in NAMES}
+    [request] = destination.cluster.sent("POST .*/_restore")
+    assert request.body["include_global_state"] is False
+    assert request.body["partial"] is False
+    assert request.parameters["wait_for_completion"] == "false"
+
+
+def test_replicas_are_those_of_the_source_unless_asked_for_otherwise(
+    source: Side, destination: Side, make_job: MakeJob
+) -> None:
+    source.index("logs").replicas = 2
+    restore(source, destination, make_job(domain__replicas=0))
+
+    assert destination.index("logs").replicas == 0
+
+
+def test_a_later_round_goes_over_the_closed_indices_and_copies_the_difference(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restored = restore(source, destination, job)
+    source.index("logs").documents = 35
+    source.index("logs").primary_bytes = 3_500
+    snapshots.start(source.client, job, 2, NAMES)
+
+    again = restore(source, destination, job, 2, restored)
+
+    assert again == restored
+    assert destination.index("logs").documents == 35
+    assert destination.index("logs").reused_bytes == 3_000
+    assert [request.path for request in destination.cluster.sent("POST .*/_close")] == [
+        "/logs,orders/_close"
+    ]
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+    assert (progress.bytes_total, progress.bytes_reused) == (500, 4_000)
+
+
+def test_an_index_that_was_closed_by_an_attempt_that_failed_is_not_closed_again(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restored = restore(source, destination, job)
+    snapshots.start(source.client, job, 2, NAMES)
+    destination.index("logs").open = False
+
+    restore(source, destination, job, 2, restored)
+
+    assert [request.path for request in destination.cluster.sent("POST .*/_close")] == [
+        "/orders/_close"
+    ]
+
+
+def test_what_is_gone_at_the_source_goes_at_the_destination(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restored = restore(source, destination, job)
+    del source.cluster.indices["orders"]
+    snapshots.start(source.client, job, 2, ["logs"])
+
+    restore(source, destination, job, 2, restored)
+
+    assert set(destination.cluster.indices) == {"logs"}
+
+
+def test_an_index_with_another_number_of_shards_is_restored_anew(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restored = restore(source, destination, job)
+    source.cluster.indices["logs"] = FakeIndex(shards=5, documents=1)
+    snapshots.start(source.client, job, 2, NAMES)
+
+    restore(source, destination, job, 2, restored)
+
+    assert destination.index("logs").shards == 5
+
+
+def test_an_index_of_someone_else_is_left_alone(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    destination.cluster.indices = {"orders": FakeIndex(documents=7), "other": FakeIndex()}
+
+    with pytest.raises(Conflict, match="orders"):
+        restore(source, destination, job)
+
+    assert destination.index("orders").open
+    assert destination.index("orders").documents == 7
+    assert not destination.cluster.sent("(POST|DELETE) .*")
+
+
+def test_an_index_that_someone_made_in_place_of_ours_is_left_alone(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restored = restore(source, destination, job)
+    destination.cluster.indices["orders"] = FakeIndex(documents=7)
+    snapshots.start(source.client, job, 2, NAMES)
+
+    with pytest.raises(Conflict, match="orders"):
+        restore(source, destination, job, 2, restored)
+
+    assert destination.index("orders").documents == 7
+    assert not destination.cluster.sent("POST .*/_close")
+
+
+def test_an_open_index_that_comes_between_is_a_conflict(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    selected = source.listed()
+    listing = destination.cluster.client("destination").cat.indices(
+        format="json", h="index", expand_wildcards="all"
+    )
+    destination.cluster.indices = {"orders": FakeIndex()}
+    destination.cluster.faults = [Fault("GET /_cat/indices", (200, listing))]
+
+    with pytest.raises(Conflict, match="open index with same name already exists"):
+        restores.start(destination.client, job, 1, selected, {})
+
+
+def test_a_repeated_start_lets_the_first_go_on(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    destination.cluster.bytes_per_second = 100
+    first = restore(source, destination, job)
+
+    # As after a time-out: what the first attempt restored was not recorded.
+    assert restore(source, destination, job, restored={}) == first
+    assert len(destination.cluster.sent("POST .*/_restore")) == 1
+    assert not destination.cluster.sent("POST .*/_close")
+
+
+def test_progress_counts_bytes_files_and_shards(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    destination.cluster.bytes_per_second = 100
+    restore(source, destination, job)
+    destination.cluster.pass_time(10)
+
+    progress = restores.check(destination.client, source.listed(), time.time() - 10, hold_seconds=0)
+
+    assert not progress.ended
+    assert progress.phase == "restore"
+    assert 10 <= progress.elapsed_seconds < 11
+    assert (progress.bytes_done, progress.bytes_total) == (2_000, 4_000)
+    assert (progress.shards_done, progress.shards_total) == (1, 3)
+    assert progress.files_done < progress.files_total == 30
+
+
+def test_copies_of_replicas_are_not_counted(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    source.index("logs").replicas = 3
+    restore(source, destination, job)
+
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+    assert progress.ended
+    assert progress.bytes_done == progress.bytes_total == 4_000
+
+
+def test_before_the_cluster_has_made_the_indices_nothing_is_done(
+    source: Side, destination: Side
+) -> None:
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+    assert not progress.ended
+    assert (progress.bytes_done, progress.bytes_total, progress.shards_done) == (0, 0, 0)
+
+
+def test_a_check_stays_until_the_end(source: Side, destination: Side, job: DomainJob) -> None:
+    destination.cluster.bytes_per_second = 1_000
+    restore(source, destination, job)
+
+    progress = restores.check(
+        destination.client,
+        source.listed(),
+        time.time(),
+        hold_seconds=60,
+        sleep=destination.cluster.pass_time,
+    )
+
+    assert progress.ended
+    assert 3 <= destination.cluster.now_seconds < 3.5
+
+
+def test_a_check_leaves_when_its_time_is_over(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    destination.cluster.bytes_per_second = 0
+    restore(source, destination, job)
+
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0.05)
+
+    assert not progress.ended
+
+
+def test_a_shard_without_a_trace_is_missed(source: Side, destination: Side, job: DomainJob) -> None:
+    restore(source, destination, job)
+    destination.index("logs").lost = {1: {"disk_threshold": "the node is above the watermark"}}
+    recoveries = destination.client.indices.recovery(index="logs")["logs"]["shards"]
+    assert len([shard for shard in recoveries if shard["type"] == "SNAPSHOT"]) == 1
+
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+    assert not progress.ended
+    assert (progress.shards_done, progress.shards_total) == (2, 3)
+
+
+def test_an_index_that_is_gone_is_missed(source: Side, destination: Side, job: DomainJob) -> None:
+    restore(source, destination, job)
+    del destination.cluster.indices["orders"]
+
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+    assert not progress.ended
+    assert (progress.shards_done, progress.shards_total) == (2, 3)
+
+
+def test_a_shard_that_failed_to_be_restored_ends_it_with_the_reason(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restore(source, destination, job)
+    destination.index("logs").lost = {
+        1: {
+            "restore_in_progress": "shard has failed to be restored from the snapshot [x] - "
+            "manually close or delete the index [logs] in order to retry"
+        }
+    }
+
+    with pytest.raises(RestoreFailed) as caught:
+        restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+    assert "1 shards can't be restored, the first is logs[1]" in str(caught.value)
+    assert str(caught.value).count("shard has failed to be restored") == 1
+    assert "What to do: remove the cause" in str(caught.value)
+
+
+def test_a_shard_that_cannot_be_placed_may_still_find_a_place(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restore(source, destination, job)
+    destination.index("orders").lost = {0: {"disk_threshold": "above the high watermark"}}
+    selected = source.listed()
+
+    early = restores.check(destination.client, selected, time.time() - 800, hold_seconds=0)
+    assert not early.ended
+    with pytest.raises(RestoreFailed, match=r"orders\[0\]: .*above the high watermark"):
+        restores.check(destination.client, selected, time.time() - 1_000, hold_seconds=0)
+
+
+def test_a_reason_that_the_cluster_leaves_out_leaves_no_gap(
+    source: Side, destination: Side, job: DomainJob
+) -> None:
+    restore(source, destination, job)
+    destination.index("orders").lost = {0: {"restore_in_progress": "shard has failed"}}
+    explanation = destination.client.cluster.allocation_explain(
+        body={"index": "orders", "shard": 0, "primary": True}
+    )
+    del explanation["unassigned_info"]["details"]
+    destination.cluster.faults = [Fault(".* /_cluster/allocation/explain", (200, explanation))]
+
+    with pytest.raises(RestoreFailed, match=r"the first is orders\[0\]: shard has failed\. What"):
+        restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+
+def test_many_indices_are_asked_for_in_pieces(source: Side, destination: Side) -> None:
+    job_names = [f"logs-{'x' * 200}-{number:03}" for number in range(40)]
+    source.cluster.indices = {name: FakeIndex(documents=1) for name in job_names}
+    destination.cluster.indices = {
+        name: FakeIndex(restored_from="s", restored_bytes=10) for name in job_names
+    }
+
+    progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
+
+    assert progress.ended
+    assert progress.bytes_total == 400
+    assert len(destination.cluster.sent("GET .*/_recovery")) > 1

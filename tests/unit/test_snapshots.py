@@ -1,0 +1,229 @@
+import pytest
+
+from snapferry import repositories, snapshots
+from snapferry.errors import SnapshotFailed, SnapshotInProgress, Unavailable
+from snapferry.request import DomainJob
+from tests.unit.conftest import MakeJob, Side
+from tests.unit.fakes import Bucket, FakeIndex, FakeSnapshot, Fault
+
+SNAPSHOT = "snapferry-m-1-logs-1"
+RUNNING = Fault(
+    "PUT /_snapshot/.*/.*",
+    (
+        503,
+        {
+            "error": {
+                "type": "concurrent_snapshot_execution_exception",
+                "reason": "[cs-automated:2026-11-23] a snapshot is already running",
+            },
+            "status": 503,
+        },
+    ),
+)
+
+
+@pytest.fixture
+def source(source: Side, job: DomainJob) -> Side:
+    """A source with two indices, and with the repository."""
+    source.cluster.indices = {
+        "logs": FakeIndex(shards=2, primary_bytes=3_000),
+        "orders": FakeIndex(primary_bytes=1_000),
+        "other": FakeIndex(),
+    }
+    repositories.register_source(source.client, job)
+    return source
+
+
+def taken(bucket: Bucket) -> FakeSnapshot:
+    return bucket["snapferry/logs"][SNAPSHOT]
+
+
+def test_a_snapshot_holds_the_indices_of_the_round_and_no_global_state(
+    source: Side, bucket: Bucket, job: DomainJob
+) -> None:
+    assert snapshots.start(source.client, job, 1, ["logs", "orders"]) == SNAPSHOT
+
+    assert set(taken(bucket).indices) == {"logs", "orders"}
+    [request] = source.cluster.sent("PUT /_snapshot/.*/.*")
+    assert request.body["include_global_state"] is False
+    assert request.body["partial"] is False
+    assert request.parameters["wait_for_completion"] == "false"
+
+
+def test_a_repeated_start_finds_the_snapshot_of_the_first(source: Side, job: DomainJob) -> None:
+    first = snapshots.start(source.client, job, 1, ["logs"])
+
+    assert snapshots.start(source.client, job, 1, ["logs"]) == first
+    assert len(source.cluster.sent("PUT /_snapshot/.*/.*")) == 1
+
+
+def test_each_round_takes_a_snapshot_of_its_own(
+    source: Side, bucket: Bucket, job: DomainJob
+) -> None:
+    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(source.client, job, 2, ["logs"])
+
+    assert set(bucket["snapferry/logs"]) == {SNAPSHOT, "snapferry-m-1-logs-2"}
+
+
+def test_a_gateway_timeout_is_benign_where_the_snapshot_has_started(
+    source: Side, bucket: Bucket, job: DomainJob
+) -> None:
+    source.cluster.faults = [
+        Fault("PUT /_snapshot/.*/.*", (504, "<html>504 GATEWAY_TIMEOUT</html>"), takes_effect=True)
+    ]
+
+    assert snapshots.start(source.client, job, 1, ["logs"]) == SNAPSHOT
+    assert set(taken(bucket).indices) == {"logs"}
+
+
+def test_a_gateway_timeout_is_a_failure_where_no_snapshot_has_started(
+    source: Side, job: DomainJob
+) -> None:
+    source.cluster.faults = [Fault("PUT /_snapshot/.*/.*", (504, "<html>GATEWAY_TIMEOUT</html>"))]
+
+    with pytest.raises(Unavailable, match="GATEWAY_TIMEOUT"):
+        snapshots.start(source.client, job, 1, ["logs"])
+
+
+def test_an_automated_snapshot_in_the_way_is_told_apart(source: Side, job: DomainJob) -> None:
+    source.cluster.faults = [RUNNING]
+
+    with pytest.raises(SnapshotInProgress, match="cs-automated"):
+        snapshots.start(source.client, job, 1, ["logs"])
+    assert snapshots.start(source.client, job, 1, ["logs"]) == SNAPSHOT
+
+
+def test_progress_counts_what_is_new_and_what_is_reused(source: Side, job: DomainJob) -> None:
+    snapshots.start(source.client, job, 1, ["logs", "orders"])
+    source.index("orders").primary_bytes = 1_600
+    source.cluster.bytes_per_second = 100
+    source.cluster.pass_time(60)
+    snapshots.start(source.client, job, 2, ["logs", "orders"])
+    source.cluster.pass_time(2)
+
+    progress = snapshots.check(source.client, job, job.snapshot(2), hold_seconds=0)
+
+    assert not progress.ended
+    assert progress.phase == "snapshot"
+    assert progress.elapsed_seconds == 2
+    assert (progress.bytes_done, progress.bytes_total) == (200, 600)
+    assert progress.bytes_reused == 4_000
+    assert (progress.files_done, progress.files_total) == (2, 6)
+    assert (progress.shards_done, progress.shards_total) == (0, 3)
+
+
+def test_an_end_is_complete(source: Side, job: DomainJob) -> None:
+    snapshots.start(source.client, job, 1, ["logs", "orders"])
+
+    progress = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+
+    assert progress.ended
+    assert progress.bytes_done == progress.bytes_total == 4_000
+    assert progress.files_done == progress.files_total == 40
+    assert progress.shards_done == progress.shards_total == 3
+
+
+def test_all_copied_but_not_ended_is_not_taken_for_nothing_copied(
+    source: Side, job: DomainJob
+) -> None:
+    """The cluster leaves `processed` out as soon as it equals `incremental`."""
+    snapshots.start(source.client, job, 1, ["logs"])
+    finalizing = {
+        "snapshots": [
+            {
+                "state": "STARTED",
+                "shards_stats": {"done": 0, "failed": 0, "total": 2},
+                "stats": {
+                    "incremental": {"file_count": 30, "size_in_bytes": 3_000},
+                    "total": {"file_count": 30, "size_in_bytes": 3_000},
+                    "time_in_millis": 600_000,
+                },
+            }
+        ]
+    }
+    source.cluster.faults = [Fault("GET .*/_status", (200, finalizing))]
+
+    progress = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+
+    assert not progress.ended
+    assert (progress.bytes_done, progress.files_done) == (3_000, 30)
+
+
+def test_a_check_stays_until_the_end(source: Side, job: DomainJob) -> None:
+    source.cluster.bytes_per_second = 1_000
+    snapshots.start(source.client, job, 1, ["logs"])
+
+    progress = snapshots.check(
+        source.client, job, SNAPSHOT, hold_seconds=60, sleep=source.cluster.pass_time
+    )
+
+    assert progress.ended
+    assert 3 <= progress.elapsed_seconds < 3.5
+
+
+def test_a_check_leaves_when_its_time_is_over(source: Side, job: DomainJob) -> None:
+    source.cluster.bytes_per_second = 0
+    snapshots.start(source.client, job, 1, ["logs"])
+
+    progress = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0.05)
+
+    assert not progress.ended
+
+
+@pytest.mark.parametrize("state", ["PARTIAL", "FAILED"])
+def test_an_incomplete_snapshot_is_a_failure_with_its_reasons(
+    source: Side, bucket: Bucket, job: DomainJob, state: str
+) -> None:
+    snapshots.start(source.client, job, 1, ["logs", "orders"])
+    taken(bucket).doomed = state
+    taken(bucket).failures = [("logs", 1, "IOException: node-2 left the cluster")]
+
+    with pytest.raises(SnapshotFailed) as caught:
+        snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+
+    assert f"{SNAPSHOT} in snapferry-m-1-logs is {state}, not SUCCESS" in str(caught.value)
+    assert "logs[1]: IOException: node-2 left the cluster" in str(caught.value)
+    assert "What to do: bring the source's indices to green health" in str(caught.value)
+
+
+def test_a_shard_that_fails_is_told_with_its_reason_once_the_snapshot_has_ended(
+    source: Side, bucket: Bucket, job: DomainJob
+) -> None:
+    source.cluster.bytes_per_second = 1_000
+    snapshots.start(source.client, job, 1, ["logs"])
+    taken(bucket).doomed = "PARTIAL"
+    taken(bucket).failures = [("logs", 0, "disk is full")]
+
+    with pytest.raises(SnapshotFailed, match=r"is PARTIAL, .*logs\[0\]: disk is full"):
+        snapshots.check(
+            source.client, job, SNAPSHOT, hold_seconds=60, sleep=source.cluster.pass_time
+        )
+
+
+def test_a_failure_without_reasons_says_so(source: Side, bucket: Bucket, job: DomainJob) -> None:
+    snapshots.start(source.client, job, 1, ["logs"])
+    taken(bucket).doomed = "FAILED"
+
+    with pytest.raises(SnapshotFailed, match="the source names no reason"):
+        snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+
+
+def test_deleting_goes_by_the_api_and_may_be_repeated(
+    source: Side, bucket: Bucket, make_job: MakeJob
+) -> None:
+    job = make_job()
+    snapshots.start(source.client, job, 1, ["logs"])
+    bucket["snapferry/logs"]["theirs"] = FakeSnapshot({}, new_bytes=0, began_at=0)
+
+    snapshots.delete(source.client, job, SNAPSHOT)
+    snapshots.delete(source.client, job, SNAPSHOT)
+
+    assert set(bucket["snapferry/logs"]) == {"theirs"}
+
+
+def test_deleting_does_not_swallow_other_failures(source: Side, job: DomainJob) -> None:
+    source.cluster.faults = [Fault("DELETE .*", (503, {"message": "busy"}))]
+
+    with pytest.raises(Unavailable, match="busy"):
+        snapshots.delete(source.client, job, SNAPSHOT)

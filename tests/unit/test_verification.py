@@ -1,0 +1,170 @@
+from typing import Any
+
+import pytest
+
+from snapferry import verification
+from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.verification import Verdict
+from tests.unit.conftest import Side
+from tests.unit.fakes import FakeIndex, Fault
+
+
+@pytest.fixture
+def copied(source: Side, destination: Side) -> None:
+    """Two indices, the same on both sides."""
+    for side in (source, destination):
+        side.cluster.indices = {
+            "logs": FakeIndex(shards=2, documents=30),
+            "empty": FakeIndex(documents=0),
+        }
+
+
+def verified(source: Side, destination: Side) -> dict[str, Verdict]:
+    verdicts = verification.verify(source.client, destination.client, source.listed())
+    return {verdict.index: verdict for verdict in verdicts}
+
+
+@pytest.mark.usefixtures("copied")
+def test_an_equal_copy_has_no_fault(source: Side, destination: Side) -> None:
+    destination.cluster.indices["theirs"] = FakeIndex(lost={0: {}})
+
+    verdicts = verified(source, destination)
+
+    assert verdicts["logs"] == Verdict("logs", 30, 30, 2, "green", [])
+    assert verdicts["empty"] == Verdict("empty", 0, 0, 1, "green", [])
+    verification.raise_faults(list(verdicts.values()))
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("documents", [0, 29, 31])
+def test_too_few_and_too_many_documents_are_a_fault(
+    source: Side, destination: Side, documents: int
+) -> None:
+    destination.index("logs").documents = documents
+
+    verdicts = verified(source, destination)
+
+    assert verdicts["logs"].faults == [f"{documents} documents instead of 30"]
+    assert verdicts["empty"].faults == []
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_missing_index_is_a_fault(source: Side, destination: Side) -> None:
+    del destination.cluster.indices["logs"]
+
+    assert verified(source, destination)["logs"] == Verdict(
+        "logs", 30, None, 0, "missing", ["the index is missing at the destination"]
+    )
+
+
+@pytest.mark.usefixtures("copied")
+def test_an_empty_index_is_told_from_a_missing_one(source: Side, destination: Side) -> None:
+    del destination.cluster.indices["empty"]
+
+    assert verified(source, destination)["empty"].faults
+
+
+@pytest.mark.usefixtures("copied")
+def test_another_number_of_shards_is_a_fault(source: Side, destination: Side) -> None:
+    destination.index("logs").shards = 5
+
+    assert verified(source, destination)["logs"].faults == ["5 shards instead of 2"]
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_replica_without_a_place_is_a_fault_with_a_remedy(
+    source: Side, destination: Side
+) -> None:
+    destination.index("logs").building = 1
+
+    [fault] = verified(source, destination)["logs"].faults
+
+    assert fault.startswith("health is yellow: 1 shards are unassigned")
+    assert "domains[].replicas" in fault
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_missing_primary_is_red(source: Side, destination: Side) -> None:
+    destination.cluster.faults = [
+        Fault("GET /_cluster/health", (200, {"indices": {"logs": {"status": "red"}}}))
+    ]
+
+    verdicts = verified(source, destination)
+
+    assert verdicts["logs"].health == "red"
+    assert "health is red: some shards are unassigned" in verdicts["logs"].faults[0]
+    assert verdicts["empty"].health == "missing"
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("at_source", [True, False], ids=["source", "destination"])
+def test_an_answer_without_every_shard_is_no_count(
+    source: Side, destination: Side, at_source: bool
+) -> None:
+    side = source if at_source else destination
+    side.index("logs").lost = {1: {}}
+
+    with pytest.raises(Unavailable, match=r"logs.*not every shard answered"):
+        verified(source, destination)
+
+
+@pytest.mark.parametrize(
+    "flaw", [{"timed_out": True}, {"_shards": {"total": 2, "successful": 1, "failed": 1}}], ids=str
+)
+def test_a_search_that_ended_early_is_no_count(source: Side, flaw: dict[str, Any]) -> None:
+    source.cluster.indices = {"logs": FakeIndex(shards=2)}
+    answer = {
+        "timed_out": False,
+        "_shards": {"total": 2, "successful": 2, "failed": 0},
+        "aggregations": {"indices": {"buckets": []}},
+    }
+    source.cluster.faults = [Fault("POST .*/_search", (200, answer | flaw))]
+
+    with pytest.raises(Unavailable, match="not every shard answered"):
+        verification.count(source.client, ["logs"])
+
+
+def test_documents_are_counted_after_a_refresh_and_never_in_part(source: Side) -> None:
+    source.cluster.indices = {"logs": FakeIndex(documents=3), "orders": FakeIndex(documents=4)}
+
+    assert verification.count(source.client, ["logs", "orders"]) == {"logs": 3, "orders": 4}
+    refresh, search = source.cluster.requests
+    assert refresh.path == "/logs,orders/_refresh"
+    assert search.parameters["allow_partial_search_results"] == "false"
+
+
+def test_ten_thousand_indices_are_counted_in_few_requests(source: Side) -> None:
+    names = [f"logs-{number:05}" for number in range(10_000)]
+    source.cluster.indices = {
+        name: FakeIndex(documents=number) for number, name in enumerate(names)
+    }
+
+    counts = verification.count(source.client, names)
+
+    assert counts == {name: number for number, name in enumerate(names)}
+    assert len(source.cluster.requests) < 300
+
+
+def test_faults_are_raised_by_index_with_a_remedy() -> None:
+    verdicts = [
+        Verdict("good", 1, 1, 1, "green", []),
+        *(
+            Verdict(f"bad-{number:02}", 2, 1, 1, "green", ["1 documents instead of 2"])
+            for number in range(12)
+        ),
+    ]
+
+    with pytest.raises(VerificationFailed) as caught:
+        verification.raise_faults(verdicts)
+
+    message = str(caught.value)
+    assert message.startswith("12 of 13 indices differ from the source: bad-00: 1 documents")
+    assert "bad-09" in message
+    assert "bad-10" not in message
+    assert "What to do: make sure that nothing writes" in message
+
+
+def test_a_verdict_is_plain_json() -> None:
+    verdict = Verdict("logs", 2, None, 0, "missing", ["the index is missing at the destination"])
+
+    assert Verdict(**verdict.record()) == verdict

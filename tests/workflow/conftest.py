@@ -1,0 +1,58 @@
+"""The product's state machines on one LocalStack, their handlers in the tests."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from snapferry_sandbox import localstack
+from tests.workflow.fake_handlers import Payload, serve
+from tests.workflow.migration import Migration
+from tests.workflow.state_machines import StateMachines
+
+# A Wait of 1000 seconds takes one, which is long enough to be seen.
+TIME_SCALE = 0.001
+
+
+class Migrations:
+    """The migrations of all tests, by their ids."""
+
+    def __init__(self) -> None:
+        self._migrations: dict[str, Migration] = {}
+
+    def add(self, state_machines: StateMachines) -> Migration:
+        migration = Migration(state_machines, f"migration-{len(self._migrations) + 1}")
+        self._migrations[migration.migration_id] = migration
+        return migration
+
+    def answer(self, handler: str, payload: Payload) -> Any:
+        migration_id = (payload.get("job") or payload)["migration_id"]
+        return self._migrations[migration_id].answer(handler, payload)
+
+
+@pytest.fixture(scope="session")
+def migrations() -> Migrations:
+    return Migrations()
+
+
+@pytest.fixture(scope="session")
+def state_machines(
+    migrations: Migrations, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StateMachines]:
+    folder = tmp_path_factory.mktemp("localstack")
+    with serve(migrations.answer) as url:
+        started = localstack.start(
+            folder / "localstack",
+            folder / "logs",
+            lambda_environment={"FAKE_HANDLERS_URL": url},
+            time_scale=TIME_SCALE,
+        )
+        try:
+            yield StateMachines(started.endpoint)
+        finally:
+            started.process.stop()
+
+
+@pytest.fixture
+def migration(migrations: Migrations, state_machines: StateMachines) -> Migration:
+    return migrations.add(state_machines)

@@ -1,0 +1,145 @@
+"""One migration as a test sees it: its input, its handlers, and what they were asked."""
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from snapferry import report, request
+from snapferry.progress import Progress
+from snapferry.records import Records
+from tests.unit.fakes import FakeS3, FakeTable
+from tests.workflow.fake_handlers import FakeHandler, Payload, in_turn
+from tests.workflow.state_machines import Execution, StateMachines
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.service_resource import Table
+    from types_boto3_s3 import S3Client
+
+
+def request_document(*names: str, **changes: Any) -> dict[str, Any]:
+    """The input of a migration of the domains with these names."""
+    return {
+        "domains": [
+            {
+                "host": f"search-{name}.eu-west-1.es.amazonaws.com",
+                "region": "eu-west-1",
+                "access_role_arn": "arn:aws:iam::111111111111:role/SnapferryDomainAccess",
+                "snapshot_role_arn": "arn:aws:iam::111111111111:role/SnapferrySnapshot",
+                "name": name,
+            }
+            for name in names
+        ],
+        "bucket": {"name": "company-migration", "region": "eu-west-1"},
+        "destination": {
+            "endpoint": "search.example.com:9200",
+            "secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/a",
+        },
+    } | changes
+
+
+@dataclass
+class Migration:
+    """One migration.
+
+    Attributes:
+        migration_id: the name of its execution.
+        handlers: by name; a test replaces those that it is about.
+        calls: name and payload of each call of a handler, in that order.
+    """
+
+    state_machines: StateMachines
+    migration_id: str
+    handlers: dict[str, FakeHandler] = field(init=False)
+    calls: list[tuple[str, Payload]] = field(default_factory=list)
+    _s3: FakeS3 = field(default_factory=FakeS3)
+
+    def __post_init__(self) -> None:
+        self.handlers = {
+            "check_input": _check_input,
+            "list_indices": in_turn({"indices": 2, "primary_store_bytes": 4096}),
+            "register_source_repository": in_turn({"repository": "snapferry"}),
+            "register_destination_repository": in_turn({"repository": "snapferry", "snapshots": 0}),
+            "start_snapshot": in_turn({"snapshot": "snapferry-1"}),
+            "check_snapshot": in_turn(self.look("snapshot", ended=True)),
+            "start_restore": in_turn({"started_at": 1_800_000_000.25}),
+            "check_restore": in_turn(self.look("restore", ended=True)),
+            "announce_gate": self._approve,
+            "verify_copy": in_turn({"documents": 20}),
+            "move_aliases": in_turn({"aliases": 1}),
+            "delete_snapshots": in_turn({"deleted": 2}),
+            "unregister_repositories": in_turn({"repository": "snapferry"}),
+            "write_report": self._write_report,
+        }
+
+    def run(self, state_machine: str, *domains: str, **changes: Any) -> Execution:
+        """Runs one of the state machines to its end.
+
+        Args:
+            state_machine: its name.
+            domains: the names of the domains.
+            changes: fields of the request.
+        """
+        document = request_document(*(domains or ("logs",)), **changes)
+        execution_input = {
+            "migrate": document,
+            "migrate_domain": {"job": self.job(**changes)},
+            "snapshot": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
+            "restore": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
+        }[state_machine]
+        return self.state_machines.run(state_machine, execution_input, self.migration_id)
+
+    def job(self, **changes: Any) -> dict[str, Any]:
+        """The job of the domain `logs`, as "Check input" makes it."""
+        [job], _ = request.parse(request_document("logs", **changes), self.migration_id)
+        return job.model_dump(mode="json")
+
+    def called(self, *handlers: str) -> list[Payload]:
+        """The payloads of the calls of these handlers, in that order."""
+        return [payload for handler, payload in self.calls if handler in handlers]
+
+    def look(self, phase: str, *, ended: bool, **changes: Any) -> dict[str, Any]:
+        """What "Check snapshot" and "Check restore" return."""
+        progress = Progress(
+            phase=phase,
+            ended=ended,
+            elapsed_seconds=12.5,
+            bytes_done=3000 if ended else 1500,
+            bytes_total=3000,
+            bytes_reused=1096,
+            files_done=30 if ended else 15,
+            files_total=30,
+            shards_done=2 if ended else 1,
+            shards_total=2,
+        )
+        return progress.report(self.records, "logs", 1) | changes
+
+    @property
+    def records(self) -> Records:
+        """What the product remembers of the migration."""
+        return Records(
+            s3=cast("S3Client", self._s3),
+            bucket="records",
+            table=cast("Table", FakeTable()),
+            migration_id=self.migration_id,
+        )
+
+    def answer(self, handler: str, payload: Payload) -> Any:
+        """Answers a call of a handler."""
+        self.calls.append((handler, payload))
+        return self.handlers[handler](payload)
+
+    def _approve(self, payload: Payload) -> None:
+        self.state_machines.client.send_task_success(
+            taskToken=payload["token"], output=json.dumps({"approved": True})
+        )
+
+    def _write_report(self, payload: Payload) -> Any:
+        return report.write(self.records, payload["domains"], payload["started_at"])
+
+
+def _check_input(payload: Payload) -> Any:
+    jobs, domains_at_once = request.parse(payload["input"], payload["migration_id"])
+    return {
+        "jobs": [job.model_dump(mode="json") for job in jobs],
+        "domains_at_once": domains_at_once,
+    }

@@ -1,0 +1,436 @@
+"""Holds together what the definitions, the template, the handlers and the events say of each other.
+
+One verb and noun name a handler, its function in the template, its state and its event. Whatever
+is named in one place has to be there in the others, and nothing has to be there unnamed.
+"""
+
+import ast
+import graphlib
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+
+from snapferry import errors
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+HANDLERS = sorted(path.stem for path in FUNCTIONS.glob("*.py"))
+MODULES = sorted(path.stem for path in (FUNCTIONS / "snapferry").glob("*.py"))
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    path.name.removesuffix(".asl.json"): json.loads(path.read_text())
+    for path in sorted((ROOT / "statemachine").glob("*.asl.json"))
+}
+
+INVOKE = "arn:aws:states:::lambda:invoke"
+INVOKE_AND_WAIT = "arn:aws:states:::lambda:invoke.waitForTaskToken"
+START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
+
+# States that aren't named after their handler, because it has several.
+STATES_OF_SHARED_HANDLERS = {
+    "announce_gate": {"Wait until writes stop", "Wait until clients moved"},
+    "unregister_repositories": {
+        "Unregister repositories",
+        "Unregister repositories after failure",
+    },
+}
+
+
+def scopes(definition: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A state machine, and each processor inside it: what has states of its own."""
+    yield definition
+    for state in definition["States"].values():
+        if "ItemProcessor" in state:
+            yield from scopes(state["ItemProcessor"])
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a state machine, or of a processor inside it."""
+
+    machine: str
+    name: str
+    definition: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.name}"
+
+    @property
+    def handler(self) -> str:
+        """What an invocation invokes: `CheckInputFunctionArn` is `check_input`."""
+        name = substituted(self.definition["Arguments"]["FunctionName"])
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("FunctionArn")).lower()
+
+
+STATES = [
+    State(machine, name, definition)
+    for machine, whole in DEFINITIONS.items()
+    for scope in scopes(whole)
+    for name, definition in scope["States"].items()
+]
+
+
+def of_type(kind: str) -> list[State]:
+    return [state for state in STATES if state.definition["Type"] == kind]
+
+
+TASKS = of_type("Task")
+INVOCATIONS = [task for task in TASKS if task.definition["Resource"] in (INVOKE, INVOKE_AND_WAIT)]
+
+
+def camel_case(words: str) -> str:
+    return "".join(word.capitalize() for word in re.split("[_ ]", words))
+
+
+def substituted(text: str) -> str:
+    """The name inside `${...}`."""
+    match = re.fullmatch(r"\$\{(\w+)\}", text)
+    assert match, f"{text} is no substitution"
+    return match[1]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def plain(value: Any) -> str:
+    """A value of the template, to be compared."""
+    return json.dumps(value, sort_keys=True)
+
+
+# The definitions by themselves
+
+
+@pytest.mark.parametrize("machine", DEFINITIONS)
+def test_a_definition_is_jsonata_with_a_comment_and_a_time_limit(machine: str) -> None:
+    definition = DEFINITIONS[machine]
+
+    assert definition["QueryLanguage"] == "JSONata"
+    assert definition["Comment"]
+    assert definition["TimeoutSeconds"] > 0
+
+
+@pytest.mark.parametrize("state", TASKS, ids=str)
+def test_a_task_says_why_and_ends_and_repeats_and_catches(state: State) -> None:
+    assert state.definition["Comment"]
+    assert state.definition["TimeoutSeconds"]
+    assert state.definition["Retry"]
+    assert state.definition["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+    assert state.definition["Resource"] in (INVOKE, INVOKE_AND_WAIT, START_EXECUTION)
+
+
+@pytest.mark.parametrize("state", of_type("Map"), ids=str)
+def test_a_map_says_why_and_catches(state: State) -> None:
+    assert state.definition["Comment"]
+    assert state.definition["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+
+
+@pytest.mark.parametrize("state", TASKS, ids=str)
+def test_transient_failures_are_repeated_with_growing_pauses_and_full_jitter(state: State) -> None:
+    *_, transient = state.definition["Retry"]
+
+    assert transient["BackoffRate"] > 1
+    assert transient["JitterStrategy"] == "FULL"
+    assert transient["MaxDelaySeconds"] > transient["IntervalSeconds"]
+
+
+@pytest.mark.parametrize("state", of_type("Fail"), ids=str)
+def test_a_failure_has_error_and_cause(state: State) -> None:
+    assert state.definition["Error"]
+    assert state.definition["Cause"]
+
+
+@pytest.mark.parametrize("state", of_type("Choice"), ids=str)
+def test_a_choice_is_a_question_that_always_has_an_answer(state: State) -> None:
+    assert state.name.endswith("?")
+    assert state.definition["Default"]
+
+
+@pytest.mark.parametrize("machine", DEFINITIONS)
+def test_every_next_state_exists_and_every_state_is_reached(machine: str) -> None:
+    for scope in scopes(DEFINITIONS[machine]):
+        reached: set[str] = set()
+        ahead = [scope["StartAt"]]
+        while ahead:
+            name = ahead.pop()
+            if name in reached:
+                continue
+            reached.add(name)
+            state = scope["States"][name]
+            branches = [state, *state.get("Choices", []), *state.get("Catch", [])]
+            following = [branch["Next"] for branch in branches if "Next" in branch]
+            following += [state["Default"]] if "Default" in state else []
+            assert following or state.get("End") or state["Type"] in ("Succeed", "Fail"), name
+            ahead += following
+        assert reached == set(scope["States"])
+
+
+@pytest.mark.parametrize("machine", DEFINITIONS)
+def test_every_variable_is_assigned_somewhere(machine: str) -> None:
+    text = json.dumps(DEFINITIONS[machine])
+    assigned = {
+        variable
+        for scope in scopes(DEFINITIONS[machine])
+        for state in scope["States"].values()
+        for branch in (state, *state.get("Catch", []))
+        for variable in branch.get("Assign", {})
+    }
+    # Inside an expression, `:=` assigns as well; $boolean is a function that is passed on.
+    used = set(re.findall(r"\$([a-z]\w*)\b(?!\()", text)) - {"states", "boolean"}
+    assert used - set(re.findall(r"\$(\w+) :=", text)) == assigned
+
+
+@pytest.mark.parametrize("state", TASKS, ids=str)
+def test_the_errors_of_retry_and_catch_exist(state: State) -> None:
+    raised = {kind.__name__ for _, kind in inspect.getmembers(errors, inspect.isclass)}
+    named = {
+        error
+        for rule in (*state.definition["Retry"], *state.definition["Catch"])
+        for error in rule["ErrorEquals"]
+        if not error.startswith(("States.", "Lambda.", "Sandbox.", "StepFunctions."))
+    }
+
+    assert named <= raised
+
+
+# Definitions and handlers
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_handler_has_function_state_and_event_of_its_name(handler: str) -> None:
+    states = {task.name for task in INVOCATIONS if task.handler == handler}
+
+    assert callable(importlib.import_module(handler).handler)
+    assert RESOURCES[f"{camel_case(handler)}Function"]["Properties"]["Handler"] == (
+        f"{handler}.handler"
+    )
+    assert states == STATES_OF_SHARED_HANDLERS.get(
+        handler, {handler.replace("_", " ").capitalize()}
+    )
+    assert (ROOT / f"events/{handler}.json").is_file()
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_handler_names_its_states(handler: str) -> None:
+    docstring = importlib.import_module(handler).__doc__ or ""
+
+    assert re.match(r'States? "', docstring)
+    for task in INVOCATIONS:
+        if task.handler == handler and not task.name.endswith(" after failure"):
+            assert f'"{task.name}"' in docstring
+
+
+@pytest.mark.parametrize("state", INVOCATIONS, ids=str)
+def test_an_invocation_passes_what_the_event_holds(state: State) -> None:
+    event = json.loads((ROOT / f"events/{state.handler}.json").read_text())
+
+    assert state.definition["Arguments"]["Payload"].keys() == event.keys()
+
+
+@pytest.mark.parametrize("state", INVOCATIONS, ids=str)
+def test_a_task_outlasts_its_function(state: State) -> None:
+    function = RESOURCES[f"{camel_case(state.handler)}Function"]["Properties"]
+    timeout = function.get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
+
+    if state.definition["Resource"] == INVOKE:
+        assert state.definition["TimeoutSeconds"] > timeout
+    else:
+        # A gate: its deadline is that of people.
+        assert state.definition["TimeoutSeconds"] == "{% $job.cutover.gate_deadline_seconds %}"
+
+
+def test_events_are_those_of_the_handlers_and_of_the_uses() -> None:
+    names = {path.stem for path in (ROOT / "events").glob("*.json")}
+
+    assert {name for name in names if not name.startswith("migrate-")} == set(HANDLERS)
+    assert {name for name in names if name.startswith("migrate-")} == {
+        "migrate-one-domain",
+        "migrate-fleet",
+    }
+
+
+def test_every_event_is_of_the_one_migration() -> None:
+    events = [json.loads((ROOT / f"events/{name}.json").read_text()) for name in HANDLERS]
+    jobs = [event["job"] for event in events if "job" in event]
+
+    assert len(jobs) > 1
+    assert all(job == jobs[0] for job in jobs)
+
+
+# Definitions and template
+
+
+@pytest.mark.parametrize("machine", DEFINITIONS)
+def test_substitutions_are_those_that_the_definition_uses(machine: str) -> None:
+    properties = RESOURCES[f"{camel_case(machine)}StateMachine"]["Properties"]
+    used = set(re.findall(r"\$\{(\w+)\}", json.dumps(DEFINITIONS[machine])))
+
+    assert properties["DefinitionUri"] == f"statemachine/{machine}.asl.json"
+    assert properties["DefinitionSubstitutions"] == {
+        name: {"Fn::GetAtt": [name.removesuffix("Arn"), "Arn"]} for name in used
+    }
+    assert {name.removesuffix("Arn") for name in used} <= RESOURCES.keys()
+
+
+def test_the_template_has_no_other_functions_and_state_machines() -> None:
+    def of(kind: str) -> set[str]:
+        return {name for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+    assert of("AWS::Serverless::Function") == {f"{camel_case(name)}Function" for name in HANDLERS}
+    assert of("AWS::Serverless::StateMachine") == {
+        f"{camel_case(name)}StateMachine" for name in DEFINITIONS
+    }
+
+
+def needed_rights(definition: dict[str, Any]) -> set[tuple[str, str]]:
+    """What a state machine's role has to be allowed: action and resource."""
+    arn = "arn:${AWS::Partition}"
+    here = "${AWS::Region}:${AWS::AccountId}"
+    needed: set[tuple[str, str]] = set()
+    for scope in scopes(definition):
+        for state in scope["States"].values():
+            match state.get("Resource"):
+                case str(resource) if resource in (INVOKE, INVOKE_AND_WAIT):
+                    function = substituted(state["Arguments"]["FunctionName"]).removesuffix("Arn")
+                    needed.add(("lambda:InvokeFunction", plain({"Fn::GetAtt": [function, "Arn"]})))
+                case str(resource) if resource == START_EXECUTION:
+                    child = substituted(state["Arguments"]["StateMachineArn"]).removesuffix("Arn")
+                    needed.add(("states:StartExecution", plain({"Ref": child})))
+                    executions = f"{arn}:states:{here}:execution:${{{child}.Name}}:*"
+                    for action in ("states:DescribeExecution", "states:StopExecution"):
+                        needed.add((action, plain({"Fn::Sub": executions})))
+                    rule = "StepFunctionsGetEventsForStepFunctionsExecutionRule"
+                    for action in ("events:PutTargets", "events:PutRule", "events:DescribeRule"):
+                        needed.add((action, plain({"Fn::Sub": f"{arn}:events:{here}:rule/{rule}"})))
+    return needed
+
+
+@pytest.mark.parametrize("machine", DEFINITIONS)
+def test_a_state_machine_may_do_what_its_states_do_and_nothing_else(machine: str) -> None:
+    properties = RESOURCES[f"{camel_case(machine)}StateMachine"]["Properties"]
+    shared, *own = properties["Policies"]
+    statements = [statement for policy in own for statement in policy["Statement"]]
+
+    assert shared == {"Ref": "StateMachineLogDeliveryPolicy"}
+    assert all(statement["Effect"] == "Allow" for statement in statements)
+    granted = [
+        (action, plain(resource))
+        for statement in statements
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    ]
+    assert sorted(granted) == sorted(needed_rights(DEFINITIONS[machine]))
+
+
+# Policy of a function -> what its handler does that needs it.
+REASONS = {
+    "DomainAccessPolicy": r"clients\.source\(",
+    "DestinationSecretPolicy": r"clients\.destination\(",
+    "RecordsPolicy": r"\.(read|write)\(",
+    "TablePolicy": r"progress\.report\(|gates\.announce\(",
+}
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_function_may_do_what_its_handler_does_and_nothing_else(handler: str) -> None:
+    text = (FUNCTIONS / f"{handler}.py").read_text()
+    policies = RESOURCES[f"{camel_case(handler)}Function"]["Properties"].get("Policies", [])
+
+    assert {policy["Ref"] for policy in policies if "Ref" in policy} == {
+        policy for policy, reason in REASONS.items() if re.search(reason, text)
+    }
+    publishes = any("SNSPublishMessagePolicy" in policy for policy in policies)
+    assert publishes == ("clients.topic(" in text)
+
+
+@pytest.mark.parametrize("variable", ["RECORDS_BUCKET", "TABLE_NAME", "TOPIC_ARN"])
+def test_variables_that_the_code_reads_are_given(variable: str) -> None:
+    assert variable in TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+
+
+def test_no_other_variable_is_read() -> None:
+    read = {
+        name
+        for path in FUNCTIONS.rglob("*.py")
+        for name in re.findall(r'os\.environ\["(\w+)"\]', path.read_text())
+    }
+
+    given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
+    assert read == {name for name in given if not name.startswith("POWERTOOLS_")}
+
+
+# Handlers and package
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, those for type checkers only aside."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "no relative imports"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def of_package(names: set[str]) -> set[str]:
+    """Those of them that are modules of the package."""
+    parts = (name.split(".") for name in names)
+    return {part[1] for part in parts if part[0] == "snapferry" and part[1] in MODULES}
+
+
+def top_level(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_handler_imports_the_package_and_no_client_library(handler: str) -> None:
+    imported = top_level(imports(FUNCTIONS / f"{handler}.py"))
+
+    assert imported - sys.stdlib_module_names <= {"aws_lambda_powertools", "snapferry"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_package_imports_no_handler(module: str) -> None:
+    assert not top_level(imports(FUNCTIONS / f"snapferry/{module}.py")) & set(HANDLERS)
+
+
+def test_clients_are_made_in_one_place_and_given_by_handlers() -> None:
+    imported = {module: imports(FUNCTIONS / f"snapferry/{module}.py") for module in MODULES}
+
+    assert {
+        module
+        for module, names in imported.items()
+        if top_level(names) & {"boto3", "botocore", "requests", "requests_aws4auth"}
+    } == {"clients"}
+    assert not [module for module, names in imported.items() if "clients" in of_package(names)]
+
+
+def test_dependencies_point_one_way() -> None:
+    graph = {
+        module: of_package(imports(FUNCTIONS / f"snapferry/{module}.py")) for module in MODULES
+    }
+
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+
+    assert set(order) == set(MODULES)

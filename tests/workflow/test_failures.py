@@ -1,0 +1,156 @@
+"""What fails ends as a failure, says so in plain text, and leaves nothing registered."""
+
+import json
+from typing import Any
+
+import pytest
+
+from snapferry.errors import AccessDenied
+from tests.workflow.fake_handlers import Crashed, Payload, in_turn
+from tests.workflow.migration import Migration
+from tests.workflow.state_machines import (
+    DEFINITIONS,
+    NAMES,
+    TASKS,
+    StateMachines,
+    handler_of,
+    states,
+)
+
+ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        (name, state)
+        for name, state in TASKS
+        # It follows another failure: see test_migrate_domain.py.
+        if handler_of(states(name)[state]) and state != "Unregister repositories after failure"
+    ],
+)
+def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
+    task = states(name)[state]
+    handler = handler_of(task)
+    assert handler
+    usual = migration.handlers[handler]
+    # What this state passes and others with the same handler don't.
+    own = {
+        name: value
+        for name, value in task["Arguments"]["Payload"].items()
+        if not value.startswith("{%")
+    }
+    failed_at = []
+
+    def fail(payload: Payload) -> Any:
+        if own.items() <= payload.items():
+            failed_at.append(len(migration.calls))
+            raise ERROR
+        return usual(payload)
+
+    migration.handlers[handler] = fail
+
+    execution = migration.run(name, snapshots_afterwards="delete")
+
+    assert execution.status == "FAILED"
+    assert execution.error == "AccessDenied"
+    assert execution.cause
+    assert execution.cause.startswith(f"{state}: {ERROR}")
+    # An error that isn't transient is no reason to try again, nor to go on.
+    afterwards = [handler for handler, _ in migration.calls[failed_at[0] :]]
+    is_registered = "Begin registration" in execution.states
+    assert afterwards == (["unregister_repositories"] if is_registered else [])
+
+
+def test_a_function_that_crashes(migration: Migration) -> None:
+    migration.handlers["start_snapshot"] = in_turn(Crashed())
+
+    execution = migration.run("snapshot")
+
+    assert execution.status == "FAILED"
+    assert execution.error == "Runtime.ExitError"
+    assert execution.cause
+    assert execution.cause.startswith("Start snapshot: RequestId: ")
+    assert "Runtime exited" in execution.cause
+
+
+CHILD = {"ExecutionArn": "arn:aws:states:eu-west-1:222222222222:execution:a:b", "Input": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [(name, state) for name in NAMES for state in states(name) if state.startswith("Explain")],
+)
+@pytest.mark.parametrize(
+    ("failure", "error", "cause"),
+    [
+        ({"Error": "A", "Cause": "it's so"}, "A", "S: it's so"),
+        ({"Error": "A"}, "A", "S: A"),
+        ({"Error": "A", "Cause": ""}, "A", "S: A"),
+        ({"Error": None, "Cause": None}, "TaskFailed", "S: no cause was given"),
+        ({}, "TaskFailed", "S: no cause was given"),
+        # Not even half a JSON object may keep the clean-up from running.
+        ({"Error": "A", "Cause": "{so"}, "A", "S: {so"),
+        ({"Error": "A", "Cause": "{so}"}, "A", "S: {so}"),
+        ({"Error": "A", "Cause": '{"errorMessage": "it'}, "A", 'S: {"errorMessage": "it'),
+        # A Fail state may not use the names of the States Language.
+        ({"Error": "States.Timeout"}, "Timeout", "S: States.Timeout"),
+        # A function's error
+        (
+            {"Error": "A", "Cause": json.dumps({"errorType": "A", "errorMessage": '"so"\n{}'})},
+            "A",
+            'S: "so"\n{}',
+        ),
+        # A child execution's end: failed, stopped, out of time
+        (
+            {
+                "Error": "States.TaskFailed",
+                "Cause": json.dumps(
+                    CHILD | {"Status": "FAILED", "Error": "B", "Cause": "T: it's so"}
+                ),
+            },
+            "B",
+            "T: it's so",
+        ),
+        (
+            {
+                "Error": "States.TaskFailed",
+                "Cause": json.dumps(CHILD | {"Status": "ABORTED"}),
+            },
+            "TaskFailed",
+            "S: ABORTED",
+        ),
+        (
+            {
+                "Error": "States.TaskFailed",
+                "Cause": json.dumps(CHILD | {"Status": "TIMED_OUT", "Error": "States.Timeout"}),
+            },
+            "Timeout",
+            "S: TIMED_OUT",
+        ),
+    ],
+)
+def test_explanations(
+    state_machines: StateMachines,
+    name: str,
+    state: str,
+    failure: dict[str, Any],
+    error: str,
+    cause: str,
+) -> None:
+    [(variable, explanation)] = states(name)[state]["Assign"].items()
+
+    # TestState doesn't show what is assigned, but how a Fail state ends.
+    answer = state_machines.try_state(
+        {"Type": "Fail", "Error": explanation["error"], "Cause": explanation["cause"]},
+        {variable: failure, "failed_state": "S", "failed_domain_state": "S"},
+    )
+
+    assert (answer["error"], answer["cause"]) == (error, cause)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_end_is_a_success_or_a_failure(name: str) -> None:
+    """Nothing ends by a Task or Pass at the top, so no failure can end as a success."""
+    for definition in DEFINITIONS[name]["States"].values():
+        assert not definition.get("End")

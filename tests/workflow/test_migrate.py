@@ -1,0 +1,124 @@
+"""The state machine that moves the indices of every domain, down to its grandchildren."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from snapferry.errors import AccessDenied, SnapshotFailed
+from snapferry.request import DomainJob
+from tests.workflow.fake_handlers import Payload, in_turn
+from tests.workflow.migration import Migration
+
+
+def _failing(domain: str, error: Exception, usual: Any) -> Any:
+    """A handler that fails for one domain."""
+
+    def answer(payload: Payload) -> Any:
+        if payload["job"]["domain"]["name"] == domain:
+            raise error
+        return usual(payload)
+
+    return answer
+
+
+def test_one_domain_with_both_gates(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", snapshots_afterwards="delete")
+
+    assert execution.status == "SUCCEEDED"
+    report_key = f"migrations/{migration.migration_id}/report.json"
+    assert execution.output == {"status": "SUCCEEDED", "report": report_key}
+    bulk = ["list_indices", "start_snapshot", "check_snapshot", "start_restore", "check_restore"]
+    assert [handler for handler, _ in migration.calls] == [
+        "check_input",
+        *["list_indices", "register_source_repository", "register_destination_repository"],
+        *[*bulk[1:], "announce_gate"],
+        *[*bulk, "verify_copy", "move_aliases", "announce_gate"],
+        *["delete_snapshots", "unregister_repositories", "write_report"],
+    ]
+    for _, payload in migration.calls:
+        if "job" in payload:
+            assert DomainJob.model_validate(payload["job"]).migration_id == migration.migration_id
+
+    report = migration.records.read("report")
+    assert report["migration_id"] == migration.migration_id
+    started_at = datetime.fromisoformat(report["started_at"])
+    assert abs(started_at - execution.events[0]["timestamp"]) < timedelta(seconds=10)
+    [domain] = report["domains"]
+    assert (domain["domain"], domain["status"]) == ("logs", "SUCCEEDED")
+    assert [entry["round"] for entry in domain["rounds"]] == [1, 2]
+
+
+def test_one_domain_that_fails(migration: Migration) -> None:
+    migration.handlers["check_snapshot"] = in_turn(SnapshotFailed('shard {"a"}[0] is lost'))
+
+    execution = migration.run("migrate", "logs")
+
+    assert execution.status == "FAILED"
+    assert execution.error == "SnapshotFailed"
+    assert execution.cause == 'Check snapshot: shard {"a"}[0] is lost'
+    assert migration.records.read("report")["domains"] == [
+        {
+            "domain": "logs",
+            "status": "FAILED",
+            "error": "SnapshotFailed",
+            "cause": 'Check snapshot: shard {"a"}[0] is lost',
+            "verification": [],
+        }
+    ]
+
+
+def test_a_domain_that_fails_leaves_the_others_running(migration: Migration) -> None:
+    migration.handlers["start_snapshot"] = _failing(
+        "orders", AccessDenied("no rights"), migration.handlers["start_snapshot"]
+    )
+
+    execution = migration.run("migrate", "logs", "orders", "users", cutover={"gates": []})
+
+    assert execution.status == "FAILED"
+    assert execution.error == "DomainsFailed"
+    assert execution.cause == "1 of 3 domains failed. orders: Start snapshot: no rights"
+    outcomes = {
+        domain["domain"]: domain["status"]
+        for domain in migration.records.read("report")["domains"]
+    }
+    assert outcomes == {"logs": "SUCCEEDED", "orders": "FAILED", "users": "SUCCEEDED"}
+    moved = {payload["job"]["domain"]["name"] for payload in migration.called("move_aliases")}
+    assert moved == {"logs", "users"}
+
+
+def test_domains_at_once(migration: Migration) -> None:
+    migration.handlers["register_source_repository"] = in_turn(AccessDenied("no rights"))
+
+    migration.run("migrate", "logs", "orders", "users", domains_at_once=1)
+
+    domains = [payload["job"]["domain"]["name"] for _, payload in migration.calls[1:-1]]
+    assert domains == ["logs"] * 3 + ["orders"] * 3 + ["users"] * 3
+
+
+def test_a_child_execution_that_somebody_stops(migration: Migration) -> None:
+    def stop(_: Payload) -> Any:
+        migration.state_machines.stop_running("migrate_domain")
+        return {"indices": 1, "primary_store_bytes": 1}
+
+    migration.handlers["list_indices"] = stop
+
+    execution = migration.run("migrate", "logs")
+
+    assert execution.status == "FAILED"
+    assert execution.error == "TaskFailed"
+    assert execution.cause == "Migrate domain: ABORTED"
+    assert migration.records.read("report")["domains"][0]["status"] == "FAILED"
+
+
+@pytest.mark.parametrize("jobs", [{}, {"jobs": "none", "domains_at_once": 1}])
+def test_jobs_that_are_no_list(migration: Migration, jobs: dict[str, Any]) -> None:
+    migration.handlers["check_input"] = in_turn(jobs)
+
+    execution = migration.run("migrate", "logs")
+
+    assert execution.status == "FAILED"
+    assert execution.error
+    assert execution.cause
+    assert execution.cause.startswith("Migrate each domain: ")
+    assert [handler for handler, _ in migration.calls] == ["check_input"]

@@ -1,0 +1,276 @@
+"""The state machine that moves the indices of one domain."""
+
+import json
+from typing import Any
+
+import pytest
+
+from snapferry.errors import AccessDenied, RestoreFailed, SnapshotFailed
+from snapferry.request import DomainJob
+from tests.workflow.fake_handlers import Payload, in_turn
+from tests.workflow.migration import Migration
+
+BULK = ["list_indices", "start_snapshot", "check_snapshot", "start_restore", "check_restore"]
+REGISTRATION = ["register_source_repository", "register_destination_repository"]
+
+
+def _handlers(migration: Migration) -> list[str]:
+    return [handler for handler, _ in migration.calls]
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_rounds(migration: Migration, rounds: int) -> None:
+    migration.handlers["list_indices"] = in_turn(
+        *({"indices": number, "primary_store_bytes": 1000 * number} for number in range(1, 9))
+    )
+
+    execution = migration.run("migrate_domain", cutover={"rounds": rounds, "gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    last = rounds + 1
+    copied = {"seconds": 12.5, "bytes_new": 3000, "bytes_reused": 1096, "files": 30, "shards": 2}
+    assert execution.output == {
+        "domain": "logs",
+        "status": "SUCCEEDED",
+        "indices": last,
+        "documents": 20,
+        "primary_store_bytes": 1000 * last,
+        "aliases": 1,
+        "rounds": [
+            {
+                "round": number,
+                "final": number == last,
+                "indices": number,
+                "primary_store_bytes": 1000 * number,
+                "snapshot": {"snapshot": "snapferry-1", **copied},
+                "restore": copied,
+            }
+            for number in range(1, last + 1)
+        ],
+    }
+    # The repositories are registered once, in the first round and after its indices are known.
+    [first, *others] = BULK
+    assert _handlers(migration) == [
+        *[first, *REGISTRATION, *others],
+        *BULK * rounds,
+        *["verify_copy", "move_aliases", "unregister_repositories"],
+    ]
+    for handler in BULK:
+        assert [payload["round"] for payload in migration.called(handler)] == [*range(1, last + 1)]
+    # While clients wait, the check stays until the end.
+    for check in ("check_snapshot", "check_restore"):
+        stays = [payload["hold_seconds"] for payload in migration.called(check)]
+        assert stays == [5] * rounds + [600]
+
+
+def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
+    changes: dict[str, Any] = {
+        "bucket": {"name": "company-migration", "region": "eu-west-1", "base_path": "a/b"},
+        "cutover": {"rounds": 1, "gates": ["clients_moved"], "gate_deadline_seconds": 60},
+        "snapshots_afterwards": "delete",
+    }
+
+    execution = migration.run("migrate_domain", **changes)
+
+    assert execution.status == "SUCCEEDED"
+    job = migration.job(**changes)
+    for _, payload in migration.calls:
+        assert payload["job"] == job
+        assert DomainJob.model_validate(payload["job"]).base_path == "a/b/logs"
+    [token] = [payload["token"] for payload in migration.called("announce_gate")]
+    assert {
+        handler: {name: value for name, value in payload.items() if name != "job"}
+        for handler, payload in migration.calls
+    } == {
+        "list_indices": {"round": 2},
+        "register_source_repository": {},
+        "register_destination_repository": {},
+        "start_snapshot": {"round": 2},
+        "check_snapshot": {"round": 2, "snapshot": "snapferry-1", "hold_seconds": 600},
+        "start_restore": {"round": 2},
+        "check_restore": {"round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 600},
+        "verify_copy": {"round": 2},
+        "move_aliases": {"round": 2},
+        "announce_gate": {"gate": "clients_moved", "token": token},
+        "delete_snapshots": {"rounds": 2},
+        "unregister_repositories": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("gates", "states"),
+    [
+        (["stop_writes"], ["Wait until writes stop"]),
+        (["clients_moved"], ["Wait until clients moved"]),
+    ],
+)
+def test_gates(migration: Migration, gates: list[str], states: list[str]) -> None:
+    execution = migration.run("migrate_domain", cutover={"gates": gates})
+
+    assert execution.status == "SUCCEEDED"
+    assert [state for state in execution.states if state.startswith("Wait until")] == states
+    assert {payload["gate"] for payload in migration.called("announce_gate")} == set(gates)
+
+
+def test_writes_stop_before_the_last_round_and_clients_move_after_the_aliases(
+    migration: Migration,
+) -> None:
+    migration.run("migrate_domain", snapshots_afterwards="delete")
+
+    handlers = _handlers(migration)
+    assert handlers[handlers.index("announce_gate") :] == [
+        *["announce_gate", *BULK, "verify_copy", "move_aliases"],
+        *["announce_gate", "delete_snapshots", "unregister_repositories"],
+    ]
+
+
+@pytest.mark.parametrize(("afterwards", "deleted"), [("keep", []), ("delete", [2])])
+def test_snapshots_afterwards(migration: Migration, afterwards: str, deleted: list[int]) -> None:
+    execution = migration.run(
+        "migrate_domain", cutover={"gates": []}, snapshots_afterwards=afterwards
+    )
+
+    assert execution.status == "SUCCEEDED"
+    assert [payload["rounds"] for payload in migration.called("delete_snapshots")] == deleted
+
+
+@pytest.mark.parametrize(
+    ("gate", "state"),
+    [("stop_writes", "Wait until writes stop"), ("clients_moved", "Wait until clients moved")],
+)
+def test_a_gate_that_nobody_answers(migration: Migration, gate: str, state: str) -> None:
+    migration.handlers["announce_gate"] = in_turn(None)
+    job = migration.job(cutover={"gates": [gate]})
+    # Less than a request may ask for, since tests have no minute to wait.
+    job["cutover"]["gate_deadline_seconds"] = 1
+
+    execution = migration.state_machines.run(
+        "migrate_domain", {"job": job}, migration.migration_id
+    )
+
+    assert execution.status == "FAILED"
+    assert execution.error == "GateNotAnswered"
+    assert execution.cause == (
+        f"{state}: nobody answered the gate within 1 seconds; start the migration again, or give "
+        "cutover.gate_deadline_seconds more time"
+    )
+    assert _handlers(migration)[-2:] == ["announce_gate", "unregister_repositories"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "cause"),
+    [
+        ({"error": "NotToday", "cause": "the shop is busy"}, "NotToday", "the shop is busy"),
+        ({}, "TaskFailed", "no cause was given"),
+    ],
+)
+def test_a_gate_that_somebody_refuses(
+    migration: Migration, answer: dict[str, str], error: str, cause: str
+) -> None:
+    def refuse(payload: Payload) -> None:
+        migration.state_machines.client.send_task_failure(taskToken=payload["token"], **answer)
+
+    migration.handlers["announce_gate"] = refuse
+
+    execution = migration.run("migrate_domain")
+
+    assert execution.status == "FAILED"
+    assert execution.error == error
+    assert execution.cause == f"Wait until writes stop: {cause}"
+    assert _handlers(migration)[-2:] == ["announce_gate", "unregister_repositories"]
+
+
+@pytest.mark.parametrize(
+    ("handler", "error", "state"),
+    [
+        ("start_snapshot", AccessDenied("no rights"), "Start snapshot"),
+        ("check_snapshot", SnapshotFailed('the snapshot {"a"} is "PARTIAL"'), "Check snapshot"),
+        ("check_restore", RestoreFailed("shard a[0]\nis lost"), "Check restore"),
+    ],
+)
+def test_what_failed_in_a_child_execution_is_told_in_plain_text(
+    migration: Migration, handler: str, error: Exception, state: str
+) -> None:
+    migration.handlers[handler] = in_turn(error)
+
+    execution = migration.run("migrate_domain")
+
+    assert execution.status == "FAILED"
+    assert execution.error == type(error).__name__
+    assert execution.cause == f"{state}: {error}"
+    assert _handlers(migration)[-2:] == [handler, "unregister_repositories"]
+
+
+@pytest.mark.parametrize(
+    ("child", "handler", "state"),
+    [
+        ("snapshot", "check_snapshot", "Take snapshot"),
+        ("restore", "check_restore", "Restore snapshot"),
+    ],
+)
+def test_a_child_execution_that_somebody_stops(
+    migration: Migration, child: str, handler: str, state: str
+) -> None:
+    def stop(_: Payload) -> Any:
+        migration.state_machines.stop_running(child)
+        return migration.look(child, ended=False, wait_seconds=1800)
+
+    migration.handlers[handler] = stop
+
+    execution = migration.run("migrate_domain")
+
+    assert execution.status == "FAILED"
+    assert execution.error == "TaskFailed"
+    assert execution.cause == f"{state}: ABORTED"
+    assert _handlers(migration)[-1] == "unregister_repositories"
+
+
+def test_nothing_is_unregistered_before_something_was_registered(migration: Migration) -> None:
+    migration.handlers["list_indices"] = in_turn(AccessDenied("no rights"))
+
+    execution = migration.run("migrate_domain")
+
+    assert execution.status == "FAILED"
+    assert _handlers(migration) == ["list_indices"]
+
+
+def test_a_later_round_that_fails_unregisters_what_the_first_one_registered(
+    migration: Migration,
+) -> None:
+    migration.handlers["list_indices"] = in_turn(
+        {"indices": 1, "primary_store_bytes": 1}, AccessDenied("no rights")
+    )
+
+    execution = migration.run("migrate_domain")
+
+    assert (execution.error, execution.cause) == ("AccessDenied", "List indices: no rights")
+    assert _handlers(migration)[-2:] == ["list_indices", "unregister_repositories"]
+
+
+def test_a_clean_up_that_fails_as_well_is_told_besides(migration: Migration) -> None:
+    migration.handlers["register_destination_repository"] = in_turn(AccessDenied("no rights"))
+    migration.handlers["unregister_repositories"] = in_turn(AccessDenied("none at all"))
+
+    execution = migration.run("migrate_domain")
+
+    assert execution.status == "FAILED"
+    assert execution.error == "AccessDenied"
+    assert execution.cause == (
+        "Register destination repository: no rights Besides, the repository could not be "
+        "unregistered: AccessDenied"
+    )
+
+
+def test_payloads_are_json_of_the_input(migration: Migration) -> None:
+    """Texts that look like expressions or hold quotes arrive as they are."""
+    destination = {
+        "endpoint": "search.example.com:9200",
+        "secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/a",
+        "repository_settings": {"a": "{% $b %}", "c": 'quo"te\\', "d": "", "é": "\n"},
+    }
+
+    execution = migration.run("migrate_domain", cutover={"gates": []}, destination=destination)
+
+    assert execution.status == "SUCCEEDED"
+    for _, payload in migration.calls:
+        assert json.dumps(payload["job"]["destination"]) == json.dumps(destination)

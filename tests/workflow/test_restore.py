@@ -1,0 +1,54 @@
+"""The state machine that restores one snapshot."""
+
+import pytest
+
+from tests.workflow.conftest import TIME_SCALE
+from tests.workflow.fake_handlers import in_turn
+from tests.workflow.migration import Migration
+
+
+def test_restores_a_snapshot_that_ends_at_the_first_look(migration: Migration) -> None:
+    execution = migration.run("restore")
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.output == {
+        "seconds": 12.5,
+        "bytes_new": 3000,
+        "bytes_reused": 1096,
+        "files": 30,
+        "shards": 2,
+    }
+    job = migration.job()
+    assert migration.calls == [
+        ("start_restore", {"job": job, "round": 2}),
+        (
+            "check_restore",
+            {"job": job, "round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 5},
+        ),
+    ]
+
+
+def test_looks_until_every_shard_is_active(migration: Migration) -> None:
+    running = migration.look("restore", ended=False)
+    ended = migration.look("restore", ended=True)
+    migration.handlers["check_restore"] = in_turn(running, running, running, ended)
+
+    execution = migration.run("restore")
+
+    assert execution.status == "SUCCEEDED"
+    first, *others = migration.called("check_restore")
+    assert others == [first] * 3
+    assert execution.states.count("Wait for the restore") == 3
+
+
+@pytest.mark.parametrize("wait_seconds", [2, 900])
+def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int) -> None:
+    migration.handlers["check_restore"] = in_turn(
+        migration.look("restore", ended=False, wait_seconds=wait_seconds),
+        migration.look("restore", ended=True),
+    )
+
+    execution = migration.run("restore")
+
+    waited_seconds = execution.seconds_in("Wait for the restore")
+    assert waited_seconds == pytest.approx(wait_seconds * TIME_SCALE, abs=0.4)

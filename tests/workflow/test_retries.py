@@ -1,0 +1,119 @@
+"""What is tried again, and how often."""
+
+import json
+from typing import Any
+
+import pytest
+
+from snapferry.errors import Unavailable
+from tests.workflow.fake_handlers import FakeHandler, Payload, TimedOut, in_turn
+from tests.workflow.migration import Migration
+from tests.workflow.state_machines import TASKS, StateMachines, handler_of, states
+
+ATTEMPTS = 1 + 6
+TRANSIENT_FOR_FUNCTIONS = {
+    "Unavailable",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+    "Sandbox.Timedout",
+}
+TRANSIENT_FOR_CHILDREN = {
+    "StepFunctions.ExecutionLimitExceeded",
+    "StepFunctions.ExecutionLimitExceededException",
+    "StepFunctions.SdkClientException",
+    "StepFunctions.StepFunctionsException",
+    "StepFunctions.AWSStepFunctionsException",
+}
+
+
+def _stumbling(usual: FakeHandler) -> FakeHandler:
+    """A handler that is unavailable when it is asked something for the first time."""
+    asked = set()
+
+    def answer(payload: Payload) -> Any:
+        question = json.dumps({**payload, "token": None})
+        if question not in asked:
+            asked.add(question)
+            raise Unavailable("the cluster takes a rest")
+        return usual(payload)
+
+    return answer
+
+
+def test_every_task_is_tried_again(migration: Migration) -> None:
+    migration.handlers = {
+        handler: _stumbling(usual) for handler, usual in migration.handlers.items()
+    }
+
+    execution = migration.run("migrate", snapshots_afterwards="delete")
+
+    assert execution.status == "SUCCEEDED"
+    first, second = migration.calls[::2], migration.calls[1::2]
+    tokens = [payload.pop("token") for _, payload in migration.calls if "token" in payload]
+    assert first == second
+    assert len(set(tokens)) == len(tokens) == 4
+    assert {handler for handler, _ in first} == set(migration.handlers)
+
+
+@pytest.mark.parametrize(
+    ("name", "handler", "state"),
+    [
+        ("migrate", "check_input", "Check input"),
+        ("migrate_domain", "register_source_repository", "Register source repository"),
+        ("snapshot", "check_snapshot", "Check snapshot"),
+        ("restore", "check_restore", "Check restore"),
+    ],
+)
+def test_trying_again_has_an_end(
+    migration: Migration, name: str, handler: str, state: str
+) -> None:
+    migration.handlers[handler] = in_turn(Unavailable("the cluster is gone"))
+
+    execution = migration.run(name)
+
+    assert execution.status == "FAILED"
+    assert execution.error == "Unavailable"
+    assert execution.cause == f"{state}: the cluster is gone"
+    assert len(migration.called(handler)) == ATTEMPTS
+
+
+def test_a_function_that_takes_too_long_is_tried_again(migration: Migration) -> None:
+    migration.handlers["start_snapshot"] = in_turn(TimedOut(), {"snapshot": "snapferry-1"})
+
+    execution = migration.run("snapshot")
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("start_snapshot")) == 2
+
+
+@pytest.mark.parametrize(("name", "state"), TASKS)
+def test_transient_errors(state_machines: StateMachines, name: str, state: str) -> None:
+    task = states(name)[state]
+    transient = TRANSIENT_FOR_FUNCTIONS if handler_of(task) else TRANSIENT_FOR_CHILDREN
+    if handler_of(task) and not state.startswith("Wait until"):
+        transient = transient | {"States.Timeout"}
+
+    assert transient <= {name for retrier in task["Retry"] for name in retrier["ErrorEquals"]}
+    for error in transient:
+        assert _status(state_machines, task, error, retries=ATTEMPTS - 2) == "RETRIABLE"
+        assert _status(state_machines, task, error, retries=ATTEMPTS - 1) == "CAUGHT_ERROR"
+    assert _status(state_machines, task, "AccessDenied", retries=0) == "CAUGHT_ERROR"
+
+
+def _status(
+    state_machines: StateMachines, task: dict[str, Any], error: str, *, retries: int
+) -> str:
+    """What becomes of a Task that fails after so many retries."""
+    job = {"cutover": {"gate_deadline_seconds": 60}}
+    answer = state_machines.try_state(
+        task,
+        {"job": job, "round": 1, "final": False, "snapshot": "s", "started_at": 1.5}
+        | {"hold_seconds": 5, "failure": {"error": "A", "cause": "so"}},
+        state_input={"job": job, "round": 1},
+        mock={"errorOutput": {"error": error, "cause": "so"}},
+        stateConfiguration={"retrierRetryCount": retries},
+    )
+    return answer["status"]

@@ -1,0 +1,63 @@
+"""The state machine that takes one snapshot."""
+
+import pytest
+
+from snapferry.errors import SnapshotInProgress
+from tests.workflow.conftest import TIME_SCALE
+from tests.workflow.fake_handlers import in_turn
+from tests.workflow.migration import Migration
+
+
+def test_takes_a_snapshot_that_ends_at_the_first_look(migration: Migration) -> None:
+    execution = migration.run("snapshot")
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.output == {
+        "snapshot": "snapferry-1",
+        "seconds": 12.5,
+        "bytes_new": 3000,
+        "bytes_reused": 1096,
+        "files": 30,
+        "shards": 2,
+    }
+    job = migration.job()
+    assert migration.calls == [
+        ("start_snapshot", {"job": job, "round": 2}),
+        ("check_snapshot", {"job": job, "round": 2, "snapshot": "snapferry-1", "hold_seconds": 5}),
+    ]
+
+
+def test_looks_until_the_snapshot_has_ended(migration: Migration) -> None:
+    running = migration.look("snapshot", ended=False)
+    ended = migration.look("snapshot", ended=True)
+    migration.handlers["check_snapshot"] = in_turn(running, running, running, ended)
+
+    execution = migration.run("snapshot")
+
+    assert execution.status == "SUCCEEDED"
+    first, *others = migration.called("check_snapshot")
+    assert others == [first] * 3
+    assert execution.states.count("Wait for the snapshot") == 3
+
+
+@pytest.mark.parametrize("wait_seconds", [2, 900])
+def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int) -> None:
+    migration.handlers["check_snapshot"] = in_turn(
+        migration.look("snapshot", ended=False, wait_seconds=wait_seconds),
+        migration.look("snapshot", ended=True),
+    )
+
+    execution = migration.run("snapshot")
+
+    waited_seconds = execution.seconds_in("Wait for the snapshot")
+    assert waited_seconds == pytest.approx(wait_seconds * TIME_SCALE, abs=0.4)
+
+
+def test_lets_another_snapshot_of_the_domain_end_first(migration: Migration) -> None:
+    in_the_way = [SnapshotInProgress("the domain's automated snapshot runs")] * 20
+    migration.handlers["start_snapshot"] = in_turn(*in_the_way, {"snapshot": "snapferry-1"})
+
+    execution = migration.run("snapshot")
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("start_snapshot")) == 21
