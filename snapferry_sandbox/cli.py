@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--time-scale",
         metavar="FACTOR",
-        type=_factor,
+        type=_time_scale,
         default=defaults.time_scale,
         help="how long a second of a state machine's waiting takes, in seconds"
         " (default: %(default)s)",
@@ -76,10 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _factor(text: str) -> float:
+def _time_scale(text: str) -> float:
     factor = float(text)
     if factor < 0:
-        raise ValueError
+        raise argparse.ArgumentTypeError("time doesn't run backwards")
     return factor
 
 

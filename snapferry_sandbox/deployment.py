@@ -147,6 +147,9 @@ def _sam(world: World, account: AccountName, *arguments: str | Path) -> None:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_DEFAULT_REGION": world.aws.region,
             "AWS_ENDPOINT_URL": world.aws.endpoint,
+            # All functions have the same code: build and pack it once, not for each of them.
+            "SAM_CLI_BETA_BUILD_PERFORMANCE": "1",
+            "SAM_CLI_BETA_PACKAGE_PERFORMANCE": "1",
             "SAM_CLI_POLL_DELAY": "1",
             "SAM_CLI_TELEMETRY": "0",
             "__SAM_CLI_APP_DIR": str(SANDBOX / "sam"),

@@ -3,6 +3,7 @@
 Started by `snapferry_sandbox.world.up`, which passes the world's lock on to it.
 """
 
+import json
 import logging
 import os
 import pwd
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import boto3
 
@@ -150,8 +151,11 @@ def _start(options: Options, parts: _Parts) -> World:
     def start_cluster(
         name: str, version: str, account: str, identity_headers: IdentityHeaders | None = None
     ) -> tuple[Node, Identity]:
+        # As an instance's role gives it to a node.
         identity = _identity(
-            f"AKIA{secrets.token_hex(8).upper()}", account, f"arn:aws:iam::{account}:user/{name}"
+            f"AKIA{secrets.token_hex(8).upper()}",
+            account,
+            f"arn:aws:sts::{account}:assumed-role/{name}/node",
         )
         logger.info("%s: starting OpenSearch %s", name, version)
         node = start_node(
@@ -196,6 +200,7 @@ def _start(options: Options, parts: _Parts) -> World:
         time_scale=options.time_scale,
     )
     parts.add(aws.process, aws.endpoint)
+    _create_reader_role(aws.endpoint, administrators[DESTINATION_ACCOUNT])
     logger.info("AWS: ready at %s", aws.endpoint)
 
     control_token = secrets.token_urlsafe()
@@ -277,6 +282,36 @@ def _identity(access_key_id: str, account: str, arn: str) -> Identity:
         account=account,
         arn=arn,
     )
+
+
+def _create_reader_role(endpoint: str, administrator: Identity) -> None:
+    """Create the role of the destination's nodes, which may read the bucket and no more."""
+    client = boto3.client(
+        "iam",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=administrator.access_key_id,
+        aws_secret_access_key=administrator.secret_access_key,
+    )
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "ec2.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    bucket = f"arn:aws:s3:::{BUCKET}"
+    read = {
+        "Effect": "Allow",
+        "Action": ["s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket"],
+        "Resource": [bucket, f"{bucket}/*"],
+    }
+    client.create_role(RoleName=DESTINATION, AssumeRolePolicyDocument=json.dumps(_policy(trust)))
+    client.put_role_policy(
+        RoleName=DESTINATION, PolicyName="ReadSnapshots", PolicyDocument=json.dumps(_policy(read))
+    )
+
+
+def _policy(statement: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def _create_bucket(endpoint: str, owner: Identity) -> None:

@@ -56,6 +56,7 @@ def run() -> Result:
     Raises:
         SandboxError: the sandbox or the migration failed.
     """
+    started = time.monotonic()
     seconds: dict[str, float] = {}
     # The loader is waited for after the sandbox has gone down, which ends it too.
     with (
@@ -78,7 +79,7 @@ def run() -> Result:
 
         with Writer(loaded.cities, _OPERATIONS_PER_SECOND) as writer:
             with _phase("migrate", "Migrate while a client writes", seconds):
-                operator = Operator(writer, writer.start(source), destination)
+                operator = Operator(writer, writer.start(source), destination, _report)
                 migration_id = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
                 migration = execution.start(present, migration_id, data.INDICES)
                 _follow(migration, operator)
@@ -104,6 +105,7 @@ def run() -> Result:
             migration.state_transitions(),
             left_over,
             seconds,
+            time.monotonic() - started,
         )
 
 

@@ -5,6 +5,7 @@ a copy go wrong if it is careless: custom routing, nested documents, an analyzer
 aliases with a filter, with a routing and with a write index, and one index without documents.
 """
 
+import functools
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -226,14 +227,15 @@ def _feature(city: Mapping[str, Any], country: Mapping[str, Any]) -> str:
 def _by_script(names: Iterable[str]) -> dict[str, list[str]]:
     by_script = defaultdict[str, list[str]](list)
     for name in names:
-        by_script["latin" if name.isascii() else _script(name)].append(name)
+        script = "latin" if name.isascii() else _script(next(filter(str.isalpha, name), ""))
+        by_script[script].append(name)
     return by_script
 
 
-def _script(name: str) -> str:
-    """The script of a name's first letter; Unicode's names of letters begin with it."""
-    letter = next(filter(str.isalpha, name), "-")
-    return unicodedata.name(letter, "unknown").split()[0].lower()
+@functools.cache
+def _script(letter: str) -> str:
+    """The script of a letter, with which Unicode's name of the letter begins."""
+    return unicodedata.name(letter).split()[0].lower() if letter else "none"
 
 
 @dataclass(frozen=True)

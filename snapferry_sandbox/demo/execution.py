@@ -84,12 +84,7 @@ def start(world: World, migration_id: str, indices: Iterable[str]) -> Execution:
         migration_id: names the execution.
         indices: which are moved.
     """
-    account = world.s3.accounts["destination"]
-    session = boto3.Session(
-        aws_access_key_id=account.access_key,
-        aws_secret_access_key=account.secret_key,
-        region_name=world.aws.region,
-    )
+    session = session_of_destination(world)
     step_functions = session.client("stepfunctions", endpoint_url=world.aws.endpoint)
     deployment = world.deployment
     started = step_functions.start_execution(
@@ -106,6 +101,16 @@ def start(world: World, migration_id: str, indices: Iterable[str]) -> Execution:
         ),
         _s3=session.client("s3", endpoint_url=world.aws.endpoint),
         _records_bucket=deployment["records_bucket"],
+    )
+
+
+def session_of_destination(world: World) -> boto3.Session:
+    """A session of the account that runs the migration and owns the bucket."""
+    account = world.s3.accounts["destination"]
+    return boto3.Session(
+        aws_access_key_id=account.access_key,
+        aws_secret_access_key=account.secret_key,
+        region_name=world.aws.region,
     )
 
 

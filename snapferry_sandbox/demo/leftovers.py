@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import ClientError
 from opensearchpy import OpenSearch
 
+from snapferry_sandbox.demo.execution import session_of_destination
 from snapferry_sandbox.world import World
 
 if TYPE_CHECKING:
@@ -19,19 +19,12 @@ type Facts = Mapping[str, Any]
 
 def look(world: World) -> Facts:
     """Look at both clusters and the bucket."""
-    account = world.s3.accounts["destination"]
-    session = boto3.Session(
-        aws_access_key_id=account.access_key,
-        aws_secret_access_key=account.secret_key,
-        region_name=world.aws.region,
-    )
     facts: dict[str, Any] = {}
     for cluster in (*world.sources, *world.destinations):
         for where, fact in _of_cluster(cluster.client()):
             facts[f"{cluster.name}: {where}"] = fact
-    for where, fact in _of_bucket(
-        session.client("s3", endpoint_url=world.s3.endpoint), world.s3.bucket
-    ):
+    s3 = session_of_destination(world).client("s3", endpoint_url=world.s3.endpoint)
+    for where, fact in _of_bucket(s3, world.s3.bucket):
         facts[f"bucket {world.s3.bucket}: {where}"] = fact
     return facts
 

@@ -1,6 +1,6 @@
 """The people of the migration: they stop their clients, point them elsewhere, and say so."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import time
 
@@ -48,6 +48,7 @@ class Operator:
         writer: the client, which writes to the source.
         source_ledger: what the source has accepted of it.
         destination: where it goes on.
+        report: takes lines that say what was done.
         destination_ledger: what the destination has accepted; None before it goes on there.
         answered: the gates so far.
     """
@@ -55,24 +56,28 @@ class Operator:
     writer: Writer
     source_ledger: Ledger
     destination: OpenSearch
+    report: Callable[[str], None]
     destination_ledger: Ledger | None = None
     answered: list[AnsweredGate] = field(default_factory=list)
 
     def answer_gates(self, execution: Execution) -> None:
         """Do what the open gates ask for, and answer them."""
-        done = {gate.gate for gate in self.answered}
+        answered = {gate.gate for gate in self.answered}
         for item in execution.records("gate#"):
-            if item["gate"] in done:
+            if item["gate"] in answered:
                 continue
             match item["gate"]:
                 case "stop_writes":
                     self.writer.stop()
+                    what = f"the client stopped after {self.source_ledger.accepted:,} writes"
                 case "clients_moved":
                     self.destination_ledger = self.writer.start(self.destination)
+                    what = "the client writes to the destination"
                 case unknown:
                     raise SandboxError(f"The migration waits at the gate {unknown}: unknown here.")
             execution.approve(item["token"])
             self.answered.append(AnsweredGate(item["gate"], float(item["announced_at"]), time()))
+            self.report(f"Gate {item['gate']}: {what}")
 
     def ledgers(self) -> tuple[Ledger, Ledger]:
         """What the source and the destination have accepted.

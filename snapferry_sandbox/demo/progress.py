@@ -23,7 +23,8 @@ class ProgressDisplay:
         """
         self._console = console
         self._tasks: dict[str, TaskID] = {}
-        self._shown_at: dict[str, float] = {}
+        self._line = ""
+        self._next_line_at = 0.0
         self._bars = Progress(
             TextColumn("  {task.description}"),
             BarColumn(),
@@ -50,13 +51,11 @@ class ProgressDisplay:
         self._bars.update(self._tasks[name], total=1, completed=done, details=describe(look))
 
     def _print(self, name: str, look: Mapping[str, Any]) -> None:
+        line = f"  {name}: {describe(look)}"
         now = time.monotonic()
-        shown_at = self._shown_at.get(name)
-        if shown_at is None or (
-            shown_at != float("inf") and (look["ended"] or now - shown_at >= _SECONDS_BETWEEN_LINES)
-        ):
-            self._shown_at[name] = float("inf") if look["ended"] else now
-            self._console.print(f"  {name}: {describe(look)}")
+        if line != self._line and (look["ended"] or now >= self._next_line_at):
+            self._line, self._next_line_at = line, now + _SECONDS_BETWEEN_LINES
+            self._console.print(line)
 
     def __enter__(self) -> Self:
         self._bars.start()

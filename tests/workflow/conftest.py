@@ -56,3 +56,8 @@ def state_machines(
 @pytest.fixture
 def migration(migrations: Migrations, state_machines: StateMachines) -> Migration:
     return migrations.add(state_machines)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name == "test_coverage.py")

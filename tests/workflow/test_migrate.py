@@ -79,8 +79,7 @@ def test_a_domain_that_fails_leaves_the_others_running(migration: Migration) -> 
     assert execution.error == "DomainsFailed"
     assert execution.cause == "1 of 3 domains failed. orders: Start snapshot: no rights"
     outcomes = {
-        domain["domain"]: domain["status"]
-        for domain in migration.records.read("report")["domains"]
+        domain["domain"]: domain["status"] for domain in migration.records.read("report")["domains"]
     }
     assert outcomes == {"logs": "SUCCEEDED", "orders": "FAILED", "users": "SUCCEEDED"}
     moved = {payload["job"]["domain"]["name"] for payload in migration.called("move_aliases")}

@@ -144,9 +144,7 @@ def test_a_gate_that_nobody_answers(migration: Migration, gate: str, state: str)
     # Less than a request may ask for, since tests have no minute to wait.
     job["cutover"]["gate_deadline_seconds"] = 1
 
-    execution = migration.state_machines.run(
-        "migrate_domain", {"job": job}, migration.migration_id
-    )
+    execution = migration.state_machines.run("migrate_domain", {"job": job}, migration.migration_id)
 
     assert execution.status == "FAILED"
     assert execution.error == "GateNotAnswered"

@@ -1,0 +1,90 @@
+"""Whether the other tests have been everywhere; it runs after them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.workflow.state_machines import NAMES, StateMachines, states
+
+if TYPE_CHECKING:
+    from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+
+type Handled = tuple[str, str, int]
+"""A state, `Retry` or `Catch`, and which entry of it."""
+
+
+@pytest.fixture(autouse=True)
+def _skip_where_tests_are_left_out(request: pytest.FixtureRequest) -> None:
+    modules = {item.path for item in request.session.items}
+    chosen = request.config.getoption("keyword") or any("::" in a for a in request.config.args)
+    if chosen or not modules >= set(Path(__file__).parent.glob("test_*.py")):
+        pytest.skip("only a part of the workflow's tests runs")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_state_was_entered_and_every_error_handled(
+    state_machines: StateMachines, name: str
+) -> None:
+    entered: set[str] = set()
+    handled: set[Handled] = set()
+    for history in state_machines.histories(name):
+        entered |= {
+            event["stateEnteredEventDetails"]["name"]
+            for event in history
+            if "stateEnteredEventDetails" in event
+        }
+        handled |= set(_handled(name, history))
+
+    assert set(states(name)) - entered == set()
+    written = {
+        (state, field, number)
+        for state, definition in states(name).items()
+        for field in ("Retry", "Catch")
+        for number in range(len(definition.get(field, [])))
+        # No child execution is refused here: test_retries.py tries it with TestState.
+        if not (field == "Retry" and "startExecution" in definition["Resource"])
+    }
+    assert written - handled == set()
+
+
+def _handled(name: str, history: Iterable["HistoryEventTypeDef"]) -> Iterator[Handled]:
+    """The Retry and Catch entries that an execution went through."""
+    events = {event["id"]: event for event in history}
+    for event in events.values():
+        previous = events.get(event.get("previousEventId", 0))
+        error = _error(previous) if previous else None
+        if error is None:
+            continue
+        assert previous
+        if event["type"] == "TaskScheduled":
+            field = "Retry"
+        elif event["type"].endswith("StateExited"):
+            field = "Catch"
+        else:
+            continue
+        state = _state(events, previous)
+        for number, entry in enumerate(states(name)[state][field]):
+            if {error, "States.ALL"} & set(entry["ErrorEquals"]):
+                yield state, field, number
+                break
+
+
+def _error(event: "HistoryEventTypeDef") -> str | None:
+    """The error that an event tells of."""
+    return next(
+        (
+            details["error"]
+            for details in event.values()
+            if isinstance(details, dict) and "error" in details
+        ),
+        None,
+    )
+
+
+def _state(events: dict[int, "HistoryEventTypeDef"], event: "HistoryEventTypeDef") -> str:
+    """The state that an event belongs to."""
+    while "stateEnteredEventDetails" not in event:
+        event = events[event["previousEventId"]]
+    return event["stateEnteredEventDetails"]["name"]
