@@ -46,7 +46,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 	touch $@
 
 # $(1) the folder to compile into, from the pins that are there; $(2) further options.
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes
+COMPILE := $(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.13 --generate-hashes
 define compile_requirements
 	for name in uv dev checkov lambda localstack; do \
 	  $(COMPILE) $(2) requirements/$$name.in --output-file $(1)/requirements/$$name.txt || exit; \

@@ -130,8 +130,10 @@ def _deploy_stack(
 
 
 def _sam(world: World, account: AccountName, *arguments: str | Path) -> None:
-    # Neither the settings nor the credentials that this person has for AWS.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    # Not what the person at the terminal has set for AWS or for Python.
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))
+    }
     programs = Path(sys.executable).parent
     processes.run(
         f"sam {arguments[0]}",

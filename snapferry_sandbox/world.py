@@ -9,7 +9,6 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -165,23 +164,26 @@ def up(options: Options, report: Callable[[str], None]) -> World:
         _remove_leftovers()
         LOGS.mkdir(parents=True)
         log_file = LOGS / "supervisor.log"
+        os.set_inheritable(lock.fileno(), True)  # the lock goes to the supervisor
         with log_file.open("ab") as log:
-            supervisor = subprocess.Popen(
+            # Not a Popen, which warns when it is thrown away while its process goes on.
+            supervisor = os.posix_spawn(
+                sys.executable,
                 [sys.executable, "-m", "snapferry_sandbox.supervisor", options.model_dump_json()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Not the settings that this person has for AWS.
-                env={key: value for key, value in os.environ.items() if key[:4] != "AWS_"},
-                start_new_session=True,
-                pass_fds=[lock.fileno()],  # the lock goes to it
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+                ],
+                setsid=True,
             )
         lock.truncate(0)
-        lock.write(str(supervisor.pid))
+        lock.write(str(supervisor))
     try:
         with log_file.open() as lines:
             while not _WORLD.exists():
-                ended = supervisor.poll() is not None
+                ended, _ = os.waitpid(supervisor, os.WNOHANG)
                 for line in lines:
                     report(line.rstrip("\n"))
                 if ended:
@@ -191,7 +193,8 @@ def up(options: Options, report: Callable[[str], None]) -> World:
                 report(line.rstrip("\n"))
     except BaseException:
         down()
-        supervisor.wait()
+        with contextlib.suppress(ChildProcessError):  # it has been waited for
+            os.waitpid(supervisor, 0)
         raise
     return load()
 

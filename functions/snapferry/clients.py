@@ -3,26 +3,29 @@
 They are kept between invocations of one Lambda environment, and with them their connections.
 """
 
+import contextlib
 import functools
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from opensearchpy import OpenSearch, RequestsHttpConnection, Transport
 from opensearchpy.exceptions import OpenSearchException
 from requests_aws4auth import AWS4Auth
 
-from snapferry.errors import AccessDenied, InvalidInput, explain
+from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain
 from snapferry.records import Records
 from snapferry.request import Destination, Domain
 
 if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sns import SNSClient
 
 _REQUEST_TIMEOUT_SECONDS = 120
@@ -69,14 +72,12 @@ def _assumed(role_arn: str, region: str) -> DeferredRefreshableCredentials:
     )
 
     def assume() -> dict[str, Any]:
-        try:
+        with _explained(
+            f"domains[].access_role_arn: the functions can't assume {role_arn}",
+            "its trust policy has to name the account of the stack, and its name has to be the "
+            "stack's parameter DomainAccessRoleName",
+        ):
             return fetcher.fetch_credentials()
-        except ClientError as error:
-            raise AccessDenied(
-                f"domains[].access_role_arn: the functions can't assume {role_arn}: {error}. What "
-                "to do: its trust policy has to name the account of the stack, and its name has to "
-                "be the stack's parameter DomainAccessRoleName."
-            ) from error
 
     return DeferredRefreshableCredentials(refresh_using=assume, method="assume-role")
 
@@ -88,20 +89,13 @@ def destination(target: Destination) -> OpenSearch:
         AccessDenied: where the secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    return _destination(target.endpoint, target.secret_arn)
-
-
-@functools.cache
-def _destination(endpoint: str, secret_arn: str) -> OpenSearch:
-    region = secret_arn.split(":")[3]
-    secrets = boto3.client("secretsmanager", region_name=region)
-    try:
-        answer = secrets.get_secret_value(SecretId=secret_arn)
-    except ClientError as error:
-        raise AccessDenied(
-            f"destination.secret_arn: {secret_arn} can't be read: {error}. What to do: it has to "
-            "exist, and its name has to begin with the stack's parameter SecretNamePrefix."
-        ) from error
+    secret_arn = target.secret_arn
+    with _explained(
+        f"destination.secret_arn: {secret_arn} can't be read",
+        "it has to exist, and its name has to begin with the stack's parameter SecretNamePrefix",
+    ):
+        # Read each time, because a password may be changed while the migration runs.
+        answer = _secrets(secret_arn.split(":")[3]).get_secret_value(SecretId=secret_arn)
     try:
         secret = json.loads(answer["SecretString"])
         user = (secret["username"], secret["password"])
@@ -113,9 +107,29 @@ def _destination(endpoint: str, secret_arn: str) -> OpenSearch:
     options: dict[str, Any] = {"http_auth": user}
     if secret.get("ca_certificate"):
         options["ca_certs"] = _file_of(secret["ca_certificate"])
-    return _cluster(f"destination {endpoint}", endpoint, **options)
+    return _cluster(f"destination {target.endpoint}", target.endpoint, **options)
 
 
+@functools.cache
+def _secrets(region: str) -> "SecretsManagerClient":
+    return boto3.client("secretsmanager", region_name=region)
+
+
+@contextlib.contextmanager
+def _explained(failure: str, remedy: str) -> Iterator[None]:
+    """Raises our errors in place of those of the AWS client."""
+    try:
+        yield
+    except ClientError as error:
+        raise AccessDenied(f"{failure}: {error}. What to do: {remedy}.") from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise Unavailable(
+            f"{failure}: {error}. What to do: in a VPC, give the functions' subnets a route to "
+            "STS and to Secrets Manager, by interface endpoints or a NAT gateway."
+        ) from error
+
+
+@functools.cache
 def _file_of(certificate: str) -> str:
     """Writes a certificate to a file, since the TLS library takes files only."""
     with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:

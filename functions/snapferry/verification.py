@@ -1,5 +1,6 @@
 """Whether the copy is right: every document counted, every shard there, every index healthy."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from opensearchpy import OpenSearch
 from snapferry import indices
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.indices import Index
+
+# Below the time-out of a request.
+_LONGEST_WAIT_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def verify(source: OpenSearch, destination: OpenSearch, selected: Sequence[Index
     """
     present = indices.list_all(destination)
     there = [index.name for index in selected if index.name in present]
+    _wait_for_replicas(destination, there)
     health = destination.cluster.health(
         params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
     ).get("indices", {})
@@ -109,6 +114,17 @@ def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
         }
         documents |= {name: counted.get(name, 0) for name in piece}
     return documents
+
+
+def _wait_for_replicas(destination: OpenSearch, names: Iterable[str]) -> None:
+    """Gives the replicas of restored primaries time to be built."""
+    for path in indices.paths(names):
+        # An answer with 408 says that they aren't there yet; the verdict names the index.
+        with contextlib.suppress(Unavailable):
+            destination.cluster.health(
+                index=path,
+                params={"wait_for_status": "green", "timeout": f"{_LONGEST_WAIT_SECONDS}s"},
+            )
 
 
 def _complete(answer: dict[str, Any], path: str) -> None:

@@ -20,7 +20,6 @@ from snapferry_sandbox.demo.writer import Ledger
 
 _PAGE_DOCUMENTS = 2_000
 _KEEP_ALIVE = "5m"
-_TIMEOUT_SECONDS = 60
 _INDICES_AT_ONCE = 2
 _SHOWN_DIFFERENCES = 10
 
@@ -158,10 +157,7 @@ def read(cluster: OpenSearch, index: str, key: str) -> Iterator[tuple[Key, Docum
                     "track_total_hits": False,
                     **after,
                 },
-                params={
-                    "allow_partial_search_results": "false",
-                    "request_timeout": _TIMEOUT_SECONDS,
-                },
+                params={"allow_partial_search_results": "false"},
             )
             hits = answer["hits"]["hits"]
             for hit in hits:

@@ -27,7 +27,6 @@ _CONTINENT_INDEX = {
 }
 _LOAD_THREADS = 2
 _BULK_DOCUMENTS = 1_000
-_TIMEOUT_SECONDS = 120
 _KEEP_EVERY = 10
 _WHILE_LOADING = {"refresh_interval": "-1", "translog.durability": "async"}
 _AFTER_LOADING = {"refresh_interval": None, "translog.durability": None}
@@ -280,7 +279,6 @@ def load(cluster: OpenSearch) -> Loaded:
         queue_size=_LOAD_THREADS,
         chunk_size=_BULK_DOCUMENTS,
         expand_action_callback=lambda document: (document.action(), document.content),
-        request_timeout=_TIMEOUT_SECONDS,
     )
     count = sum(1 for _ in answers)
     names = ",".join(INDICES)

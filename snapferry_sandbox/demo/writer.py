@@ -28,7 +28,6 @@ _BULK_OPERATIONS = 20
 _INSERT_SHARE = 0.2
 _DELETE_SHARE = 0.1
 _PARTIAL_UPDATE_SHARE = 0.5
-_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -168,8 +167,7 @@ class Writer:
                     operations[number] = self.insert()
             try:
                 answer = cluster.bulk(
-                    body=[line for operation in operations for line in operation.lines()],
-                    params={"request_timeout": _TIMEOUT_SECONDS},
+                    body=[line for operation in operations for line in operation.lines()]
                 )
             except TransportError as error:
                 if error.status_code != 429:

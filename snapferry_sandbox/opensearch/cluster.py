@@ -22,6 +22,7 @@ from snapferry_sandbox.opensearch import security
 from snapferry_sandbox.processes import Process
 
 _READY_SECONDS = 300
+_REQUEST_TIMEOUT_SECONDS = 60  # the usual 10 are short while other nodes start on the same cores
 _ADMIN = "admin"
 
 # To the console only, which is the node's log file.
@@ -70,7 +71,10 @@ class Cluster(BaseModel):
     def client(self) -> OpenSearch:
         """Return a client of the cluster's administrator."""
         return OpenSearch(
-            self.url, http_auth=(self.user, self.password), ca_certs=str(self.ca_file)
+            self.url,
+            http_auth=(self.user, self.password),
+            ca_certs=str(self.ca_file),
+            timeout=_REQUEST_TIMEOUT_SECONDS,
         )
 
 

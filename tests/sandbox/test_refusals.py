@@ -33,8 +33,8 @@ def test_wrong_secret(sandbox: Sandbox) -> None:
     with sandbox.changed_code(
         "list_indices",
         "snapferry/clients.py",
-        "refresh_using=fetcher.fetch_credentials",
-        "refresh_using=lambda: {**fetcher.fetch_credentials(), 'secret_key': 'wrong'}",
+        "return fetcher.fetch_credentials()",
+        "return {**fetcher.fetch_credentials(), 'secret_key': 'wrong'}",
     ):
         assert_refused(sandbox, "signature we calculated does not match", "access_role_arn")
 

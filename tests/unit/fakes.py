@@ -35,6 +35,7 @@ class FakeIndex:
         primary_bytes: what its primaries take.
         aliases: definitions by name.
         building: replicas that aren't there yet.
+        builds: whether they come when they are waited for.
         lost: primaries that aren't there, with the deciders that refuse to place them.
         restored_bytes: copied from the snapshot; `reused_bytes` were there already.
         restored_from: the snapshot that its shards were recovered from.
@@ -48,6 +49,7 @@ class FakeIndex:
     open: bool = True
     aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
     building: int = 0
+    builds: bool = False
     lost: dict[int, dict[str, str]] = field(default_factory=dict)
     uuid: str = field(default_factory=lambda: f"uuid-{next(_uuids)}")
     restored_bytes: int = 0
@@ -220,6 +222,8 @@ class FakeCluster:
                 return {name: self._recovery(name) for name in names.split(",")}
             case "GET", ["_cluster", "health"]:
                 return {"indices": {name: self._health(name) for name in self.indices}}
+            case "GET", ["_cluster", "health", names]:
+                return self._wait_for_replicas(names.split(","))
             case "GET" | "POST", ["_cluster", "allocation", "explain"]:
                 return self._explain_allocation(request.body)
             case "GET", ["_alias"]:
@@ -444,6 +448,15 @@ class FakeCluster:
                 str(number): {"primary_active": is_active} for number, is_active in active.items()
             },
         }
+
+    def _wait_for_replicas(self, names: Sequence[str]) -> Any:
+        indices = [self._index(name) for name in names]
+        for index in indices:
+            if index.builds:
+                index.building = 0
+        if any(index.building for index in indices):
+            raise _Refused(408, "timeout", "the cluster did not become green")
+        return {"timed_out": False}
 
     def _explain_allocation(self, body: Any) -> dict[str, Any]:
         index = self._index(body["index"])

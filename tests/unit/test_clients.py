@@ -15,6 +15,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
+from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 from opensearchpy import OpenSearch
 from requests.adapters import HTTPAdapter
@@ -36,9 +37,12 @@ class FakeAws:
         self.valid_for = datetime.timedelta(hours=1)
         self.secret = json.dumps({"username": "mover", "password": "p w"})
         self.refusal: str | None = None
+        self.reachable = True
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         self.requests.append(request)
+        if not self.reachable:
+            raise EndpointConnectionError(endpoint_url=request.url)
         status = 400 if self.refusal else 200
         if request.url.startswith("https://sts."):
             body = self._refused_by_sts() if self.refusal else self._assume_role()
@@ -112,7 +116,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clients._source.cache_clear()
-    clients._destination.cache_clear()
+    clients._secrets.cache_clear()
+    clients._file_of.cache_clear()
 
 
 @pytest.fixture
@@ -262,6 +267,16 @@ def test_a_malformed_secret_is_refused_without_being_told(
     assert "destination.secret_arn" in str(caught.value)
     assert "has to be a JSON object with username and password" in str(caught.value)
     assert "p4ssword" not in str(caught.value)
+
+
+def test_services_without_a_route_are_tried_again_later(
+    make_job: MakeJob, aws: FakeAws, source: OpenSearch
+) -> None:
+    aws.reachable = False
+    with pytest.raises(Unavailable, match="route to STS and to Secrets Manager"):
+        source.info()
+    with pytest.raises(Unavailable, match="route to STS and to Secrets Manager"):
+        clients.destination(make_job().destination)
 
 
 @pytest.mark.parametrize("refusal", ["ResourceNotFoundException", "AccessDeniedException"])

@@ -84,6 +84,14 @@ def test_a_replica_without_a_place_is_a_fault_with_a_remedy(
 
 
 @pytest.mark.usefixtures("copied")
+def test_replicas_that_are_being_built_are_waited_for(source: Side, destination: Side) -> None:
+    destination.index("logs").building = 1
+    destination.index("logs").builds = True
+
+    assert verified(source, destination)["logs"].faults == []
+
+
+@pytest.mark.usefixtures("copied")
 def test_a_missing_primary_is_red(source: Side, destination: Side) -> None:
     destination.cluster.faults = [
         Fault("GET /_cluster/health", (200, {"indices": {"logs": {"status": "red"}}}))

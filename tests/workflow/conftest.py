@@ -50,7 +50,7 @@ def state_machines(
         try:
             yield StateMachines(started.endpoint)
         finally:
-            started.process.stop()
+            started.process.stop(timeout_seconds=0)
 
 
 @pytest.fixture

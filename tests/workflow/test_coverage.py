@@ -53,16 +53,17 @@ def _handled(name: str, history: Iterable["HistoryEventTypeDef"]) -> Iterator[Ha
     """The Retry and Catch entries that an execution went through."""
     events = {event["id"]: event for event in history}
     for event in events.values():
-        previous = events.get(event.get("previousEventId", 0))
-        error = _error(previous) if previous else None
-        if error is None:
-            continue
-        assert previous
         if event["type"] == "TaskScheduled":
             field = "Retry"
         elif event["type"].endswith("StateExited"):
             field = "Catch"
         else:
+            continue
+        previous = events[event["previousEventId"]]
+        if previous["type"] == "MapStateFailed":
+            previous = events[previous["previousEventId"]]
+        error = _error(previous)
+        if error is None:
             continue
         state = _state(events, previous)
         for number, entry in enumerate(states(name)[state][field]):

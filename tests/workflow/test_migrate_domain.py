@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snapferry.errors import AccessDenied, RestoreFailed, SnapshotFailed
+from snapferry.errors import AccessDenied, RestoreFailed, SnapshotFailed, Unavailable
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
 from tests.workflow.migration import Migration
@@ -18,7 +18,7 @@ def _handlers(migration: Migration) -> list[str]:
     return [handler for handler, _ in migration.calls]
 
 
-@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.exhaustive), 3])
 def test_rounds(migration: Migration, rounds: int) -> None:
     migration.handlers["list_indices"] = in_turn(
         *({"indices": number, "primary_store_bytes": 1000 * number} for number in range(1, 9))
@@ -110,28 +110,6 @@ def test_gates(migration: Migration, gates: list[str], states: list[str]) -> Non
     assert execution.status == "SUCCEEDED"
     assert [state for state in execution.states if state.startswith("Wait until")] == states
     assert {payload["gate"] for payload in migration.called("announce_gate")} == set(gates)
-
-
-def test_writes_stop_before_the_last_round_and_clients_move_after_the_aliases(
-    migration: Migration,
-) -> None:
-    migration.run("migrate_domain", snapshots_afterwards="delete")
-
-    handlers = _handlers(migration)
-    assert handlers[handlers.index("announce_gate") :] == [
-        *["announce_gate", *BULK, "verify_copy", "move_aliases"],
-        *["announce_gate", "delete_snapshots", "unregister_repositories"],
-    ]
-
-
-@pytest.mark.parametrize(("afterwards", "deleted"), [("keep", []), ("delete", [2])])
-def test_snapshots_afterwards(migration: Migration, afterwards: str, deleted: list[int]) -> None:
-    execution = migration.run(
-        "migrate_domain", cutover={"gates": []}, snapshots_afterwards=afterwards
-    )
-
-    assert execution.status == "SUCCEEDED"
-    assert [payload["rounds"] for payload in migration.called("delete_snapshots")] == deleted
 
 
 @pytest.mark.parametrize(
@@ -272,3 +250,13 @@ def test_payloads_are_json_of_the_input(migration: Migration) -> None:
     assert execution.status == "SUCCEEDED"
     for _, payload in migration.calls:
         assert json.dumps(payload["job"]["destination"]) == json.dumps(destination)
+
+
+def test_a_clean_up_is_tried_again(migration: Migration) -> None:
+    migration.handlers["register_source_repository"] = in_turn(AccessDenied("no rights"))
+    migration.handlers["unregister_repositories"] = in_turn(Unavailable("at rest"), {})
+
+    execution = migration.run("migrate_domain")
+
+    assert execution.cause == "Register source repository: no rights"
+    assert len(migration.called("unregister_repositories")) == 2

@@ -90,11 +90,12 @@ def test_a_function_that_takes_too_long_is_tried_again(migration: Migration) -> 
 @pytest.mark.parametrize(("name", "state"), TASKS)
 def test_transient_errors(state_machines: StateMachines, name: str, state: str) -> None:
     task = states(name)[state]
-    transient = TRANSIENT_FOR_FUNCTIONS if handler_of(task) else TRANSIENT_FOR_CHILDREN
+    transient = set(TRANSIENT_FOR_FUNCTIONS if handler_of(task) else TRANSIENT_FOR_CHILDREN)
     if handler_of(task) and not state.startswith("Wait until"):
-        transient = transient | {"States.Timeout"}
+        transient.add("States.Timeout")
 
-    for error in transient:
+    assert set(task["Retry"][-1]["ErrorEquals"]) == transient
+    for error in sorted(transient)[:: len(transient) - 1]:
         assert _status(state_machines, task, error, retries=ATTEMPTS - 2) == "RETRIABLE"
         assert _status(state_machines, task, error, retries=ATTEMPTS - 1) == "CAUGHT_ERROR"
     assert _status(state_machines, task, "AccessDenied", retries=0) == "CAUGHT_ERROR"
