@@ -32,7 +32,7 @@ $(BIN)/.installed: .python-version pyproject.toml requirements/uv.txt requiremen
 	[ -n "$$python" ] || { echo "Python 3.13 is needed: none of python3.13, python3 and python is one" >&2; exit 1; }; \
 	$$python -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/uv.txt requirements/dev.txt
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/uv.txt requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 

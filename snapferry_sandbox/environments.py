@@ -28,7 +28,7 @@ def ensure(name: str) -> Path:
         return environment
     _uv("venv", "--clear", "--python", sys.executable, environment)
     python = environment / "bin" / "python"
-    _uv("pip", "sync", "--python", python, "--require-hashes", requirements)
+    _uv("pip", "sync", "--compile-bytecode", "--python", python, "--require-hashes", requirements)
     stamp.write_text(wanted)
     return environment
 

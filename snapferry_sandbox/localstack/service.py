@@ -92,6 +92,7 @@ def start(
             "SQS_ENDPOINT_STRATEGY": "path",
             "SERVICES": ",".join(_SERVICES),
             "LAMBDA_RUNTIME_EXECUTOR": "process",
+            "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT": "60",  # seconds, for a machine with much to do
             "PROVIDER_OVERRIDE_DYNAMODB": "moto",
             **settings.to_environment(),
         },

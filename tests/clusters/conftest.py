@@ -32,7 +32,7 @@ def job(sandbox: Sandbox) -> DomainJob:
     """The job of a migration of its own, in a path of its own."""
     migration_id = f"test-{uuid.uuid4().hex[:12]}"
     [job], _ = request.parse(
-        sandbox.request("*", bucket__base_path=f"clusters/{migration_id}"), migration_id
+        sandbox.request("*", bucket__base_path=f"snapferry/{migration_id}"), migration_id
     )
     return job
 

@@ -158,12 +158,11 @@ class Sandbox:
     @contextmanager
     def changed_code(self, handler: str, module: str, old: str, new: str) -> Iterator[None]:
         """Has a function run with one text of one of its modules changed."""
-        logical_name = "".join(part.capitalize() for part in handler.split("_"))
         names = [
             function["FunctionName"]
             for page in self._functions.get_paginator("list_functions").paginate()
             for function in page["Functions"]
-            if f"-{logical_name}Function-" in function["FunctionName"]
+            if function["Handler"] == f"{handler}.handler"
         ]
         assert len(names) == 1
         location = self._functions.get_function(FunctionName=names[0])["Code"]["Location"]

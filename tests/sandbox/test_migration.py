@@ -111,10 +111,14 @@ def test_copy_that_differs_is_not_given_to_clients(sandbox: Sandbox) -> None:
 def test_snapshots_are_deleted_where_that_is_wanted(sandbox: Sandbox) -> None:
     fill(sandbox.source, "deleted-1", 10)
     outcome = sandbox.migrate(
-        sandbox.request("deleted-1", snapshots_afterwards="delete", bucket__base_path="deleted")
+        sandbox.request(
+            "deleted-1", snapshots_afterwards="delete", bucket__base_path="snapferry/deleted"
+        )
     )
     assert outcome.status == "SUCCEEDED"
-    left = sandbox.bucket.list_objects_v2(Bucket=sandbox.world.s3.bucket, Prefix="deleted/")
+    left = sandbox.bucket.list_objects_v2(
+        Bucket=sandbox.world.s3.bucket, Prefix="snapferry/deleted/"
+    )
     assert not [item["Key"] for item in left.get("Contents", []) if "/snap-" in item["Key"]]
 
 

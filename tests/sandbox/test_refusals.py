@@ -60,9 +60,8 @@ def test_role_that_is_not_mapped(sandbox: Sandbox) -> None:
     role = iam.create_role(
         RoleName="Stranger", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]})
     )["Role"]["Arn"]
-    iam.put_role_policy(
-        RoleName="Stranger", PolicyName="calls", PolicyDocument=json.dumps({"Statement": [calls]})
-    )
+    policy = {"Version": "2012-10-17", "Statement": [calls]}
+    iam.put_role_policy(RoleName="Stranger", PolicyName="calls", PolicyDocument=json.dumps(policy))
     try:
         assert_refused(
             sandbox, "no permissions for", "map the caller", domain__access_role_arn=role

@@ -1,7 +1,8 @@
 """Lambda functions as processes of this machine: one for each execution environment.
 
-A function runs with AWS's own runtime client, in its unzipped deployment package, and sees the
-packages of that zip alone. Memory isn't limited; the time-out is enforced.
+A function runs with AWS's own runtime client, in its unzipped deployment package. It sees the
+packages of that zip, boto3 as in Lambda's own runtime, and nothing else. The time-out is enforced;
+memory isn't limited.
 """
 
 import json

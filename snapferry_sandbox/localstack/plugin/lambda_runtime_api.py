@@ -44,7 +44,8 @@ class RuntimeApi(ThreadingHTTPServer):
         """Done when the function's module is loaded; raises `InitializationError`."""
         self.invocations: SimpleQueue[Invocation | None] = SimpleQueue()
         self.running: Invocation | None = None
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        # `close` waits for as long as one poll takes.
+        threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
 
     @property
     def address(self) -> str:
