@@ -135,6 +135,11 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the closed index at the destination has another number of shards: delete it there",
     ),
     (
+        r"don't have primary shards",
+        SnapshotFailed,
+        "bring these indices to green health, or put them into domains[].indices.exclude",
+    ),
+    (
         r"wasn't fully snapshotted",
         SnapshotFailed,
         "the snapshot lacks shards of this index: take another one once the source is green",

@@ -7,7 +7,9 @@ LONGEST_WAIT_SECONDS = 1800
 def next_wait_seconds(elapsed_seconds: float, bytes_done: int, bytes_total: int) -> int:
     """The wait before the next look: half of what remains at the rate so far.
 
-    Halving comes close to the end in few looks without overshooting it. The wait is never below
+    Halving comes close to the end in few looks without overshooting it. The wait is never above
+    half of the time elapsed, because the rate of the first seconds says little: a snapshot writes
+    its smallest files first. It is never below
     one percent of the time elapsed, so that the number of looks grows with the logarithm of the
     duration: a snapshot of two weeks takes some hundred looks of nine history events each, far
     below the 25,000 events of an execution, even when its estimate of the rest never settles.
@@ -20,9 +22,8 @@ def next_wait_seconds(elapsed_seconds: float, bytes_done: int, bytes_total: int)
     Returns:
         Whole seconds, between `SHORTEST_WAIT_SECONDS` and `LONGEST_WAIT_SECONDS`.
     """
+    wait_seconds = elapsed_seconds / 2
     if 0 < bytes_done <= bytes_total:
-        wait_seconds = elapsed_seconds * (bytes_total - bytes_done) / bytes_done / 2
-    else:
-        wait_seconds = elapsed_seconds / 2
+        wait_seconds *= min(1, (bytes_total - bytes_done) / bytes_done)
     floor_seconds = max(SHORTEST_WAIT_SECONDS, elapsed_seconds / 100)
     return round(min(max(wait_seconds, floor_seconds), LONGEST_WAIT_SECONDS))

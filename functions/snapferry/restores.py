@@ -56,6 +56,8 @@ def start(
     settings: dict[str, Any] = {}
     if job.domain.replicas is not None:
         settings["index.number_of_replicas"] = job.domain.replicas
+    # The cluster has read the list of snapshots before; a look at this one renews it.
+    destination.snapshot.get(repository=job.repository, snapshot=job.snapshot(round_number))
     destination.snapshot.restore(
         repository=job.repository,
         snapshot=job.snapshot(round_number),

@@ -91,17 +91,21 @@ def _exists(source: OpenSearch, job: DomainJob, snapshot: str) -> bool:
 
 
 def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
-    """Reads `_status`, which knows bytes and files.
+    """Reads how a snapshot stands, and from `_status` bytes and files.
+
+    `_status` says SUCCESS as soon as the shards are copied, also of a PARTIAL snapshot. But there
+    is no snapshot before its list of files is written, and until then the destination doesn't see
+    it: so the state is that of the snapshot itself.
 
     Source: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/
     """
-    answer = source.snapshot.status(repository=job.repository, snapshot=snapshot)
-    status: dict[str, Any] = answer["snapshots"][0]
+    answer = source.snapshot.get(repository=job.repository, snapshot=snapshot)
+    info: dict[str, Any] = answer["snapshots"][0]
+    ended = info["state"] == "SUCCESS" and not info.get("failures")
+    if not (ended or info["state"] == "IN_PROGRESS"):
+        raise SnapshotFailed(_failure(job, info))
+    status = source.snapshot.status(repository=job.repository, snapshot=snapshot)["snapshots"][0]
     stats, shards = status["stats"], status["shards_stats"]
-    running = status["state"] in ("INIT", "STARTED", "IN_PROGRESS")
-    ended = status["state"] == "SUCCESS" and not shards["failed"]
-    if not (running or ended):
-        raise SnapshotFailed(_failure(source, job, snapshot))
     incremental = stats["incremental"]
     # `processed` is left out once everything was processed, which is before the end.
     done = stats.get("processed", incremental)
@@ -119,16 +123,13 @@ def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
     )
 
 
-def _failure(source: OpenSearch, job: DomainJob, snapshot: str) -> str:
-    answer = source.snapshot.get(repository=job.repository, snapshot=snapshot)
-    # Its state here is the true one: `_status` shows PARTIAL as SUCCESS.
-    ended = answer["snapshots"][0]
+def _failure(job: DomainJob, info: dict[str, Any]) -> str:
     reasons = [
         f"{failure['index']}[{failure['shard_id']}]: {failure['reason']}"
-        for failure in ended.get("failures", [])
+        for failure in info.get("failures", [])
     ]
     return (
-        f"the snapshot {snapshot} in {job.repository} is {ended['state']}, not SUCCESS: "
-        f"{'; '.join(reasons[:5]) or 'the source names no reason'}. What to do: bring the "
+        f"the snapshot {info['snapshot']} in {job.repository} is {info['state']}, not "
+        f"SUCCESS: {'; '.join(reasons[:5]) or 'the source names no reason'}. What to do: bring the "
         "source's indices to green health, then start the migration again."
     )

@@ -68,6 +68,7 @@ class FakeSnapshot:
         began_at: by the clock of the source.
         failures: of shards: index, number, reason.
         doomed: the state in which it ends in place of SUCCESS.
+        unfinished: its list of files isn't written yet.
     """
 
     indices: dict[str, FakeIndex]
@@ -75,6 +76,7 @@ class FakeSnapshot:
     began_at: float
     failures: list[tuple[str, int, str]] = field(default_factory=list)
     doomed: str | None = None
+    unfinished: bool = False
 
 
 @dataclass
@@ -275,7 +277,8 @@ class FakeCluster:
         return min(total, int(elapsed_seconds * self.bytes_per_second))
 
     def _state(self, snapshot: FakeSnapshot) -> str:
-        if self._copied_bytes(snapshot.new_bytes, snapshot.began_at) < snapshot.new_bytes:
+        copied_bytes = self._copied_bytes(snapshot.new_bytes, snapshot.began_at)
+        if copied_bytes < snapshot.new_bytes or snapshot.unfinished:
             return "IN_PROGRESS"
         return snapshot.doomed or "SUCCESS"
 

@@ -50,6 +50,13 @@ RESTORE = "snapshot_restore_exception"
 
 MESSAGES = [
     pytest.param(
+        500,
+        body(("snapshot_exception", "[r:s/u] Indices don't have primary shards [orders]")),
+        SnapshotFailed,
+        "domains[].indices.exclude",
+        id="shards that are missing at the source",
+    ),
+    pytest.param(
         503,
         body(
             (

@@ -125,10 +125,11 @@ def test_an_end_is_complete(source: Side, job: DomainJob) -> None:
 
 
 def test_all_copied_but_not_ended_is_not_taken_for_nothing_copied(
-    source: Side, job: DomainJob
+    source: Side, bucket: Bucket, job: DomainJob
 ) -> None:
     """The cluster leaves `processed` out as soon as it equals `incremental`."""
     snapshots.start(source.client, job, 1, ["logs"])
+    taken(bucket).unfinished = True
     finalizing = {
         "snapshots": [
             {
@@ -160,6 +161,16 @@ def test_a_check_stays_until_the_end(source: Side, job: DomainJob) -> None:
 
     assert progress.ended
     assert 3 <= progress.elapsed_seconds < 3.5
+
+
+def test_a_snapshot_whose_files_are_not_listed_yet_has_not_ended(
+    source: Side, bucket: Bucket, job: DomainJob
+) -> None:
+    snapshots.start(source.client, job, 1, ["logs"])
+    source.cluster.pass_time(3600)
+    taken(bucket).unfinished = True
+
+    assert not snapshots.check(source.client, job, SNAPSHOT, 0).ended
 
 
 def test_a_check_leaves_when_its_time_is_over(source: Side, job: DomainJob) -> None:
