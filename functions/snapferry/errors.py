@@ -60,7 +60,8 @@ class VerificationFailed(SnapferryError):  # noqa: N818
 # specific ones stand before the general ones.
 _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     (
-        r"concurrent_snapshot_execution|snapshot is already running|snapshot_in_progress_exception",
+        r"concurrent_snapshot_execution|snapshot is already running|snapshot_in_progress_exception|"
+        r"repository that is currently used",
         SnapshotInProgress,
         "another snapshot runs on this cluster: wait until it has ended",
     ),

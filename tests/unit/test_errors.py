@@ -51,6 +51,18 @@ RESTORE = "snapshot_restore_exception"
 MESSAGES = [
     pytest.param(
         500,
+        body(
+            (
+                "illegal_state_exception",
+                "trying to modify or unregister repository that is currently used",
+            )
+        ),
+        SnapshotInProgress,
+        "wait until it has ended",
+        id="repository in use",
+    ),
+    pytest.param(
+        500,
         body(("snapshot_exception", "[r:s/u] Indices don't have primary shards [orders]")),
         SnapshotFailed,
         "domains[].indices.exclude",

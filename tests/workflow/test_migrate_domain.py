@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from snapferry.errors import AccessDenied, RestoreFailed, SnapshotFailed, Unavailable
+from snapferry.errors import (
+    AccessDenied,
+    RestoreFailed,
+    SnapshotFailed,
+    SnapshotInProgress,
+    Unavailable,
+)
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
 from tests.workflow.migration import Migration
@@ -232,9 +238,24 @@ def test_a_clean_up_that_fails_as_well_is_told_besides(migration: Migration) -> 
     assert execution.status == "FAILED"
     assert execution.error == "AccessDenied"
     assert execution.cause == (
-        "Register destination repository: no rights Besides, the repository could not be "
+        "Register destination repository: no rights. Besides, the repository could not be "
         "unregistered: AccessDenied"
     )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tidying_up_lets_a_running_snapshot_end_first(migration: Migration, fails: bool) -> None:
+    in_the_way = [SnapshotInProgress("the repository is in use")] * 10
+    if fails:
+        migration.handlers["verify_copy"] = in_turn(AccessDenied("no rights"))
+    migration.handlers["delete_snapshots"] = in_turn(*in_the_way, {"deleted": 2})
+    migration.handlers["unregister_repositories"] = in_turn(*in_the_way, {"repository": "r"})
+
+    execution = migration.run("migrate_domain", snapshots_afterwards="delete")
+
+    assert execution.status == ("FAILED" if fails else "SUCCEEDED")
+    assert len(migration.called("delete_snapshots")) == (0 if fails else 11)
+    assert len(migration.called("unregister_repositories")) == 11
 
 
 def test_payloads_are_json_of_the_input(migration: Migration) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from snapferry.errors import SnapshotInProgress
 from tests.workflow.conftest import TIME_SCALE
 from tests.workflow.fake_handlers import in_turn
 from tests.workflow.migration import Migration
@@ -52,3 +53,13 @@ def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int)
 
     waited_seconds = execution.seconds_in("Wait for the restore")
     assert waited_seconds == pytest.approx(wait_seconds * TIME_SCALE, abs=0.4)
+
+
+def test_lets_a_snapshot_of_the_destination_end_first(migration: Migration) -> None:
+    in_the_way = [SnapshotInProgress("an index that is being snapshotted can't be closed")] * 10
+    migration.handlers["start_restore"] = in_turn(*in_the_way, {"started_at": 1_800_000_000.25})
+
+    execution = migration.run("restore")
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("start_restore")) == 11
