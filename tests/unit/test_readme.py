@@ -1,0 +1,37 @@
+"""What the README says is so."""
+
+import json
+import re
+from pathlib import Path
+
+from snapferry import errors
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_input_is_the_event_that_the_tests_use() -> None:
+    [example] = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert json.loads(example) == json.loads((ROOT / "events/migrate-one-domain.json").read_text())
+
+
+def test_every_error_that_can_end_a_migration_is_explained() -> None:
+    section = README.partition("### Errors")[2].partition("\n## ")[0]
+    explained = set(re.findall(r"`(\w+)`", section.replace("`Error`", "").replace("`Cause`", "")))
+    named = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type)
+        and issubclass(value, errors.SnapferryError)
+        and value is not errors.SnapferryError
+    }
+    assert explained == named | {"GateNotAnswered", "DomainsFailed"}
+
+
+def test_its_links_and_commands_lead_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
