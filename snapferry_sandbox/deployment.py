@@ -1,5 +1,6 @@
 """Deploys Snapferry's stacks to a world, and does there what an operator does by hand."""
 
+import hashlib
 import json
 import os
 import platform
@@ -23,6 +24,8 @@ _STACK = "snapferry"
 _NAME = "snapferry"
 """Of the workflow's role at both clusters, and of its user at the destination."""
 _BUILD = RUN / "sam" / "build"
+_BUILT = _BUILD.with_suffix(".sha256")
+"""Of what was built, so that it isn't built again: SAM's own cache takes longer than building."""
 
 
 def deploy(world: World, report: Callable[[str], None]) -> World:
@@ -35,21 +38,24 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
     Raises:
         SandboxError: building or deploying failed; with the end of the log.
     """
-    report("Building the functions")
     architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    _sam(
-        world,
-        "destination",
-        "build",
-        "--template-file",
-        ROOT / "template.yaml",
-        "--build-dir",
-        _BUILD,
-        # Its cache takes longer than building: it copies what was built function by function.
-        "--no-cached",
-        "--parameter-overrides",
-        f"Architecture={architecture}",
-    )
+    sources = _digest_of_sources()
+    if not (_BUILT.exists() and _BUILT.read_text() == sources):
+        report("Building the functions")
+        _BUILT.unlink(missing_ok=True)
+        _sam(
+            world,
+            "destination",
+            "build",
+            "--template-file",
+            ROOT / "template.yaml",
+            "--build-dir",
+            _BUILD,
+            "--no-cached",
+            "--parameter-overrides",
+            f"Architecture={architecture}",
+        )
+        _BUILT.write_text(sources)
     report(f"Deploying {_SOURCE_STACK} to account {world.aws.accounts['source']}")
     domains = [
         f"arn:aws:es:{world.aws.region}:{world.aws.accounts['source']}:domain/{source.domain}"
@@ -95,6 +101,16 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
     )
     deployed.save()
     return deployed
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    folders = (ROOT / "functions", ROOT / "statemachine")
+    files = [file for folder in folders for file in sorted(folder.rglob("*"))]
+    for file in [ROOT / "template.yaml", *files]:
+        if file.is_file() and file.suffix != ".pyc":
+            digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _deploy_stack(

@@ -169,7 +169,14 @@ def up(options: Options, report: Callable[[str], None]) -> World:
             # Not a Popen, which warns when it is thrown away while its process goes on.
             supervisor = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-m", "snapferry_sandbox.supervisor", options.model_dump_json()],
+                # -P: of this clone, whatever lies in the present folder.
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "snapferry_sandbox.supervisor",
+                    options.model_dump_json(),
+                ],
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

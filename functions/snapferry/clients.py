@@ -25,8 +25,8 @@ from snapferry.records import Records
 from snapferry.request import Destination, Domain
 
 if TYPE_CHECKING:
-    from types_boto3_secretsmanager import SecretsManagerClient
-    from types_boto3_sns import SNSClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
 
 _REQUEST_TIMEOUT_SECONDS = 120
 

@@ -7,7 +7,7 @@ from snapferry.records import Records
 from snapferry.request import DomainJob, Gate
 
 if TYPE_CHECKING:
-    from types_boto3_sns import SNSClient
+    from mypy_boto3_sns import SNSClient
 
 _PROMPTS: dict[Gate, str] = {
     "stop_writes": (

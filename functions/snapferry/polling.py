@@ -9,10 +9,10 @@ def next_wait_seconds(elapsed_seconds: float, bytes_done: int, bytes_total: int)
 
     Halving comes close to the end in few looks without overshooting it. The wait is never above
     half of the time elapsed, because the rate of the first seconds says little: a snapshot writes
-    its smallest files first. It is never below
-    one percent of the time elapsed, so that the number of looks grows with the logarithm of the
-    duration: a snapshot of two weeks takes some hundred looks of nine history events each, far
-    below the 25,000 events of an execution, even when its estimate of the rest never settles.
+    its smallest files first. It is never below one percent of the time elapsed, so that the number
+    of looks grows with the logarithm of the duration: a snapshot of two weeks takes some hundred
+    looks of nine history events each, far below the 25,000 events of an execution, even when its
+    estimate of the rest never settles.
 
     Args:
         elapsed_seconds: since the start.

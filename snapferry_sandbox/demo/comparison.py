@@ -171,6 +171,8 @@ def read(cluster: OpenSearch, index: str, key: str) -> Iterator[tuple[Key, Docum
 
 
 def _differ(found: list[Document], expected: list[Document]) -> bool:
+    if found is expected:
+        return False
     return [_canonical(document) for document in found] != [
         _canonical(document) for document in expected if document.content is not None
     ]

@@ -11,9 +11,9 @@ from boto3.dynamodb.conditions import Key
 from snapferry_sandbox.world import World
 
 if TYPE_CHECKING:
-    from types_boto3_dynamodb.service_resource import Table
-    from types_boto3_s3 import S3Client
-    from types_boto3_stepfunctions import SFNClient
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
 
 GATES = ("stop_writes", "clients_moved")
 

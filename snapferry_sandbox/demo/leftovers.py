@@ -11,7 +11,7 @@ from snapferry_sandbox.demo.execution import session_of_destination
 from snapferry_sandbox.world import World
 
 if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
+    from mypy_boto3_s3 import S3Client
 
 type Facts = Mapping[str, Any]
 """What was found, by where it was found."""

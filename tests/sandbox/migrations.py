@@ -20,7 +20,7 @@ from opensearchpy.helpers import bulk
 from snapferry_sandbox.world import World
 
 if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
+    from mypy_boto3_s3 import S3Client
 
 _LOOK_EVERY_SECONDS = 0.2
 _LONGEST_MIGRATION_SECONDS = 180

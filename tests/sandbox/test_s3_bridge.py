@@ -34,7 +34,7 @@ from snapferry_sandbox.s3 import bridge, gateway
 from snapferry_sandbox.s3.configuration import Account, Configuration
 
 if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
+    from mypy_boto3_s3 import S3Client
 
 REGION: Final = "eu-west-1"
 CACHE = Path(__file__).parents[2] / ".sandbox" / "cache"

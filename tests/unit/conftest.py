@@ -15,9 +15,9 @@ from snapferry.request import DomainJob
 from tests.unit.fakes import Bucket, FakeCluster, FakeIndex, FakeS3, FakeTable, FakeTopic
 
 if TYPE_CHECKING:
-    from types_boto3_dynamodb.service_resource import Table
-    from types_boto3_s3 import S3Client
-    from types_boto3_sns import SNSClient
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
 
 # The time that an example takes says more about the machine than about the code.
 settings.register_profile("unit", deadline=None)

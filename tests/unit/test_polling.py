@@ -72,4 +72,8 @@ def test_while_nothing_is_known_the_wait_grows_with_the_time() -> None:
 
 
 def test_half_of_what_remains_is_waited() -> None:
-    assert next_wait_seconds(elapsed_seconds=100, bytes_done=25, bytes_total=100) == 150
+    assert next_wait_seconds(elapsed_seconds=100, bytes_done=80, bytes_total=100) == 12
+
+
+def test_the_rate_of_the_beginning_is_not_trusted_for_long() -> None:
+    assert next_wait_seconds(elapsed_seconds=100, bytes_done=1, bytes_total=100) == 50

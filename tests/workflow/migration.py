@@ -12,8 +12,8 @@ from tests.workflow.fake_handlers import FakeHandler, Payload, in_turn
 from tests.workflow.state_machines import Execution, StateMachines
 
 if TYPE_CHECKING:
-    from types_boto3_dynamodb.service_resource import Table
-    from types_boto3_s3 import S3Client
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
 
 
 def request_document(*names: str, **changes: Any) -> dict[str, Any]:

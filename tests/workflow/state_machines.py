@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 
 if TYPE_CHECKING:
-    from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef, TestStateOutputTypeDef
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef, TestStateOutputTypeDef
 
 _CLONE = Path(__file__).parents[2]
 _ACCOUNT = "222222222222"

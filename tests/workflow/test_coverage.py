@@ -9,7 +9,7 @@ import pytest
 from tests.workflow.state_machines import NAMES, StateMachines, states
 
 if TYPE_CHECKING:
-    from types_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 
 type Handled = tuple[str, str, int]
 """A state, `Retry` or `Catch`, and which entry of it."""

@@ -5,17 +5,24 @@ packages of that zip, boto3 as in Lambda's own runtime, and nothing else. The ti
 memory isn't limited.
 """
 
+import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import override
 
 from localstack import config
 from localstack.services.lambda_.invocation.executor_endpoint import StatusErrorException
-from localstack.services.lambda_.invocation.lambda_models import FunctionVersion, InvocationResult
+from localstack.services.lambda_.invocation.lambda_models import (
+    ArchiveCode,
+    FunctionVersion,
+    InvocationResult,
+)
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
 
@@ -49,7 +56,7 @@ class ProcessExecutor(RuntimeExecutor):
 
     @override
     def start(self, env_vars: Mapping[str, object]) -> None:
-        code = self.function_version.config.code.get_unzipped_code_location()
+        code = _starter.submit(_shared, self.function_version.config.code).result()
         self._api = RuntimeApi()
         self._process = _starter.submit(
             processes.start,
@@ -152,6 +159,19 @@ class ProcessExecutor(RuntimeExecutor):
         raise _failure(
             request_id, "Sandbox.Timedout", f"Task timed out after {timeout_seconds:.2f} seconds"
         )
+
+
+def _shared(code: ArchiveCode) -> Path:
+    """Return the folder of a deployment package that all functions with this package share.
+
+    So its modules are compiled once and not for each function. These are links to LocalStack's own
+    files, which go when a function gets another package.
+    """
+    digest = hashlib.sha256(code.code_sha256.encode()).hexdigest()
+    folder = Path(tempfile.gettempdir()) / "packages" / digest
+    if not folder.exists():
+        shutil.copytree(code.get_unzipped_code_location(), folder, copy_function=os.link)
+    return folder
 
 
 class ProcessExecutorPlugin(RuntimeExecutorPlugin):

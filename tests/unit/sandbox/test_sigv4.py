@@ -61,7 +61,7 @@ def verified(
     method: str = "GET",
     path: str = "/_cat/indices?v=true&h=index%2Cuuid",
     payload_hash: str = EMPTY,
-    now: datetime.datetime = NOW,
+    now: datetime.datetime | None = None,
 ) -> Verified:
     async def find(access_key_id: str) -> Identity | None:
         return known if known.access_key_id == access_key_id else None
@@ -73,7 +73,7 @@ def verified(
             service=service,
             region=REGION,
             find_identity=find,
-            now=now,
+            now=now or datetime.datetime.now(datetime.UTC),
         )
     )
 
@@ -159,9 +159,10 @@ def test_wrong_scope(scope: dict[str, str]) -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_clock_skew(service: str, allowed_minutes: int, sign: int) -> None:
     headers = signed_headers(USER, service=service)
+    signed_at = datetime.datetime.now(datetime.UTC)
     allowed = datetime.timedelta(minutes=allowed_minutes) - datetime.timedelta(seconds=30)
-    assert verified(headers, service=service, now=NOW + sign * allowed)
-    late = NOW + sign * (allowed + datetime.timedelta(minutes=1))
+    assert verified(headers, service=service, now=signed_at + sign * allowed)
+    late = signed_at + sign * (allowed + datetime.timedelta(minutes=1))
     assert problem(headers, service=service, now=late) is Problem.SKEWED
 
 
