@@ -17,13 +17,13 @@ from opensearchpy import OpenSearch
 from snapferry_sandbox import processes
 from snapferry_sandbox.opensearch import security
 from snapferry_sandbox.opensearch.cluster import Cluster
-from snapferry_sandbox.world import ROOT, RUN, SANDBOX, AccountName, World
+from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, World
 
 _SOURCE_STACK = "snapferry-source"
 _STACK = "snapferry"
 _NAME = "snapferry"
 """Of the workflow's role at both clusters, and of its user at the destination."""
-_BUILD = RUN / "sam" / "build"
+_BUILD = CACHE / "sam" / "build"
 _BUILT = _BUILD.with_suffix(".sha256")
 """Of what was built, so that it isn't built again: SAM's own cache takes longer than building."""
 
