@@ -21,10 +21,13 @@ from opensearchpy.exceptions import OpenSearchException
 from requests_aws4auth import AWS4Auth
 
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain
+from snapferry.fence import Fence
+from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import Destination, Domain
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
 
@@ -152,14 +155,29 @@ def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
     )
 
 
+def table() -> "Table":
+    """The table of the stack, which an environment variable names."""
+    return boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"])
+
+
 def records(migration_id: str) -> Records:
     """The records of a migration, where the stack's environment variables say."""
     return Records(
         s3=boto3.client("s3"),
         bucket=os.environ["RECORDS_BUCKET"],
-        table=boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"]),
+        table=table(),
         migration_id=migration_id,
     )
+
+
+def journal(migration_id: str) -> Journal:
+    """The journal of a migration."""
+    return Journal(table(), migration_id)
+
+
+def fence(migration_id: str) -> Fence:
+    """The fence of a migration."""
+    return Fence(table(), migration_id)
 
 
 def topic() -> "SNSClient":

@@ -28,6 +28,14 @@ class Conflict(SnapferryError):  # noqa: N818
     """Something that isn't ours is in the way."""
 
 
+class LeaseHeld(SnapferryError):  # noqa: N818
+    """Another migration uses the bucket or the destination."""
+
+
+class MigrationEnded(SnapferryError):  # noqa: N818
+    """The migration has ended or is being rolled back; nothing may be changed for it."""
+
+
 class NotFound(SnapferryError):  # noqa: N818
     """The cluster doesn't know what was asked for."""
 

@@ -1,0 +1,212 @@
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from snapferry import journal
+from snapferry.errors import Unavailable
+from snapferry.journal import BUCKET, DESTINATION, Journal, Place
+from tests.unit.tables import table
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+RECOVERY = Place(DESTINATION, "cluster_setting", "persistent/indices.recovery.max_bytes_per_sec")
+STATEMENT = Place(BUCKET, "policy_statement", "Snapferry")
+REPOSITORY = Place(journal.source("logs"), "repository", "snapferry")
+
+
+@dataclass
+class World:
+    """Values by place, which can be out of reach, and a function that dies at its effect."""
+
+    values: dict[Place, Any] = field(default_factory=dict)
+    out_of_reach: set[Place] = field(default_factory=set)
+    written: list[Place] = field(default_factory=list)
+    dies: bool = False
+
+    def find(self, place: Place) -> "Value":
+        return Value(self, place)
+
+
+@dataclass
+class Value:
+    world: World
+    place: Place
+
+    def read(self) -> Any:
+        if self.place in self.world.out_of_reach:
+            raise Unavailable(f"{self.place} can't be reached")
+        return self.world.values.get(self.place)
+
+    def write(self, value: Any) -> None:
+        if self.world.dies:
+            raise SystemExit
+        self.world.written.append(self.place)
+        self.world.values[self.place] = value
+
+
+@pytest.fixture
+def items() -> Iterator["Table"]:
+    with table() as made:
+        yield made
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def changes(items: "Table") -> Journal:
+    return Journal(items, "m-1")
+
+
+@pytest.fixture
+def change(changes: Journal, world: World) -> Callable[[Place, Any], None]:
+    return lambda place, value: changes.change(place, world.find(place), value)
+
+
+def test_gives_back_what_was_there(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    before = {RECOVERY: "40mb", STATEMENT: None, REPOSITORY: None}
+    world.values = dict(before)
+    change(STATEMENT, {"Effect": "Allow"})
+    change(REPOSITORY, {"bucket": "b"})
+    change(RECOVERY, "0")
+    world.written.clear()
+
+    outcome = changes.give_back(world.find)
+
+    assert world.values == before
+    assert world.written == [RECOVERY, REPOSITORY, STATEMENT]
+    assert (len(outcome.done), outcome.foreign, outcome.failed, outcome.waiting) == (3, [], [], 0)
+    assert changes.open_changes() == []
+    assert changes.give_back(world.find).done == []
+
+
+def test_what_is_so_already_is_not_touched(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    world.values[RECOVERY] = "0"
+    change(RECOVERY, "0")
+
+    changes.give_back(world.find)
+
+    assert world.values[RECOVERY] == "0"
+    assert world.written == []
+
+
+def test_change_is_noted_before_it_is_made(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    world.values[RECOVERY] = "40mb"
+    world.dies = True
+    with pytest.raises(SystemExit):
+        change(RECOVERY, "0")
+    world.dies = False
+
+    [noted] = changes.open_changes()
+    assert (noted.before, noted.ours) == ("40mb", ("0",))
+    change(RECOVERY, "0")
+    changes.give_back(world.find)
+    assert world.values[RECOVERY] == "40mb"
+
+
+def test_old_value_is_kept_through_repetitions_and_further_changes(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    world.values[RECOVERY] = "40mb"
+    for value in ("0", "0", "100mb", "0"):
+        change(RECOVERY, value)
+
+    changes.give_back(world.find)
+
+    assert world.values[RECOVERY] == "40mb"
+
+
+def test_value_that_somebody_else_set_is_left_and_reported(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    world.values[RECOVERY] = "40mb"
+    change(RECOVERY, "0")
+    change(REPOSITORY, {"bucket": "b"})
+    world.values[RECOVERY] = "80mb"
+
+    outcome = changes.give_back(world.find)
+
+    assert world.values == {RECOVERY: "80mb", REPOSITORY: None}
+    [note] = outcome.foreign
+    assert "80mb" in note
+    assert "40mb" in note
+    assert changes.foreign_changes() == [note]
+    assert changes.open_changes() == []
+
+
+def test_value_that_somebody_set_between_two_attempts_is_what_is_given_back(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    world.values[RECOVERY] = "40mb"
+    change(RECOVERY, "0")
+    world.values[RECOVERY] = "80mb"
+    change(RECOVERY, "0")
+
+    changes.give_back(world.find)
+
+    assert world.values[RECOVERY] == "80mb"
+
+
+def test_changes_that_were_given_back_can_be_made_again(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    world.values = {RECOVERY: "40mb", STATEMENT: None}
+    change(STATEMENT, 1)
+    change(RECOVERY, "0")
+    changes.give_back(world.find, kinds={"cluster_setting"})
+    assert world.values == {RECOVERY: "40mb", STATEMENT: 1}
+    world.values[RECOVERY] = "60mb"
+
+    change(RECOVERY, "0")
+    changes.give_back(world.find)
+
+    assert world.values == {RECOVERY: "60mb", STATEMENT: None}
+
+
+def test_side_that_fails_keeps_what_it_needs_until_the_next_attempt(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    mapping = Place(journal.source("logs"), "role_mapping", "manage_snapshots")
+    for place in (STATEMENT, mapping, REPOSITORY, RECOVERY):
+        change(place, 1)
+    world.out_of_reach = {REPOSITORY}
+
+    first = changes.give_back(world.find)
+
+    assert [failed.partition(":")[0] for failed in first.failed] == [str(REPOSITORY)]
+    assert first.waiting == 2
+    assert world.values == {STATEMENT: 1, mapping: 1, REPOSITORY: 1, RECOVERY: None}
+
+    world.out_of_reach = set()
+    second = changes.give_back(world.find)
+    assert (len(second.done), second.failed, second.waiting) == (3, [], 0)
+    assert set(world.values.values()) == {None}
+
+
+def test_stops_when_its_time_is_over(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    change(RECOVERY, "0")
+    assert changes.give_back(world.find, leave_at=0).waiting == 1
+    assert len(changes.open_changes()) == 1
+
+
+def test_migrations_have_journals_of_their_own(
+    items: "Table", changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    change(RECOVERY, "0")
+    other = Journal(items, "m-2")
+    assert other.open_changes() == []
+    other.give_back(world.find)
+    assert len(changes.open_changes()) == 1
