@@ -15,6 +15,8 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `rounds`, how many snapshots there are; returns the same number."""
     job = DomainJob.model_validate(event["job"])
-    for round_number in range(1, event["rounds"] + 1):
-        snapshots.delete(clients.source(job.domain), job, job.snapshot(round_number))
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        snapshots.delete(clients.source(job.domain), job, event["rounds"])
     return {"deleted": event["rounds"]}

@@ -6,6 +6,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, indices
+from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -19,11 +20,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     selected = indices.select(
         indices.list_all(clients.source(job.domain)).values(), job.domain.indices
     )
-    indices.refuse_strangers(
-        selected,
-        indices.list_all(clients.destination(job.destination)),
-        records.read(f"{job.domain.name}/restored", default={}),
-    )
+    present = indices.list_all(clients.destination(job.destination))
+    indices.refuse_strangers(selected, present, Ownership(records, job).of(present))
     records.write(
         f"{job.domain.name}/indices-{event['round']}", [index.record() for index in selected]
     )

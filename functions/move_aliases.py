@@ -16,9 +16,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns the names of the aliases."""
     job = DomainJob.model_validate(event["job"])
     selected = clients.records(job.migration_id).read(f"{job.domain.name}/indices-{event['round']}")
-    moved = aliases.move(
-        clients.source(job.domain),
-        clients.destination(job.destination),
-        [index["name"] for index in selected],
-    )
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        moved = aliases.move(
+            clients.source(job.domain),
+            clients.destination(job.destination),
+            [index["name"] for index in selected],
+        )
     return {"aliases": len(moved)}

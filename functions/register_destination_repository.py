@@ -15,5 +15,10 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns the repository's name and how many snapshots the destination sees."""
     job = DomainJob.model_validate(event["job"])
-    snapshots = repositories.register_destination(clients.destination(job.destination), job)
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        snapshots = repositories.register_destination(
+            clients.journal(job.migration_id), clients.destination(job.destination), job
+        )
     return {"repository": job.repository, "snapshots": len(snapshots)}

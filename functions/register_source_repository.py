@@ -15,5 +15,10 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns the repository's name."""
     job = DomainJob.model_validate(event["job"])
-    repositories.register_source(clients.source(job.domain), job)
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        repositories.register_source(
+            clients.journal(job.migration_id), clients.source(job.domain), job
+        )
     return {"repository": job.repository}

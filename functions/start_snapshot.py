@@ -17,5 +17,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     selected = clients.records(job.migration_id).read(f"{job.domain.name}/indices-{event['round']}")
     names = [index["name"] for index in selected]
-    snapshot = snapshots.start(clients.source(job.domain), job, event["round"], names)
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        snapshot = snapshots.start(
+            clients.journal(job.migration_id),
+            clients.source(job.domain),
+            job,
+            event["round"],
+            names,
+        )
     return {"snapshot": snapshot}

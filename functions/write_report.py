@@ -12,7 +12,10 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `migration_id`, `started_at` and `domains`; returns the outcome."""
+    """Takes `migration_id`, `started_at`, `domains` and `given_back`; returns the outcome."""
     return report.write(
-        clients.records(event["migration_id"]), event["domains"], event["started_at"]
+        clients.records(event["migration_id"]),
+        event["domains"],
+        event["given_back"],
+        event["started_at"],
     )

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,15 @@ from requests_aws4auth import AWS4Auth
 
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain
 from snapferry.fence import Fence
-from snapferry.journal import Journal
+from snapferry.journal import DESTINATION, Journal, side_of
 from snapferry.records import Records
-from snapferry.request import Destination, Domain
+from snapferry.request import Destination, Domain, DomainJob
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 _REQUEST_TIMEOUT_SECONDS = 120
 
@@ -178,6 +179,24 @@ def journal(migration_id: str) -> Journal:
 def fence(migration_id: str) -> Fence:
     """The fence of a migration."""
     return Fence(table(), migration_id)
+
+
+def sides(records: Records) -> Callable[[str], Any]:
+    """Makes the client of a side of the journal, from the jobs in the migration's records."""
+    jobs = [DomainJob.model_validate(job) for job in records.read("jobs", default=[])]
+    domains = {side_of(job.domain.name): job.domain for job in jobs}
+
+    def connect(side: str) -> Any:
+        if side == DESTINATION:
+            return destination(jobs[0].destination)
+        return source(domains[side])
+
+    return connect
+
+
+def step_functions() -> "SFNClient":
+    """A client of Step Functions, for roll-backs."""
+    return boto3.client("stepfunctions")
 
 
 def topic() -> "SNSClient":

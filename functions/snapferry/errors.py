@@ -69,9 +69,10 @@ class VerificationFailed(SnapferryError):  # noqa: N818
 _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     (
         r"concurrent_snapshot_execution|snapshot is already running|snapshot_in_progress_exception|"
-        r"repository that is currently used",
+        r"repository that is currently used|"
+        r"indices that are being (?:snapshotted|restored)",
         SnapshotInProgress,
-        "another snapshot runs on this cluster: wait until it has ended",
+        "another snapshot or restore runs on this cluster: wait until it has ended",
     ),
     (
         r"AccessControlListNotSupported|bucket does not allow ACLs",

@@ -1,7 +1,7 @@
 """The indices of a cluster: which are moved, and how large they are."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ class Index:
         shards: number of primaries.
         replicas: copies of each primary.
         primary_store_bytes: what its primaries take.
+        created_at_milliseconds: of the epoch; a restored index has the one of its original.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Index:
     shards: int
     replicas: int
     primary_store_bytes: int
+    created_at_milliseconds: int
 
     def record(self) -> dict[str, Any]:
         """Plain JSON, from which `Index(**record)` makes the same again."""
@@ -47,7 +49,7 @@ def list_all(cluster: OpenSearch) -> dict[str, Index]:
     rows = cluster.cat.indices(
         format="json",
         bytes="b",
-        h="index,uuid,status,pri,rep,pri.store.size",
+        h="index,uuid,status,pri,rep,pri.store.size,creation.date",
         expand_wildcards="all",
     )
     return {
@@ -58,6 +60,7 @@ def list_all(cluster: OpenSearch) -> dict[str, Index]:
             shards=int(row["pri"]),
             replicas=int(row["rep"]),
             primary_store_bytes=int(row["pri.store.size"] or 0),
+            created_at_milliseconds=int(row["creation.date"]),
         )
         for row in rows
     }
@@ -97,27 +100,25 @@ def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
 
 
 def refuse_strangers(
-    selected: Sequence[Index], present: dict[str, Index], restored: dict[str, str]
+    selected: Sequence[Index], present: dict[str, Index], owned: Collection[str]
 ) -> None:
     """Makes sure that no index of someone else would be written over at the destination.
 
     Args:
         selected: what is to be restored.
         present: what stands at the destination.
-        restored: name and uuid of what this migration restored before.
+        owned: the names of those that migrations have restored there.
 
     Raises:
-        Conflict: naming the indices that aren't this migration's.
+        Conflict: naming the indices that are somebody else's.
     """
     strangers = [
-        index.name
-        for index in selected
-        if index.name in present and present[index.name].uuid != restored.get(index.name)
+        index.name for index in selected if index.name in present and index.name not in owned
     ]
     if strangers:
         raise Conflict(
-            f"{_some(strangers)}: the destination has an index of this name that the migration "
-            "didn't restore; remove or rename it there, or put it into domains[].indices.exclude"
+            f"{_some(strangers)}: the destination has an index of this name that no migration "
+            "restored; remove or rename it there, or put it into domains[].indices.exclude"
         )
 
 

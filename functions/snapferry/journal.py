@@ -38,7 +38,7 @@ class Place:
     """Where a value is.
 
     Attributes:
-        side: `bucket`, `destination` or what `source` returns.
+        side: `bucket`, `destination` or what `side_of` returns.
         kind: what it is, such as `repository`.
         key: which one of its kind, such as the repository's name.
     """
@@ -51,7 +51,7 @@ class Place:
         return f"{self.kind.replace('_', ' ')} {self.key} ({self.side})"
 
 
-def source(domain: str) -> str:
+def side_of(domain: str) -> str:
     """The side of a domain, by its name in the input."""
     return _SOURCE + domain
 

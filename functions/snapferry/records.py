@@ -35,21 +35,20 @@ class Records:
     def write(self, name: str, value: Any) -> str:
         """Stores a JSON value under a name such as `logs/indices-1`; returns its object key."""
         key = self._key(name)
-        self.s3.put_object(
-            Bucket=self.bucket,
-            Key=key,
-            Body=json.dumps(value, indent=1).encode(),
-            ContentType="application/json",
-        )
+        self._store(key, value)
         return key
 
     def read(self, name: str, default: Any = None) -> Any:
         """Gives back what was stored under a name, or `default` where nothing was."""
-        try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=self._key(name))
-        except self.s3.exceptions.NoSuchKey:
-            return default
-        return json.loads(answer["Body"].read())
+        return self._load(self._key(name), default)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Stores a JSON value that the migrations after this one find, too."""
+        self._store(_kept_key(name), value)
+
+    def kept(self, name: str, default: Any = None) -> Any:
+        """Gives back what this migration or one before it has kept; `default` if none has."""
+        return self._load(_kept_key(name), default)
 
     def put(self, record: str, **attributes: Any) -> None:
         """Writes an item of the table, such as `progress#logs`; floats become decimals."""
@@ -65,3 +64,22 @@ class Records:
 
     def _key(self, name: str) -> str:
         return f"migrations/{self.migration_id}/{name}.json"
+
+    def _store(self, key: str, value: Any) -> None:
+        self.s3.put_object(
+            Bucket=self.bucket,
+            Key=key,
+            Body=json.dumps(value, indent=1).encode(),
+            ContentType="application/json",
+        )
+
+    def _load(self, key: str, default: Any) -> Any:
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=key)
+        except self.s3.exceptions.NoSuchKey:
+            return default
+        return json.loads(answer["Body"].read())
+
+
+def _kept_key(name: str) -> str:
+    return f"kept/{name}.json"

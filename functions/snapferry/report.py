@@ -9,13 +9,19 @@ from snapferry.records import Records
 _LONGEST_CAUSE = 300
 
 
-def write(records: Records, domains: Sequence[dict[str, Any]], started_at: str) -> dict[str, Any]:
+def write(
+    records: Records,
+    domains: Sequence[dict[str, Any]],
+    given_back: dict[str, Any],
+    started_at: str,
+) -> dict[str, Any]:
     """Gathers the results of the domains, stores the report, and gives back the outcome.
 
     Args:
         records: of the migration.
         domains: what each `migrate_domain` ended with: `domain`, `status` (`SUCCEEDED` or
             `FAILED`), and either its measurements or `error` and `cause`.
+        given_back: what the roll-back said: how many changes, and which were left to others.
         started_at: when the migration was started, as ISO 8601.
 
     Returns:
@@ -37,6 +43,7 @@ def write(records: Records, domains: Sequence[dict[str, Any]], started_at: str) 
         "migration_id": records.migration_id,
         "started_at": started_at,
         **outcome,
+        "given_back": given_back,
         "domains": [
             domain | {"verification": records.read(f"{domain['domain']}/verification", default=[])}
             for domain in domains

@@ -1,14 +1,57 @@
 """Snapshot repositories: the source writes, the destination reads the same path."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from snapferry.errors import NotFound
+from snapferry.journal import DESTINATION, Journal, Place, side_of
 from snapferry.request import DomainJob
 
+_KIND = "repository"
 
-def register_source(source: OpenSearch, job: DomainJob) -> None:
+
+@dataclass(frozen=True)
+class Repository:
+    """A registered repository, as a value that changes: where it lies and how it is written.
+
+    Attributes:
+        cluster: where it is registered.
+        name: its name.
+        settings: with which it is registered.
+    """
+
+    cluster: OpenSearch
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self) -> Any:
+        """`bucket`, `base_path` and `canned_acl`: a cluster may add other settings of its own."""
+        try:
+            answer = self.cluster.snapshot.get_repository(repository=self.name)
+        except NotFound:
+            return None
+        return _identity(answer[self.name]["settings"])
+
+    def write(self, value: Any) -> None:
+        """Registers it, or unregisters it; its objects in the bucket stay."""
+        if value is not None:
+            self.cluster.snapshot.create_repository(
+                repository=self.name, body={"type": "s3", "settings": dict(self.settings)}
+            )
+            return
+        try:
+            self.cluster.snapshot.delete_repository(repository=self.name)
+        except NotFound:
+            return
+
+
+CHANGEABLES = {_KIND: Repository}
+
+
+def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> None:
     """Registers the bucket's path at the domain, to be written as the snapshot role.
 
     The domain tries it by writing a small object, so that a missing right shows here.
@@ -22,7 +65,8 @@ def register_source(source: OpenSearch, job: DomainJob) -> None:
         "bucket": job.bucket.name,
         "base_path": job.base_path,
         "role_arn": job.domain.snapshot_role_arn,
-        "canned_acl": "bucket-owner-full-control",
+        # Otherwise the objects are the source account's alone.
+        **({"canned_acl": "bucket-owner-full-control"} if job.way == "policy" else {}),
         # Without a limit of its own a node writes 40 MB/s.
         "max_snapshot_bytes_per_sec": "0",
         # Since 2.17 a domain may otherwise put shards outside the base path, where neither the
@@ -30,12 +74,14 @@ def register_source(source: OpenSearch, job: DomainJob) -> None:
         "shard_path_type": "FIXED",
         **_place(job),
     }
-    source.snapshot.create_repository(
-        repository=job.repository, body={"type": "s3", "settings": settings}
+    journal.change(
+        Place(side_of(job.domain.name), _KIND, job.repository),
+        Repository(source, job.repository, settings),
+        _identity(settings),
     )
 
 
-def register_destination(destination: OpenSearch, job: DomainJob) -> list[str]:
+def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]:
     """Registers the same path at the destination, read-only, and reads the list of snapshots.
 
     A read-only repository is registered without a look at the bucket; the list is that look.
@@ -54,19 +100,17 @@ def register_destination(destination: OpenSearch, job: DomainJob) -> list[str]:
         **job.destination.repository_settings,
         "readonly": "true",
     }
-    destination.snapshot.create_repository(
-        repository=job.repository, body={"type": "s3", "settings": settings}
+    journal.change(
+        Place(DESTINATION, _KIND, job.repository),
+        Repository(destination, job.repository, settings),
+        _identity(settings),
     )
     answer = destination.snapshot.get(repository=job.repository, snapshot="_all")
     return [snapshot["snapshot"] for snapshot in answer["snapshots"]]
 
 
-def unregister(cluster: OpenSearch, job: DomainJob) -> None:
-    """Takes the migration's repository off a cluster; its objects in the bucket stay."""
-    try:
-        cluster.snapshot.delete_repository(repository=job.repository)
-    except NotFound:
-        return
+def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings.get(name) for name in ("bucket", "base_path", "canned_acl")}
 
 
 def _place(job: DomainJob) -> dict[str, Any]:

@@ -247,6 +247,8 @@ class DomainJob(_Model):
     destination: Destination
     cutover: Cutover
     snapshots_afterwards: Literal["keep", "delete"]
+    way: Literal["policy", "acl"] = "policy"
+    """By what the bucket lets the domain write."""
 
     @property
     def base_path(self) -> str:

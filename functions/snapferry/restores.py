@@ -9,6 +9,7 @@ from opensearchpy import OpenSearch
 from snapferry import indices
 from snapferry.errors import NotFound, RequestRefused, RestoreFailed
 from snapferry.indices import Index
+from snapferry.ownership import Ownership
 from snapferry.progress import Progress
 from snapferry.request import DomainJob
 
@@ -19,40 +20,50 @@ _STALLED_AFTER_SECONDS = 900
 
 def start(
     destination: OpenSearch,
+    ownership: Ownership,
     job: DomainJob,
     round_number: int,
     selected: Sequence[Index],
-    restored: dict[str, str],
 ) -> None:
     """Starts to restore a round's snapshot.
 
-    Indices that an earlier round restored are closed first: a restore over a closed index copies
+    Indices that were restored before are closed first: a restore over a closed index copies
     only the files that differ. One whose shard count has changed meanwhile, or that is gone at
-    the source, is deleted: it is the migration's own.
+    the source, is deleted: it is the migrations' own.
 
     Args:
         destination: the cluster that takes the indices.
+        ownership: which indices there may be restored over.
         job: whose snapshot.
         round_number: whose snapshot, too.
         selected: the indices in the snapshot, all of which are restored.
-        restored: name and uuid of what the migration restored before.
 
     Raises:
-        Conflict: where an index stands in the way that isn't the migration's.
+        Conflict: where an index stands in the way that isn't the migrations'.
+        SnapshotInProgress: an earlier restore, or a snapshot of the destination, holds one of
+            them; try again later.
     """
     present = indices.list_all(destination)
     shards = {index.name: index.shards for index in selected}
-    if _started_before(destination, job.snapshot(round_number), shards.keys() & present.keys()):
-        return
-    indices.refuse_strangers(selected, present, restored)
-    own = [index for name, index in present.items() if restored.get(name) == index.uuid]
-    outdated = [index.name for index in own if shards.get(index.name) != index.shards]
-    for path in indices.paths(outdated):
-        destination.indices.delete(index=path)
-    for path in indices.paths(
-        index.name for index in own if index.name not in outdated and index.open
-    ):
-        destination.indices.close(index=path)
+    if not _started_before(destination, job.snapshot(round_number), shards.keys() & present.keys()):
+        own = {name: present[name] for name in ownership.of(present)}
+        indices.refuse_strangers(selected, present, own)
+        outdated = [name for name, index in own.items() if shards.get(name) != index.shards]
+        for path in indices.paths(outdated):
+            destination.indices.delete(index=path)
+        kept = {name: index for name, index in own.items() if name not in outdated}
+        for path in indices.paths(name for name, index in kept.items() if index.open):
+            destination.indices.close(index=path)
+        ownership.announce(kept, selected)
+        _restore(destination, job, round_number, shards)
+        present = indices.list_all(destination)
+    ownership.confirm({name: present[name] for name in shards})
+
+
+def _restore(
+    destination: OpenSearch, job: DomainJob, round_number: int, names: Iterable[str]
+) -> None:
+    """Requests the restore, which goes on by itself."""
     settings: dict[str, Any] = {}
     if job.domain.replicas is not None:
         settings["index.number_of_replicas"] = job.domain.replicas
@@ -62,7 +73,7 @@ def start(
         repository=job.repository,
         snapshot=job.snapshot(round_number),
         body={
-            "indices": ",".join(shards),
+            "indices": ",".join(names),
             "include_global_state": False,
             # Aliases move at the cut-over, from the source's state at that moment.
             "include_aliases": False,
@@ -105,12 +116,6 @@ def check(
             break
         sleep(_LOOK_EVERY_SECONDS)
     return _progress(destination, selected, time.time() - started_at, len(inactive))
-
-
-def uuids(destination: OpenSearch, selected: Iterable[Index]) -> dict[str, str]:
-    """Name and uuid of restored indices: what a later round knows its own indices by."""
-    present = indices.list_all(destination)
-    return {index.name: present[index.name].uuid for index in selected}
 
 
 def _started_before(destination: OpenSearch, snapshot: str, names: Iterable[str]) -> bool:

@@ -1,22 +1,76 @@
 """Snapshots at the source: start one, look until it ends, delete it."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from snapferry.errors import NotFound, SnapshotFailed, Unavailable
+from snapferry.journal import Journal, Place, side_of
 from snapferry.progress import Progress
 from snapferry.request import DomainJob
 
 _LOOK_EVERY_SECONDS = 0.25
+_KIND = "running_snapshot"
 
 
-def start(source: OpenSearch, job: DomainJob, round_number: int, names: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class RunningSnapshot:
+    """A snapshot while it runs, as a value that changes; one that has ended is data.
+
+    Attributes:
+        cluster: which takes it.
+        path: its repository and its name, with a slash between them.
+        indices: that it is to hold.
+    """
+
+    cluster: OpenSearch
+    path: str
+    indices: Sequence[str] = ()
+
+    def read(self) -> Any:
+        """Whether it runs: True or None."""
+        repository, _, snapshot = self.path.partition("/")
+        try:
+            answer = self.cluster.snapshot.get(
+                repository=repository, snapshot=snapshot, ignore_unavailable=True
+            )
+        except NotFound:  # the repository
+            return None
+        running = any(info["state"] == "IN_PROGRESS" for info in answer["snapshots"])
+        return running or None
+
+    def write(self, value: Any) -> None:
+        """Starts it, or ends it by deleting it."""
+        repository, _, snapshot = self.path.partition("/")
+        if value is None:
+            self.cluster.snapshot.delete(repository=repository, snapshot=snapshot)
+        else:
+            self.cluster.snapshot.create(
+                repository=repository,
+                snapshot=snapshot,
+                body={
+                    "indices": ",".join(self.indices),
+                    "include_global_state": False,
+                    "partial": False,
+                },
+                params={"wait_for_completion": "false"},
+            )
+
+
+CHANGEABLES = {_KIND: RunningSnapshot}
+
+
+def start(
+    journal: Journal, source: OpenSearch, job: DomainJob, round_number: int, names: Sequence[str]
+) -> str:
     """Starts the snapshot of a round, unless an earlier attempt has started it.
 
     Args:
+        journal: of the migration.
         source: the domain.
         job: whose snapshot.
         round_number: counted from 1.
@@ -31,12 +85,10 @@ def start(source: OpenSearch, job: DomainJob, round_number: int, names: Sequence
     snapshot = job.snapshot(round_number)
     if _exists(source, job, snapshot):
         return snapshot
+    path = f"{job.repository}/{snapshot}"
     try:
-        source.snapshot.create(
-            repository=job.repository,
-            snapshot=snapshot,
-            body={"indices": ",".join(names), "include_global_state": False, "partial": False},
-            params={"wait_for_completion": "false"},
+        journal.change(
+            Place(side_of(job.domain.name), _KIND, path), RunningSnapshot(source, path, names), True
         )
     except Unavailable:
         # A domain answers 504 when the start takes longer than its patience; it goes on anyway.
@@ -75,12 +127,20 @@ def check(
         sleep(_LOOK_EVERY_SECONDS)
 
 
-def delete(source: OpenSearch, job: DomainJob, snapshot: str) -> None:
-    """Deletes a snapshot by the API, which keeps what other snapshots still need."""
-    try:
-        source.snapshot.delete(repository=job.repository, snapshot=snapshot)
-    except NotFound:
-        return
+def delete(source: OpenSearch, job: DomainJob, rounds: int) -> None:
+    """Deletes the snapshots of all rounds by the API; those that are gone already are passed by.
+
+    Args:
+        source: the domain.
+        job: whose snapshots.
+        rounds: how many there are.
+
+    Raises:
+        SnapshotInProgress: the domain is taking another one; try again later.
+    """
+    for round_number in range(1, rounds + 1):
+        with contextlib.suppress(NotFound):
+            source.snapshot.delete(repository=job.repository, snapshot=job.snapshot(round_number))
 
 
 def _exists(source: OpenSearch, job: DomainJob, snapshot: str) -> bool:

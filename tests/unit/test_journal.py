@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snapferry import journal
 from snapferry.errors import Unavailable
-from snapferry.journal import BUCKET, DESTINATION, Journal, Place
+from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
 from tests.unit.tables import table
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 RECOVERY = Place(DESTINATION, "cluster_setting", "persistent/indices.recovery.max_bytes_per_sec")
 STATEMENT = Place(BUCKET, "policy_statement", "Snapferry")
-REPOSITORY = Place(journal.source("logs"), "repository", "snapferry")
+REPOSITORY = Place(side_of("logs"), "repository", "snapferry")
 
 
 @dataclass
@@ -177,7 +176,7 @@ def test_changes_that_were_given_back_can_be_made_again(
 def test_side_that_fails_keeps_what_it_needs_until_the_next_attempt(
     changes: Journal, world: World, change: Callable[[Place, Any], None]
 ) -> None:
-    mapping = Place(journal.source("logs"), "role_mapping", "manage_snapshots")
+    mapping = Place(side_of("logs"), "role_mapping", "manage_snapshots")
     for place in (STATEMENT, mapping, REPOSITORY, RECOVERY):
         change(place, 1)
     world.out_of_reach = {REPOSITORY}

@@ -33,7 +33,7 @@ _CONTEXT = {
 }
 
 # Children before their parents, which hold their ARNs.
-NAMES = ("restore", "snapshot", "migrate_domain", "migrate")
+NAMES = ("restore", "snapshot", "migrate_domain", "roll_back", "migrate")
 DEFINITIONS: Mapping[str, dict[str, Any]] = {
     name: json.loads((_CLONE / f"statemachine/{name}.asl.json").read_text()) for name in NAMES
 }

@@ -1,0 +1,26 @@
+"""State "Begin migration": nobody else uses the bucket or the destination from here on."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, migration
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `jobs` and `execution_arn`; returns the migration's id."""
+    jobs = [DomainJob.model_validate(job) for job in event["jobs"]]
+    migration_id = jobs[0].migration_id
+    migration.begin(
+        clients.fence(migration_id),
+        clients.table(),
+        clients.records(migration_id),
+        jobs,
+        event["execution_arn"],
+    )
+    return {"migration_id": migration_id}

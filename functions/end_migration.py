@@ -1,0 +1,17 @@
+"""State "End migration": everything is given back, the next migration may begin."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, roll_back
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `migration_id`, and returns it."""
+    roll_back.end(clients.fence(event["migration_id"]), clients.table())
+    return {"migration_id": event["migration_id"]}

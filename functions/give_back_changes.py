@@ -1,0 +1,31 @@
+"""State "Give back changes": through the journal, the last change first."""
+
+import time
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, roll_back
+
+logger = Logger()
+
+# What the last change may take after it was begun.
+_RESERVE_SECONDS = 150
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `migration_id`; returns how many were given back, and what wasn't."""
+    migration_id = event["migration_id"]
+    remaining_milliseconds = context.get_remaining_time_in_millis()
+    records = clients.records(migration_id)
+    with clients.fence(migration_id).effect(
+        context.aws_request_id, remaining_milliseconds, during="rolling_back"
+    ):
+        return roll_back.give_back(
+            clients.journal(migration_id),
+            records,
+            clients.sides(records),
+            time.time() + remaining_milliseconds / 1000 - _RESERVE_SECONDS,
+        )

@@ -1,0 +1,19 @@
+"""State "Report leftovers": tells people what couldn't be given back."""
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, roll_back
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Takes `migration_id` and `failed`, what is left in words."""
+    roll_back.report_leftovers(
+        clients.topic(), os.environ["TOPIC_ARN"], event["migration_id"], event["failed"]
+    )

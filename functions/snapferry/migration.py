@@ -1,0 +1,42 @@
+"""The beginning of a migration: from here on its id is known, and what it uses is its own."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from snapferry import leases
+from snapferry.fence import Fence
+from snapferry.records import Records
+from snapferry.request import DomainJob
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+
+def begin(
+    fence: Fence,
+    items: "Table",
+    records: Records,
+    jobs: Sequence[DomainJob],
+    execution_arn: str,
+) -> None:
+    """Notes the migration and its jobs, and takes the leases of its bucket and destination.
+
+    Args:
+        fence: of the migration.
+        items: the table of the stack.
+        records: of the migration.
+        jobs: one for each domain, with one bucket and one destination.
+        execution_arn: of the state machine `migrate`.
+
+    Raises:
+        Conflict: there has been a migration of this id before.
+        LeaseHeld: another migration uses the bucket or the destination.
+    """
+    fence.open(execution_arn)
+    records.write("jobs", [job.model_dump(mode="json") for job in jobs])
+    leases.acquire(
+        items,
+        [f"bucket {jobs[0].bucket.name}", f"destination {jobs[0].destination.endpoint}"],
+        fence.migration_id,
+        execution_arn,
+    )

@@ -1,0 +1,220 @@
+"""Gives back what a migration has changed, after its end, a failure, an abort or a time-out."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from snapferry import leases, repositories, snapshots
+from snapferry.fence import Fence
+from snapferry.journal import Changeable, GivenBack, Journal, Place
+from snapferry.leases import Lease
+from snapferry.records import Records
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+_CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
+    **repositories.CHANGEABLES,
+    **snapshots.CHANGEABLES,
+}
+# Looks for functions at work are no rarer than this, since they mostly end at once.
+_LONGEST_WAIT_SECONDS = 10
+# An execution's output and an SNS message have limits; the records hold everything.
+_SHOWN_NOTES = 10
+_LONGEST_NOTE = 500
+
+
+def begin(
+    fence: Fence, step_functions: "SFNClient", execution_arn: str, roller_arn: str
+) -> dict[str, Any]:
+    """Marks a migration as rolling back, unless there is nothing to do for this execution.
+
+    Args:
+        fence: of the migration.
+        step_functions: is asked whether an earlier roll-back still runs.
+        execution_arn: the execution of the migration that has ended, or has to.
+        roller_arn: the execution that rolls back.
+
+    Returns:
+        `needed`, and `reason` in words.
+    """
+    mark = fence.mark()
+    if mark is None or mark["execution_arn"] != execution_arn:
+        return {"needed": False, "reason": "the migration ended before it changed anything"}
+    if mark["state"] == "ended":
+        return {"needed": False, "reason": "everything has been given back before"}
+    earlier = mark.get("roller_arn")
+    if earlier and earlier != roller_arn and _runs(step_functions, earlier):
+        return {"needed": False, "reason": f"{earlier} is giving everything back"}
+    if not fence.close(roller_arn, ended_roller_arn=earlier):
+        return {"needed": False, "reason": "another execution is giving everything back"}
+    return {"needed": True, "reason": "the migration may have changed something"}
+
+
+def stop_executions(
+    step_functions: "SFNClient", execution_arn: str, roller_arn: str, started_by: str | None
+) -> list[str]:
+    """Stops the migration and all executions that it started, but for those that roll back.
+
+    Their ARNs are read from the history of what started them, which is complete once that has
+    been stopped.
+
+    Args:
+        step_functions: the client.
+        execution_arn: the migration's execution.
+        roller_arn: the execution that rolls back.
+        started_by: the execution that started it, if one did; it isn't stopped.
+
+    Returns:
+        The ARNs of the executions that were stopped.
+    """
+    roll_backs = roller_arn.rpartition(":")[0]
+    stopped = []
+    remaining = [execution_arn]
+    while remaining:
+        execution = remaining.pop()
+        if execution.startswith(f"{roll_backs}:"):
+            continue
+        if execution != started_by and _runs(step_functions, execution):
+            step_functions.stop_execution(
+                executionArn=execution,
+                error="RolledBack",
+                cause="The migration is rolled back; nothing may be changed for it any more.",
+            )
+            stopped.append(execution)
+        remaining += _children(step_functions, execution)
+    return stopped
+
+
+def check_functions(fence: Fence) -> dict[str, Any]:
+    """Whether functions may still be changing something.
+
+    Returns:
+        `at_work`, and `wait_seconds` until the next look.
+    """
+    seconds = fence.seconds_until_quiet()
+    return {"at_work": seconds > 0, "wait_seconds": min(max(seconds, 1), _LONGEST_WAIT_SECONDS)}
+
+
+def give_back(
+    journal: Journal,
+    records: Records,
+    connect: Callable[[str], Any],
+    leave_at: float,
+) -> dict[str, Any]:
+    """Gives changes back, the last first, as far as the sides can be reached.
+
+    Args:
+        journal: of the migration.
+        records: takes what came of it, as `roll_back`.
+        connect: makes the client of a side.
+        leave_at: when to stop, in seconds of the epoch.
+
+    Returns:
+        `done`, how many were given back; `waiting`, how many are still to be tried; `failed` and
+        `foreign`, in words, the first of each.
+    """
+
+    def find(place: Place) -> Changeable:
+        return _CHANGEABLES[place.kind](connect(place.side), place.key)
+
+    outcome: GivenBack = journal.give_back(find, leave_at=leave_at)
+    foreign = journal.foreign_changes()
+    records.write(
+        "roll_back",
+        {"done": outcome.done, "failed": outcome.failed, "foreign": foreign},
+    )
+    return {
+        "done": len(outcome.done),
+        "waiting": outcome.waiting,
+        "failed": _shown(outcome.failed),
+        "foreign": _shown(foreign),
+    }
+
+
+def report_leftovers(
+    topic: "SNSClient", topic_arn: str, migration_id: str, failed: list[str]
+) -> None:
+    """Tells people that something couldn't be given back, and what.
+
+    Args:
+        topic: the client.
+        topic_arn: where people listen.
+        migration_id: whose changes.
+        failed: what is left, in words.
+    """
+    listed = "\n".join(f"- {note}" for note in failed)
+    topic.publish(
+        TopicArn=topic_arn,
+        Subject=f"Snapferry could not give everything back: {migration_id}"[:100],
+        Message=(
+            f"The migration {migration_id} has changed what could not be given back in several "
+            f"hours of attempts:\n\n{listed}\n\nWhat to do: remove the cause, then run\n"
+            f"  snapferry roll-back {migration_id}\n"
+        ),
+    )
+
+
+def end(fence: Fence, items: "Table") -> None:
+    """Marks the migration as ended and gives up its leases, once everything is given back."""
+    fence.end()
+    leases.release(items, fence.migration_id)
+
+
+def sweep(
+    items: "Table", step_functions: "SFNClient", state_machine_arn: str, now: float
+) -> list[str]:
+    """Finds migrations that ended without a roll-back, since events can be lost.
+
+    The leases of those that run are renewed.
+
+    Args:
+        items: the table of the stack.
+        step_functions: is asked what runs, and starts roll-backs.
+        state_machine_arn: the state machine that rolls back.
+        now: in seconds of the epoch.
+
+    Returns:
+        The ids of the migrations whose roll-back was started.
+    """
+    started: set[str] = set()
+    for lease in list(leases.held(items)):
+        if _runs(step_functions, lease.execution_arn):
+            leases.renew(items, lease)
+        elif lease.expires_at < now and lease.migration_id not in started:
+            _start(step_functions, state_machine_arn, lease, now)
+            started.add(lease.migration_id)
+    return sorted(started)
+
+
+def _start(step_functions: "SFNClient", state_machine_arn: str, lease: Lease, now: float) -> None:
+    step_functions.start_execution(
+        stateMachineArn=state_machine_arn,
+        name=f"sweep-{int(now)}-{lease.migration_id}"[:80],
+        input=json.dumps({"name": lease.migration_id, "executionArn": lease.execution_arn}),
+    )
+
+
+def _runs(step_functions: "SFNClient", execution_arn: str) -> bool:
+    try:
+        answer = step_functions.describe_execution(executionArn=execution_arn)
+    except step_functions.exceptions.ExecutionDoesNotExist:
+        return False
+    return answer["status"] == "RUNNING"
+
+
+def _children(step_functions: "SFNClient", execution_arn: str) -> Iterator[str]:
+    """The executions that an execution has started and waited for."""
+    history = step_functions.get_paginator("get_execution_history")
+    for page in history.paginate(executionArn=execution_arn, includeExecutionData=True):
+        for event in page["events"]:
+            submitted = event.get("taskSubmittedEventDetails", {})
+            if submitted.get("resource", "").startswith("startExecution"):
+                yield json.loads(submitted["output"])["ExecutionArn"]
+
+
+def _shown(notes: list[str]) -> list[str]:
+    more = [f"and {len(notes) - _SHOWN_NOTES} more"] if len(notes) > _SHOWN_NOTES else []
+    return [note[:_LONGEST_NOTE] for note in notes[:_SHOWN_NOTES]] + more
