@@ -14,6 +14,14 @@ from tests.workflow.state_machines import StateMachines
 TIME_SCALE = 0.001
 
 
+def migration_of(payload: Payload) -> str:
+    """The id of the migration that a handler is called for."""
+    if "execution_arn" in payload and "migration_id" not in payload:
+        return str(payload["execution_arn"]).rpartition(":")[2]
+    jobs = [payload["job"]] if "job" in payload else payload.get("jobs", [])
+    return str((jobs[0] if jobs else payload)["migration_id"])
+
+
 class Migrations:
     """The migrations of all tests, by their ids."""
 
@@ -26,8 +34,7 @@ class Migrations:
         return migration
 
     def answer(self, handler: str, payload: Payload) -> Any:
-        migration_id = (payload.get("job") or payload)["migration_id"]
-        return self._migrations[migration_id].answer(handler, payload)
+        return self._migrations[migration_of(payload)].answer(handler, payload)
 
 
 @pytest.fixture(scope="session")

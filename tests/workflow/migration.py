@@ -1,6 +1,7 @@
 """One migration as a test sees it: its input, its handlers, and what they were asked."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,21 @@ def request_document(*names: str, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+# The handlers of a roll-back that finds everything at hand.
+ROLL_BACK = [
+    "begin_roll_back",
+    "stop_executions",
+    "check_functions",
+    "give_back_changes",
+    "end_migration",
+]
+
+
+def given_back(*failed: str, waiting: int = 0, foreign: Sequence[str] = ()) -> dict[str, Any]:
+    """What "Give back changes" returns."""
+    return {"done": 3, "waiting": waiting, "failed": list(failed), "foreign": list(foreign)}
+
+
 @dataclass
 class Migration:
     """One migration.
@@ -56,6 +72,7 @@ class Migration:
     def __post_init__(self) -> None:
         self.handlers = {
             "check_input": _check_input,
+            "begin_migration": in_turn({"migration_id": self.migration_id}),
             "list_indices": in_turn({"indices": 2, "primary_store_bytes": 4096}),
             "register_source_repository": in_turn({"repository": "snapferry"}),
             "register_destination_repository": in_turn({"repository": "snapferry", "snapshots": 0}),
@@ -65,9 +82,15 @@ class Migration:
             "check_restore": in_turn(self.look("restore", ended=True)),
             "announce_gate": self._approve,
             "verify_copy": in_turn({"documents": 20}),
+            "hand_over_indices": in_turn({"domain": "logs"}),
             "move_aliases": in_turn({"aliases": 1}),
             "delete_snapshots": in_turn({"deleted": 2}),
-            "unregister_repositories": in_turn({"repository": "snapferry"}),
+            "begin_roll_back": in_turn({"needed": True, "reason": "it changed something"}),
+            "stop_executions": in_turn({"stopped": 0}),
+            "check_functions": in_turn({"at_work": False, "wait_seconds": 1}),
+            "give_back_changes": in_turn(given_back()),
+            "end_migration": in_turn({"migration_id": self.migration_id}),
+            "report_leftovers": in_turn(None),
             "write_report": self._write_report,
         }
 
@@ -85,6 +108,10 @@ class Migration:
             "migrate_domain": {"job": self.job(**changes)},
             "snapshot": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
             "restore": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
+            "roll_back": {
+                "name": self.migration_id,
+                "executionArn": f"{self.state_machines.arns['migrate']}:{self.migration_id}",
+            },
         }[state_machine]
         return self.state_machines.run(state_machine, execution_input, self.migration_id)
 
@@ -134,7 +161,9 @@ class Migration:
         )
 
     def _write_report(self, payload: Payload) -> Any:
-        return report.write(self.records, payload["domains"], payload["started_at"])
+        return report.write(
+            self.records, payload["domains"], payload["given_back"], payload["started_at"]
+        )
 
 
 def _check_input(payload: Payload) -> Any:

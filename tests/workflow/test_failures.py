@@ -7,7 +7,7 @@ import pytest
 
 from snapferry.errors import AccessDenied
 from tests.workflow.fake_handlers import Crashed, Payload, in_turn
-from tests.workflow.migration import Migration
+from tests.workflow.migration import ROLL_BACK, Migration
 from tests.workflow.state_machines import (
     DEFINITIONS,
     NAMES,
@@ -17,6 +17,10 @@ from tests.workflow.state_machines import (
     states,
 )
 
+# The failure of one domain's preparation is no failure of the migration yet.
+PREPARATION = {"Register source repository", "Register destination repository"}
+# It follows hours of other failures: see test_roll_back.py.
+LATER = {"Report leftovers"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
 
 
@@ -25,8 +29,7 @@ ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWh
     [
         (name, state)
         for name, state in TASKS
-        # It follows another failure: see test_migrate_domain.py.
-        if handler_of(states(name)[state]) and state != "Unregister repositories after failure"
+        if handler_of(states(name)[state]) and state not in LATER
     ],
 )
 def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
@@ -58,8 +61,12 @@ def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
     assert execution.cause.startswith(f"{state}: {ERROR}")
     # An error that isn't transient is no reason to try again, nor to go on.
     afterwards = [handler for handler, _ in migration.calls[failed_at[0] :]]
-    is_registered = "Begin registration" in execution.states
-    assert afterwards == (["unregister_repositories"] if is_registered else [])
+    if name != "migrate":
+        assert afterwards == []
+    elif state in PREPARATION:
+        assert afterwards == [*ROLL_BACK, "write_report"]
+    else:
+        assert afterwards == ROLL_BACK
 
 
 def test_a_function_that_crashes(migration: Migration) -> None:
@@ -79,7 +86,13 @@ CHILD = {"ExecutionArn": "arn:aws:states:eu-west-1:222222222222:execution:a:b", 
 
 @pytest.mark.parametrize(
     ("name", "state"),
-    [(name, state) for name in NAMES for state in states(name) if state.startswith("Explain")],
+    [
+        (name, state)
+        for name in NAMES
+        for state in states(name)
+        # What is left is told besides the failure: see test_migrate.py.
+        if state.startswith("Explain") and state != "Explain leftovers"
+    ],
 )
 @pytest.mark.parametrize(
     ("failure", "error", "cause"),

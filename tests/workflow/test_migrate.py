@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from snapferry.errors import AccessDenied, SnapshotFailed
+from snapferry.errors import AccessDenied, LeaseHeld, SnapshotFailed
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import Migration
+from tests.workflow.migration import ROLL_BACK, Migration, given_back
 
 
 def _failing(domain: str, error: Exception, usual: Any) -> Any:
@@ -30,11 +30,11 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
     assert execution.output == {"status": "SUCCEEDED", "report": report_key}
     bulk = ["list_indices", "start_snapshot", "check_snapshot", "start_restore", "check_restore"]
     assert [handler for handler, _ in migration.calls] == [
-        "check_input",
-        *["list_indices", "register_source_repository", "register_destination_repository"],
-        *[*bulk[1:], "announce_gate"],
-        *[*bulk, "verify_copy", "move_aliases", "announce_gate"],
-        *["delete_snapshots", "unregister_repositories", "write_report"],
+        *["check_input", "begin_migration"],
+        *["register_source_repository", "register_destination_repository"],
+        *[*bulk, "announce_gate"],
+        *[*bulk, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
+        *["delete_snapshots", *ROLL_BACK, "write_report"],
     ]
     for _, payload in migration.calls:
         if "job" in payload:
@@ -42,6 +42,7 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
 
     report = migration.records.read("report")
     assert report["migration_id"] == migration.migration_id
+    assert report["given_back"]["given_back"] == 3
     started_at = datetime.fromisoformat(report["started_at"])
     assert abs(started_at - execution.events[0]["timestamp"]) < timedelta(seconds=10)
     [domain] = report["domains"]
@@ -91,8 +92,70 @@ def test_domains_at_once(migration: Migration) -> None:
 
     migration.run("migrate", "logs", "orders", "users", domains_at_once=1)
 
-    domains = [payload["job"]["domain"]["name"] for _, payload in migration.calls[1:-1]]
-    assert domains == ["logs"] * 3 + ["orders"] * 3 + ["users"] * 3
+    domains = [
+        payload["job"]["domain"]["name"] for _, payload in migration.calls if "job" in payload
+    ]
+    assert domains == ["logs", "orders", "users"]
+
+
+def test_a_domain_that_cannot_be_prepared_leaves_the_others_running(migration: Migration) -> None:
+    migration.handlers["register_destination_repository"] = _failing(
+        "orders", AccessDenied("no rights"), migration.handlers["register_destination_repository"]
+    )
+
+    execution = migration.run("migrate", "logs", "orders", "users", cutover={"gates": []})
+
+    assert execution.error == "DomainsFailed"
+    assert execution.cause == (
+        "1 of 3 domains failed. orders: Register destination repository: no rights"
+    )
+    moved = {payload["job"]["domain"]["name"] for payload in migration.called("move_aliases")}
+    assert moved == {"logs", "users"}
+    listed = {payload["job"]["domain"]["name"] for payload in migration.called("list_indices")}
+    assert listed == {"logs", "users"}
+
+
+def test_a_migration_that_may_not_begin_gives_back_what_it_has_taken(migration: Migration) -> None:
+    migration.handlers["begin_migration"] = in_turn(LeaseHeld("the bucket b is in use by m-0"))
+
+    execution = migration.run("migrate", "logs")
+
+    assert (execution.error, execution.cause) == (
+        "LeaseHeld",
+        "Begin migration: the bucket b is in use by m-0",
+    )
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", "begin_migration"],
+        *ROLL_BACK,
+    ]
+
+
+def test_a_failure_is_told_though_something_is_left_besides(migration: Migration) -> None:
+    migration.handlers["begin_migration"] = in_turn(LeaseHeld("in use by m-0"))
+    migration.handlers["stop_executions"] = in_turn(AccessDenied("no rights"))
+
+    execution = migration.run("migrate", "logs")
+
+    assert (execution.error, execution.cause) == (
+        "LeaseHeld",
+        "Begin migration: in use by m-0. Besides, Stop executions: no rights",
+    )
+
+
+def test_a_success_that_leaves_something_is_a_failure(migration: Migration) -> None:
+    migration.handlers["end_migration"] = in_turn(AccessDenied("no rights"))
+
+    execution = migration.run("migrate", "logs", cutover={"gates": []})
+
+    assert (execution.error, execution.cause) == ("AccessDenied", "End migration: no rights")
+
+
+def test_changes_of_others_are_reported(migration: Migration) -> None:
+    migration.handlers["give_back_changes"] = in_turn(given_back(foreign=["someone was here"]))
+
+    migration.run("migrate", "logs", cutover={"gates": []})
+
+    assert migration.records.read("report")["given_back"]["foreign"] == ["someone was here"]
 
 
 def test_a_child_execution_that_somebody_stops(migration: Migration) -> None:
@@ -119,5 +182,5 @@ def test_jobs_that_are_no_list(migration: Migration, jobs: dict[str, Any]) -> No
     assert execution.status == "FAILED"
     assert execution.error
     assert execution.cause
-    assert execution.cause.startswith("Migrate each domain: ")
-    assert [handler for handler, _ in migration.calls] == ["check_input"]
+    assert execution.cause.startswith(("Check input: ", "Prepare each domain: "))
+    assert "register_source_repository" not in dict(migration.calls)

@@ -10,14 +10,12 @@ from snapferry.errors import (
     RestoreFailed,
     SnapshotFailed,
     SnapshotInProgress,
-    Unavailable,
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
 from tests.workflow.migration import Migration
 
 BULK = ["list_indices", "start_snapshot", "check_snapshot", "start_restore", "check_restore"]
-REGISTRATION = ["register_source_repository", "register_destination_repository"]
 
 
 def _handlers(migration: Migration) -> list[str]:
@@ -54,12 +52,9 @@ def test_rounds(migration: Migration, rounds: int) -> None:
             for number in range(1, last + 1)
         ],
     }
-    # The repositories are registered once, in the first round and after its indices are known.
-    [first, *others] = BULK
     assert _handlers(migration) == [
-        *[first, *REGISTRATION, *others],
-        *BULK * rounds,
-        *["verify_copy", "move_aliases", "unregister_repositories"],
+        *BULK * (rounds + 1),
+        *["verify_copy", "hand_over_indices", "move_aliases"],
     ]
     for handler in BULK:
         assert [payload["round"] for payload in migration.called(handler)] == [*range(1, last + 1)]
@@ -89,17 +84,15 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         for handler, payload in migration.calls
     } == {
         "list_indices": {"round": 2},
-        "register_source_repository": {},
-        "register_destination_repository": {},
         "start_snapshot": {"round": 2},
         "check_snapshot": {"round": 2, "snapshot": "snapferry-1", "hold_seconds": 600},
         "start_restore": {"round": 2},
         "check_restore": {"round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 600},
         "verify_copy": {"round": 2},
+        "hand_over_indices": {},
         "move_aliases": {"round": 2},
         "announce_gate": {"gate": "clients_moved", "token": token},
         "delete_snapshots": {"rounds": 2},
-        "unregister_repositories": {},
     }
 
 
@@ -136,7 +129,7 @@ def test_a_gate_that_nobody_answers(migration: Migration, gate: str, state: str)
         f"{state}: nobody answered the gate within 1 seconds; start the migration again, or give "
         "cutover.gate_deadline_seconds more time"
     )
-    assert _handlers(migration)[-2:] == ["announce_gate", "unregister_repositories"]
+    assert _handlers(migration)[-1] == "announce_gate"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +152,7 @@ def test_a_gate_that_somebody_refuses(
     assert execution.status == "FAILED"
     assert execution.error == error
     assert execution.cause == f"Wait until writes stop: {cause}"
-    assert _handlers(migration)[-2:] == ["announce_gate", "unregister_repositories"]
+    assert _handlers(migration)[-1] == "announce_gate"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +173,7 @@ def test_what_failed_in_a_child_execution_is_told_in_plain_text(
     assert execution.status == "FAILED"
     assert execution.error == type(error).__name__
     assert execution.cause == f"{state}: {error}"
-    assert _handlers(migration)[-2:] == [handler, "unregister_repositories"]
+    assert _handlers(migration)[-1] == handler
 
 
 @pytest.mark.parametrize(
@@ -204,58 +197,17 @@ def test_a_child_execution_that_somebody_stops(
     assert execution.status == "FAILED"
     assert execution.error == "TaskFailed"
     assert execution.cause == f"{state}: ABORTED"
-    assert _handlers(migration)[-1] == "unregister_repositories"
+    assert _handlers(migration)[-1] == handler
 
 
-def test_nothing_is_unregistered_before_something_was_registered(migration: Migration) -> None:
-    migration.handlers["list_indices"] = in_turn(AccessDenied("no rights"))
-
-    execution = migration.run("migrate_domain")
-
-    assert execution.status == "FAILED"
-    assert _handlers(migration) == ["list_indices"]
-
-
-def test_a_later_round_that_fails_unregisters_what_the_first_one_registered(
-    migration: Migration,
-) -> None:
-    migration.handlers["list_indices"] = in_turn(
-        {"indices": 1, "primary_store_bytes": 1}, AccessDenied("no rights")
-    )
-
-    execution = migration.run("migrate_domain")
-
-    assert (execution.error, execution.cause) == ("AccessDenied", "List indices: no rights")
-    assert _handlers(migration)[-2:] == ["list_indices", "unregister_repositories"]
-
-
-def test_a_clean_up_that_fails_as_well_is_told_besides(migration: Migration) -> None:
-    migration.handlers["register_destination_repository"] = in_turn(AccessDenied("no rights"))
-    migration.handlers["unregister_repositories"] = in_turn(AccessDenied("none at all"))
-
-    execution = migration.run("migrate_domain")
-
-    assert execution.status == "FAILED"
-    assert execution.error == "AccessDenied"
-    assert execution.cause == (
-        "Register destination repository: no rights. Besides, the repository could not be "
-        "unregistered: AccessDenied"
-    )
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_tidying_up_lets_a_running_snapshot_end_first(migration: Migration, fails: bool) -> None:
+def test_deleting_lets_a_running_snapshot_end_first(migration: Migration) -> None:
     in_the_way = [SnapshotInProgress("the repository is in use")] * 10
-    if fails:
-        migration.handlers["verify_copy"] = in_turn(AccessDenied("no rights"))
     migration.handlers["delete_snapshots"] = in_turn(*in_the_way, {"deleted": 2})
-    migration.handlers["unregister_repositories"] = in_turn(*in_the_way, {"repository": "r"})
 
     execution = migration.run("migrate_domain", snapshots_afterwards="delete")
 
-    assert execution.status == ("FAILED" if fails else "SUCCEEDED")
-    assert len(migration.called("delete_snapshots")) == (0 if fails else 11)
-    assert len(migration.called("unregister_repositories")) == 11
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("delete_snapshots")) == 11
 
 
 def test_payloads_are_json_of_the_input(migration: Migration) -> None:
@@ -271,13 +223,3 @@ def test_payloads_are_json_of_the_input(migration: Migration) -> None:
     assert execution.status == "SUCCEEDED"
     for _, payload in migration.calls:
         assert json.dumps(payload["job"]["destination"]) == json.dumps(destination)
-
-
-def test_a_clean_up_is_tried_again(migration: Migration) -> None:
-    migration.handlers["register_source_repository"] = in_turn(AccessDenied("no rights"))
-    migration.handlers["unregister_repositories"] = in_turn(Unavailable("at rest"), {})
-
-    execution = migration.run("migrate_domain")
-
-    assert execution.cause == "Register source repository: no rights"
-    assert len(migration.called("unregister_repositories")) == 2
