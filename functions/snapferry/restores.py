@@ -46,7 +46,7 @@ def start(
     present = indices.list_all(destination)
     shards = {index.name: index.shards for index in selected}
     if not _started_before(destination, job.snapshot(round_number), shards.keys() & present.keys()):
-        own = {name: present[name] for name in ownership.of(present)}
+        own = {name: present[name] for name in sorted(ownership.of(present))}
         indices.refuse_strangers(selected, present, own)
         outdated = [name for name, index in own.items() if shards.get(name) != index.shards]
         for path in indices.paths(outdated):

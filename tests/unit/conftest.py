@@ -1,6 +1,6 @@
 """A migration of one domain between two fake clusters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,15 +9,19 @@ from hypothesis import settings
 from opensearchpy import OpenSearch
 
 from snapferry import indices, request
+from snapferry.fence import Fence
 from snapferry.indices import Index
+from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import DomainJob
-from tests.unit.fakes import Bucket, FakeCluster, FakeIndex, FakeS3, FakeTable, FakeTopic
+from tests.unit.fakes import Bucket, FakeCluster, FakeIndex, FakeS3, FakeStepFunctions, FakeTopic
+from tests.unit.tables import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 # The time that an example takes says more about the machine than about the code.
 settings.register_profile("unit", deadline=None)
@@ -104,27 +108,44 @@ def destination(bucket: Bucket) -> Side:
 
 @dataclass
 class Storage:
-    """Where records lie."""
+    """Where migrations keep what they remember."""
 
+    table: "Table"
     s3: FakeS3 = field(default_factory=FakeS3)
-    table: FakeTable = field(default_factory=FakeTable)
+
+    @property
+    def items(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """What lies in the table, by migration and record."""
+        return {
+            (str(item["migration_id"]), str(item["record"])): item
+            for item in self.table.scan()["Items"]
+        }
 
     @property
     def records(self) -> Records:
         return self.records_of("m-1")
 
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.table, "m-1")
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.table, "m-1")
+
     def records_of(self, migration_id: str) -> Records:
         return Records(
             s3=cast("S3Client", self.s3),
             bucket="records",
-            table=cast("Table", self.table),
+            table=self.table,
             migration_id=migration_id,
         )
 
 
 @pytest.fixture
-def storage() -> Storage:
-    return Storage()
+def storage() -> Iterator[Storage]:
+    with table() as items:
+        yield Storage(items)
 
 
 @dataclass
@@ -141,3 +162,19 @@ class Announcements:
 @pytest.fixture
 def announcements() -> Announcements:
     return Announcements()
+
+
+@dataclass
+class Executions:
+    """Executions of state machines, and the product's client of them."""
+
+    fake: FakeStepFunctions = field(default_factory=FakeStepFunctions)
+
+    @property
+    def client(self) -> "SFNClient":
+        return cast("SFNClient", self.fake)
+
+
+@pytest.fixture
+def executions() -> Executions:
+    return Executions()

@@ -24,6 +24,7 @@ from snapferry.clients import _ExplainingTransport
 type Answer = tuple[int, Any]
 
 _uuids = itertools.count(1)
+_creation_times = itertools.count(1_800_000_000_000)
 
 
 @dataclass
@@ -37,6 +38,7 @@ class FakeIndex:
         building: replicas that aren't there yet.
         builds: whether they come when they are waited for.
         lost: primaries that aren't there, with the deciders that refuse to place them.
+        created_at_milliseconds: of the epoch; a restore keeps that of the original.
         restored_bytes: copied from the snapshot; `reused_bytes` were there already.
         restored_from: the snapshot that its shards were recovered from.
         restore_began_at: by the cluster's clock.
@@ -52,6 +54,7 @@ class FakeIndex:
     builds: bool = False
     lost: dict[int, dict[str, str]] = field(default_factory=dict)
     uuid: str = field(default_factory=lambda: f"uuid-{next(_uuids)}")
+    created_at_milliseconds: int = field(default_factory=lambda: next(_creation_times))
     restored_bytes: int = 0
     reused_bytes: int = 0
     restored_from: str | None = None
@@ -192,6 +195,9 @@ class FakeCluster:
         match request.method, parts:
             case "GET", ["_cat", "indices"]:
                 return self._cat_indices(request.parameters)
+            case "GET", ["_snapshot", repository]:
+                self._path(repository)
+                return {repository: {"type": "s3", "settings": self.repositories[repository]}}
             case "PUT", ["_snapshot", repository]:
                 self.repositories[repository] = request.body["settings"]
                 return {"acknowledged": True}
@@ -264,6 +270,7 @@ class FakeCluster:
                 "pri": str(index.shards),
                 "rep": str(index.replicas),
                 "pri.store.size": str(index.primary_bytes) if index.open else None,
+                "creation.date": str(index.created_at_milliseconds),
             }
             for name, index in self.indices.items()
             if everything or index.open
@@ -617,3 +624,70 @@ class FakeTopic:
         if not re.fullmatch(r"[ -~]{1,100}", Subject):
             raise ValueError("Invalid parameter: Subject")
         self.messages.append({"topic": TopicArn, "subject": Subject, "message": Message})
+
+
+class _ExecutionDoesNotExist(Exception):  # noqa: N818 - the name that boto3 gives it
+    """An execution that never was, or was forgotten."""
+
+
+@dataclass
+class FakeExecution:
+    """An execution of a state machine.
+
+    Attributes:
+        status: as Step Functions names it.
+        children: the ARNs of the executions that it started and waited for.
+        error: with which it was stopped.
+        input: with which it was started.
+    """
+
+    status: str = "RUNNING"
+    children: list[str] = field(default_factory=list)
+    error: str | None = None
+    input: Any = None
+
+
+class FakeStepFunctions:
+    """Executions by their ARNs; the history of each comes an event a page."""
+
+    exceptions = SimpleNamespace(ExecutionDoesNotExist=_ExecutionDoesNotExist)
+
+    def __init__(self) -> None:
+        self.executions: dict[str, FakeExecution] = {}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        return {"status": self._execution(executionArn).status}
+
+    def stop_execution(self, *, executionArn: str, error: str, cause: str) -> None:  # noqa: ARG002, N803
+        execution = self._execution(executionArn)
+        execution.status, execution.error = "ABORTED", error
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: N803
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", name):
+            raise ValueError("InvalidName")
+        execution_arn = f"{stateMachineArn.replace(':stateMachine:', ':execution:')}:{name}"
+        self.executions[execution_arn] = FakeExecution(input=json.loads(input))
+
+    def get_paginator(self, operation: str) -> SimpleNamespace:
+        assert operation == "get_execution_history"
+        return SimpleNamespace(paginate=self._history)
+
+    def _history(
+        self,
+        *,
+        executionArn: str,  # noqa: N803
+        includeExecutionData: bool,  # noqa: N803
+    ) -> Iterator[dict[str, Any]]:
+        yield {"events": [{"type": "ExecutionStarted", "executionStartedEventDetails": {}}]}
+        for child in self._execution(executionArn).children:
+            details = {"resourceType": "states", "resource": "startExecution.sync:2"}
+            if includeExecutionData:
+                details["output"] = json.dumps({"ExecutionArn": child})
+            yield {"events": [{"type": "TaskSubmitted", "taskSubmittedEventDetails": details}]}
+        gate = {"resourceType": "lambda", "resource": "invoke.waitForTaskToken", "output": "{}"}
+        yield {"events": [{"type": "TaskSubmitted", "taskSubmittedEventDetails": gate}]}
+
+    def _execution(self, execution_arn: str) -> FakeExecution:
+        if execution_arn not in self.executions:
+            raise _ExecutionDoesNotExist(execution_arn)
+        return self.executions[execution_arn]

@@ -102,6 +102,18 @@ MESSAGES = [
         id="close while snapshotted",
     ),
     pytest.param(
+        400,
+        body(
+            (
+                "illegal_argument_exception",
+                "Cannot close indices that are being restored: [[orders/Zk1]]",
+            )
+        ),
+        SnapshotInProgress,
+        "wait until it has ended",
+        id="close while restored",
+    ),
+    pytest.param(
         500,
         body(
             NOT_ACCESSIBLE,

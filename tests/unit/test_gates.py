@@ -28,11 +28,11 @@ def test_a_gate_is_stored_with_its_token_and_told_without(
 
     gates.announce(storage.records, announcements.client, TOPIC_ARN, job, gate, TOKEN)
 
-    item = storage.table.items["m-1", f"gate#logs#{gate}"]
+    item = storage.items["m-1", f"gate#logs#{gate}"]
     assert item["token"] == TOKEN
     assert item["state"] == "open"
     assert (item["gate"], item["domain"]) == (gate, "logs")
-    assert item["deadline"] == pytest.approx(time.time() + 600, abs=5)
+    assert int(item["deadline"]) == pytest.approx(time.time() + 600, abs=5)
     [message] = announcements.topic.messages
     assert message["topic"] == TOPIC_ARN
     assert prompt in message["message"]

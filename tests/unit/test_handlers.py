@@ -1,22 +1,30 @@
 """The handlers, on the golden events, between fake clusters."""
 
 import importlib
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from snapferry import clients
-from snapferry.errors import Conflict, InvalidInput, VerificationFailed
-from tests.unit.conftest import Announcements, Side, Storage
-from tests.unit.fakes import FakeIndex
+from snapferry import clients, leases
+from snapferry.errors import Conflict, InvalidInput, MigrationEnded, VerificationFailed
+from snapferry.fence import Fence
+from snapferry.journal import Journal
+from tests.unit.conftest import Announcements, Executions, Side, Storage
+from tests.unit.fakes import FakeExecution, FakeIndex
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = {path.stem for path in (ROOT / "functions").glob("*.py")}
 MIGRATION = "monday-night"
 SNAPSHOT = f"snapferry-{MIGRATION}-logs-1"
+STATES = "arn:aws:states:eu-west-1:222222222222"
+EXECUTION = f"{STATES}:execution:snapferry-migrate:{MIGRATION}"
+DOMAIN_EXECUTION = f"{STATES}:execution:snapferry-migrate-domain:1"
+ROLLER = f"{STATES}:execution:snapferry-roll-back:1"
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,9 @@ class FakeContext:
     memory_limit_in_mb: int = 512
     invoked_function_arn: str = "arn:aws:lambda:eu-west-1:222222222222:function:name"
     aws_request_id: str = "1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
 
 
 def event(name: str) -> Any:
@@ -45,9 +56,15 @@ def world(
     destination: Side,
     storage: Storage,
     announcements: Announcements,
+    executions: Executions,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A source with two indices of 2,000 bytes to move, and what must not be moved."""
+    executions.fake.executions = {
+        EXECUTION: FakeExecution(children=[DOMAIN_EXECUTION, ROLLER]),
+        DOMAIN_EXECUTION: FakeExecution("SUCCEEDED"),
+        ROLLER: FakeExecution(),
+    }
     source.cluster.indices = {
         "logs-1": FakeIndex(documents=15, aliases={"logs": {}}),
         "orders": FakeIndex(documents=5),
@@ -58,19 +75,23 @@ def world(
     monkeypatch.setattr(clients, "source", lambda _: source.client)
     monkeypatch.setattr(clients, "destination", lambda _: destination.client)
     monkeypatch.setattr(clients, "records", storage.records_of)
+    monkeypatch.setattr(clients, "table", lambda: storage.table)
+    monkeypatch.setattr(clients, "step_functions", lambda: executions.client)
     monkeypatch.setattr(clients, "topic", lambda: announcements.client)
+    monkeypatch.setenv("ROLL_BACK_STATE_MACHINE_ARN", f"{STATES}:stateMachine:snapferry-roll-back")
     monkeypatch.setenv("TOPIC_ARN", "arn:aws:sns:eu-west-1:222222222222:snapferry")
 
 
 # In the order of the state machines. `...` stands for a time.
 ANSWERS: dict[str, Any] = {
     "check_input": {"jobs": [event("list_indices")["job"]], "domains_at_once": 4},
-    "list_indices": {"indices": 2, "primary_store_bytes": 2_000},
+    "begin_migration": {"migration_id": MIGRATION},
     "register_source_repository": {"repository": f"snapferry-{MIGRATION}-logs"},
     "register_destination_repository": {
         "repository": f"snapferry-{MIGRATION}-logs",
         "snapshots": 0,
     },
+    "list_indices": {"indices": 2, "primary_store_bytes": 2_000},
     "start_snapshot": {"snapshot": SNAPSHOT},
     "check_snapshot": {
         "phase": "snapshot",
@@ -107,10 +128,22 @@ ANSWERS: dict[str, Any] = {
     },
     "announce_gate": None,
     "verify_copy": {"documents": 20},
+    "hand_over_indices": {"domain": "logs"},
     "move_aliases": {"aliases": 1},
     "delete_snapshots": {"deleted": 1},
-    "unregister_repositories": {"repository": f"snapferry-{MIGRATION}-logs"},
+    "begin_roll_back": {"needed": True, "reason": "the migration may have changed something"},
+    "stop_executions": {"stopped": 0},
+    "check_functions": {"at_work": False, "wait_seconds": 1},
+    # The repository on both sides, and the snapshot, which has ended.
+    "give_back_changes": {"done": 3, "waiting": 0, "failed": [], "foreign": []},
+    "end_migration": {"migration_id": MIGRATION},
+    "report_leftovers": None,
     "write_report": {"status": "SUCCEEDED", "report": f"migrations/{MIGRATION}/report.json"},
+    "sweep_leases": {"rolled_back": []},
+}
+# Where the second answer isn't the first again.
+SECOND_ANSWERS = {
+    "give_back_changes": {"done": 0, "waiting": 0, "failed": [], "foreign": []},
 }
 
 
@@ -128,26 +161,49 @@ def test_every_handler_has_an_answer_here() -> None:
     assert set(ANSWERS) == HANDLERS
 
 
+def until(name: str) -> Iterator[str]:
+    """The handlers that come before one of them."""
+    return itertools.takewhile(lambda earlier: earlier != name, ANSWERS)
+
+
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "each twice"])
 def test_the_golden_events_move_the_indices(
-    source: Side, destination: Side, storage: Storage, announcements: Announcements, times: int
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    announcements: Announcements,
+    executions: Executions,
+    times: int,
 ) -> None:
     before = dict(source.cluster.indices)
 
     for name, expected in ANSWERS.items():
-        for _ in range(times):
-            assert agrees(handle(name), expected), name
+        assert agrees(handle(name), expected), name
+        for _ in range(times - 1):
+            assert agrees(handle(name), SECOND_ANSWERS.get(name, expected)), name
 
     assert source.cluster.indices == before
     assert set(destination.cluster.indices) == {"logs-1", "orders", "theirs", ".kibana_1"}
     assert destination.index("logs-1").aliases == {"logs": {}}
     assert source.cluster.repositories == destination.cluster.repositories == {}
     assert source.cluster.bucket == {"snapferry/logs": {}}
-    assert len(announcements.topic.messages) == times
-    assert set(storage.table.items) == {
+    assert len(announcements.topic.messages) == 2 * times
+    assert Journal(storage.table, MIGRATION).open_changes() == []
+    repository = f"repository#snapferry-{MIGRATION}-logs"
+    assert set(storage.items) == {
+        (MIGRATION, "migration"),
+        (MIGRATION, "last_change"),
+        (MIGRATION, f"change#source/logs#{repository}"),
+        (MIGRATION, f"change#destination#{repository}"),
+        (MIGRATION, f"change#source/logs#running_snapshot#snapferry-{MIGRATION}-logs/{SNAPSHOT}"),
         (MIGRATION, "progress#logs"),
         (MIGRATION, "gate#logs#stop_writes"),
     }
+    mark = Fence(storage.table, MIGRATION).mark()
+    assert mark is not None
+    assert (mark["state"], mark["roller_arn"]) == ("ended", ROLLER)
+    assert list(leases.held(storage.table)) == []
+    assert executions.fake.executions[EXECUTION].status == "RUNNING"
     report = storage.records_of(MIGRATION).read("report")
     assert [verdict["index"] for verdict in report["domains"][0]["verification"]] == [
         "logs-1",
@@ -156,8 +212,7 @@ def test_the_golden_events_move_the_indices(
 
 
 def test_a_second_round_copies_what_changed(source: Side, destination: Side) -> None:
-    beginning = list(ANSWERS)[: list(ANSWERS).index("announce_gate")]
-    for name in beginning:
+    for name in until("announce_gate"):
         handle(name)
     source.cluster.indices["logs-2"] = FakeIndex(documents=1)
     source.index("orders").documents = 6
@@ -199,7 +254,7 @@ def test_an_index_in_the_way_is_found_before_anything_is_changed(
 def test_what_a_verification_found_is_stored_even_when_it_fails(
     destination: Side, storage: Storage
 ) -> None:
-    for name in list(ANSWERS)[: list(ANSWERS).index("announce_gate")]:
+    for name in until("announce_gate"):
         handle(name)
     destination.index("orders").documents = 4
 
@@ -208,3 +263,70 @@ def test_what_a_verification_found_is_stored_even_when_it_fails(
 
     verdicts = storage.records_of(MIGRATION).read("logs/verification")
     assert [verdict["faults"] for verdict in verdicts] == [[], ["4 documents instead of 5"]]
+
+
+def test_a_failure_gives_everything_back_and_the_next_migration_goes_on(
+    source: Side, destination: Side, storage: Storage, executions: Executions
+) -> None:
+    for name in until("verify_copy"):
+        handle(name)
+    executions.fake.executions[EXECUTION].status = "ABORTED"
+    executions.fake.executions[DOMAIN_EXECUTION].status = "RUNNING"
+
+    handle("begin_roll_back")
+    assert handle("stop_executions", started_by=None) == {"stopped": 1}
+    handle("give_back_changes")
+    handle("end_migration")
+
+    assert executions.fake.executions[DOMAIN_EXECUTION].error == "RolledBack"
+    assert source.cluster.repositories == destination.cluster.repositories == {}
+    again = json.loads(json.dumps(event("list_indices")["job"]).replace(MIGRATION, "tuesday"))
+    second = "snapferry-tuesday-logs-1"
+    handle("begin_migration", jobs=[again], execution_arn=EXECUTION.replace(MIGRATION, "tuesday"))
+    handle("register_source_repository", job=again)
+    handle("register_destination_repository", job=again)
+    assert handle("list_indices", job=again)["indices"] == 2
+    handle("start_snapshot", job=again)
+    assert handle("check_snapshot", job=again, snapshot=second)["bytes_reused"] == 2_000
+    handle("start_restore", job=again)
+    assert handle("check_restore", job=again)["bytes_reused"] == 2_000
+    assert [lease.migration_id for lease in leases.held(storage.table)] == ["tuesday", "tuesday"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "register_source_repository",
+        "register_destination_repository",
+        "start_snapshot",
+        "start_restore",
+        "hand_over_indices",
+        "move_aliases",
+        "delete_snapshots",
+    ],
+)
+def test_nothing_is_changed_for_a_migration_that_is_rolled_back(
+    source: Side, destination: Side, name: str
+) -> None:
+    for earlier in until(name):
+        handle(earlier)
+    handle("begin_roll_back")
+    for side in (source, destination):
+        side.cluster.requests.clear()
+
+    with pytest.raises(MigrationEnded, match="rolling back"):
+        handle(name)
+
+    assert not source.cluster.sent("(PUT|POST|DELETE) .*")
+    assert not destination.cluster.sent("(PUT|POST|DELETE) .*")
+    assert handle("check_functions") == ANSWERS["check_functions"]
+
+
+def test_changes_are_given_back_only_while_rolling_back(source: Side) -> None:
+    for name in until("begin_roll_back"):
+        handle(name)
+
+    with pytest.raises(MigrationEnded, match="running"):
+        handle("give_back_changes")
+
+    assert source.cluster.repositories

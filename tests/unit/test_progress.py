@@ -24,7 +24,7 @@ def test_a_look_is_shown_with_rate_and_what_remains(storage: Storage) -> None:
     assert look["remaining_seconds"] == 10
     assert look["wait_seconds"] == 5
     assert look["round"] == 2
-    item = storage.table.items["m-1", "progress#logs"]
+    item = storage.items["m-1", "progress#logs"]
     assert look.items() - {("wait_seconds", 5)} <= item.items()
 
 
@@ -52,4 +52,4 @@ def test_a_later_look_takes_the_place_of_the_one_before(storage: Storage) -> Non
     HALFWAY.report(storage.records, "logs", 1)
     replace(HALFWAY, bytes_done=2_000).report(storage.records, "logs", 1)
 
-    assert [item["bytes_done"] for item in storage.table.items.values()] == [2_000]
+    assert [item["bytes_done"] for item in storage.items.values()] == [2_000]

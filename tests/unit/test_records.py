@@ -1,7 +1,7 @@
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.conftest import Storage
@@ -13,13 +13,21 @@ json_values = st.recursive(
 )
 
 
+# Each example writes over the one before.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=json_values)
-def test_what_was_written_is_read(value: Any) -> None:
-    records = Storage().records
+def test_what_was_written_is_read(storage: Storage, value: Any) -> None:
+    storage.records.write("logs/indices-1", value)
 
-    records.write("logs/indices-1", value)
+    assert storage.records.read("logs/indices-1") == value
 
-    assert records.read("logs/indices-1") == value
+
+def test_what_was_kept_is_found_by_other_migrations(storage: Storage) -> None:
+    storage.records.keep("search.example.com/logs/restored", {"a": 1})
+
+    assert storage.records_of("m-2").kept("search.example.com/logs/restored") == {"a": 1}
+    assert storage.records.read("search.example.com/logs/restored") is None
+    assert storage.records.kept("another", default={}) == {}
 
 
 def test_a_record_lies_under_its_migration(storage: Storage) -> None:
@@ -35,8 +43,8 @@ def test_what_was_never_written_reads_as_the_default(storage: Storage) -> None:
 def test_an_item_takes_numbers_of_any_kind(storage: Storage) -> None:
     storage.records.put("progress#logs", seconds=1.25, bytes_done=2**60, nothing=None)
 
-    item = storage.table.items["m-1", "progress#logs"]
+    item = storage.items["m-1", "progress#logs"]
     assert item["seconds"] == Decimal("1.25")
     assert item["bytes_done"] == 2**60
     assert item["nothing"] is None
-    assert isinstance(item["updated_at"], int)
+    assert item["updated_at"] == int(item["updated_at"]) > 0

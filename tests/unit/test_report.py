@@ -5,6 +5,7 @@ from snapferry import report
 from tests.unit.conftest import Storage
 
 MOVED = {"domain": "logs", "status": "SUCCEEDED", "indices": 2, "documents": 40}
+GIVEN_BACK = {"given_back": 4, "foreign": [], "reason": "everything is as it was before"}
 LONGEST_CAUSE = 32_768
 
 
@@ -19,19 +20,20 @@ def stored(storage: Storage) -> dict[str, Any]:
 def test_success_is_reported_with_the_verification(storage: Storage) -> None:
     storage.records.write("logs/verification", [{"index": "orders", "faults": []}])
 
-    outcome = report.write(storage.records, [MOVED], "2026-11-23T20:00:00Z")
+    outcome = report.write(storage.records, [MOVED], GIVEN_BACK, "2026-11-23T20:00:00Z")
 
     assert outcome == {"status": "SUCCEEDED", "report": "migrations/m-1/report.json"}
     assert stored(storage) == {
         "migration_id": "m-1",
         "started_at": "2026-11-23T20:00:00Z",
         "status": "SUCCEEDED",
+        "given_back": GIVEN_BACK,
         "domains": [MOVED | {"verification": [{"index": "orders", "faults": []}]}],
     }
 
 
 def test_the_failure_of_the_only_domain_is_that_of_the_migration(storage: Storage) -> None:
-    outcome = report.write(storage.records, [failed("logs", "x" * 1_000)], "now")
+    outcome = report.write(storage.records, [failed("logs", "x" * 1_000)], GIVEN_BACK, "now")
 
     assert (outcome["status"], outcome["error"]) == ("FAILED", "Unavailable")
     assert outcome["cause"] == "x" * 1_000
@@ -39,7 +41,7 @@ def test_the_failure_of_the_only_domain_is_that_of_the_migration(storage: Storag
 
 
 def test_one_failure_among_several_is_named_by_its_domain(storage: Storage) -> None:
-    outcome = report.write(storage.records, [MOVED, failed("orders")], "now")
+    outcome = report.write(storage.records, [MOVED, failed("orders")], GIVEN_BACK, "now")
 
     assert outcome["error"] == "DomainsFailed"
     assert outcome["cause"] == "1 of 2 domains failed. orders: no route"
@@ -50,7 +52,7 @@ def test_one_failure_among_several_is_named_by_its_domain(storage: Storage) -> N
 def test_a_hundred_failures_fit_into_a_cause_and_are_whole_in_the_report(storage: Storage) -> None:
     domains = [failed(f"{'d' * 37}{number:03}", "x" * 5_000) for number in range(100)]
 
-    outcome = report.write(storage.records, domains, "now")
+    outcome = report.write(storage.records, domains, GIVEN_BACK, "now")
 
     assert len(outcome["cause"]) <= LONGEST_CAUSE
     assert all(domain["domain"] in outcome["cause"] for domain in domains)

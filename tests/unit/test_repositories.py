@@ -1,16 +1,17 @@
 import pytest
 
 from snapferry import repositories
-from snapferry.errors import AccessDenied, Unavailable
+from snapferry.errors import AccessDenied
+from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Side
+from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fakes import Bucket, FakeSnapshot, Fault
 
 
 def test_the_source_writes_as_the_snapshot_role_and_the_bucket_owns_it(
-    source: Side, job: DomainJob
+    source: Side, storage: Storage, job: DomainJob
 ) -> None:
-    repositories.register_source(source.client, job)
+    repositories.register_source(storage.journal, source.client, job)
 
     assert source.cluster.repositories["snapferry-m-1-logs"] == {
         "bucket": "company-migration",
@@ -21,13 +22,17 @@ def test_the_source_writes_as_the_snapshot_role_and_the_bucket_owns_it(
         "max_snapshot_bytes_per_sec": "0",
         "shard_path_type": "FIXED",
     }
-    [request] = source.cluster.requests
+    [request] = source.cluster.sent("PUT .*")
     assert request.body["type"] == "s3"
     assert "verify" not in request.parameters
 
 
-def test_a_bucket_in_us_east_1_is_reached_by_its_endpoint(source: Side, make_job: MakeJob) -> None:
-    repositories.register_source(source.client, make_job(bucket__region="us-east-1"))
+def test_a_bucket_in_us_east_1_is_reached_by_its_endpoint(
+    source: Side, storage: Storage, make_job: MakeJob
+) -> None:
+    repositories.register_source(
+        storage.journal, source.client, make_job(bucket__region="us-east-1")
+    )
 
     settings = source.cluster.repositories["snapferry-m-1-logs"]
     assert settings["endpoint"] == "s3.amazonaws.com"
@@ -35,10 +40,10 @@ def test_a_bucket_in_us_east_1_is_reached_by_its_endpoint(source: Side, make_job
 
 
 def test_the_destination_reads_the_same_path(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, storage: Storage, job: DomainJob
 ) -> None:
-    repositories.register_source(source.client, job)
-    repositories.register_destination(destination.client, job)
+    repositories.register_source(storage.journal, source.client, job)
+    repositories.register_destination(storage.journal, destination.client, job)
 
     settings = destination.cluster.repositories[job.repository]
     written = source.cluster.repositories[job.repository]
@@ -49,7 +54,9 @@ def test_the_destination_reads_the_same_path(
     assert settings["max_restore_bytes_per_sec"] == "0"
 
 
-def test_settings_of_the_destination_are_passed_on(destination: Side, make_job: MakeJob) -> None:
+def test_settings_of_the_destination_are_passed_on(
+    destination: Side, storage: Storage, make_job: MakeJob
+) -> None:
     job = make_job(
         destination__repository_settings={
             "client": "migration",
@@ -58,7 +65,7 @@ def test_settings_of_the_destination_are_passed_on(destination: Side, make_job: 
         }
     )
 
-    repositories.register_destination(destination.client, job)
+    repositories.register_destination(storage.journal, destination.client, job)
 
     settings = destination.cluster.repositories[job.repository]
     assert settings["client"] == "migration"
@@ -67,27 +74,31 @@ def test_settings_of_the_destination_are_passed_on(destination: Side, make_job: 
 
 
 def test_no_setting_makes_the_destination_a_second_writer(
-    destination: Side, job: DomainJob
+    destination: Side, storage: Storage, job: DomainJob
 ) -> None:
     # The input refuses it; this holds even for a job that got past it.
     forged = job.destination.model_copy(update={"repository_settings": {"readonly": "false"}})
 
     repositories.register_destination(
-        destination.client, job.model_copy(update={"destination": forged})
+        storage.journal, destination.client, job.model_copy(update={"destination": forged})
     )
 
     assert destination.cluster.repositories[job.repository]["readonly"] == "true"
 
 
 def test_the_destination_proves_that_it_can_read(
-    destination: Side, bucket: Bucket, job: DomainJob
+    destination: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
     bucket["snapferry/logs"] = {"earlier": FakeSnapshot({}, new_bytes=0, began_at=0)}
 
-    assert repositories.register_destination(destination.client, job) == ["earlier"]
+    assert repositories.register_destination(storage.journal, destination.client, job) == [
+        "earlier"
+    ]
 
 
-def test_a_destination_that_cannot_read_says_so(destination: Side, job: DomainJob) -> None:
+def test_a_destination_that_cannot_read_says_so(
+    destination: Side, storage: Storage, job: DomainJob
+) -> None:
     reason = "Access Denied (Service: Amazon S3; Status Code: 403; Error Code: AccessDenied)"
     destination.cluster.faults = [
         Fault(
@@ -97,36 +108,105 @@ def test_a_destination_that_cannot_read_says_so(destination: Side, job: DomainJo
     ]
 
     with pytest.raises(AccessDenied, match=r"^destination .*the destination's own identity"):
-        repositories.register_destination(destination.client, job)
+        repositories.register_destination(storage.journal, destination.client, job)
 
 
-def test_registering_twice_changes_nothing(source: Side, job: DomainJob) -> None:
-    repositories.register_source(source.client, job)
+def test_registering_twice_changes_nothing(source: Side, storage: Storage, job: DomainJob) -> None:
+    repositories.register_source(storage.journal, source.client, job)
     once = dict(source.cluster.repositories)
-    repositories.register_source(source.client, job)
+    repositories.register_source(storage.journal, source.client, job)
 
     assert source.cluster.repositories == once
 
 
-def test_unregistering_leaves_other_repositories_and_the_snapshots(
-    source: Side, bucket: Bucket, job: DomainJob
+def test_a_job_whose_bucket_needs_its_acl_writes_without_one_of_its_own(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    repositories.register_source(storage.journal, source.client, job)
+    other_way = job.model_copy(update={"way": "acl"})
+    repositories.register_source(storage.journal, source.client, other_way)
+
+    assert "canned_acl" not in source.cluster.repositories[job.repository]
+
+
+def give_back(side: Side, journal: Journal) -> GivenBack:
+    return journal.give_back(
+        lambda place: repositories.CHANGEABLES[place.kind](side.client, place.key)
+    )
+
+
+def test_giving_back_leaves_other_repositories_and_the_snapshots(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
     source.cluster.repositories["cs-automated"] = {"base_path": "theirs"}
     bucket["snapferry/logs"] = {"earlier": FakeSnapshot({}, new_bytes=0, began_at=0)}
-    repositories.register_source(source.client, job)
+    repositories.register_source(storage.journal, source.client, job)
 
-    repositories.unregister(source.client, job)
+    outcome = give_back(source, storage.journal)
 
+    assert outcome.done == [f"repository {job.repository} (source/logs)"]
     assert set(source.cluster.repositories) == {"cs-automated"}
     assert set(bucket["snapferry/logs"]) == {"earlier"}
 
 
-def test_unregistering_what_is_gone_is_no_failure(source: Side, job: DomainJob) -> None:
-    repositories.unregister(source.client, job)
+def test_giving_back_both_ways_of_writing_unregisters(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    repositories.register_source(storage.journal, source.client, job)
+    other_way = job.model_copy(update={"way": "acl"})
+    repositories.register_source(storage.journal, source.client, other_way)
+
+    assert len(give_back(source, storage.journal).done) == 1
+    assert source.cluster.repositories == {}
 
 
-def test_unregistering_does_not_swallow_other_failures(source: Side, job: DomainJob) -> None:
-    source.cluster.faults = [Fault("DELETE /_snapshot/.*", (503, {"message": "busy"}))]
+def test_a_repository_that_is_gone_is_given_back(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    repositories.register_source(storage.journal, source.client, job)
+    source.cluster.repositories.clear()
 
-    with pytest.raises(Unavailable, match="busy"):
-        repositories.unregister(source.client, job)
+    assert len(give_back(source, storage.journal).done) == 1
+    assert not source.cluster.sent("DELETE .*")
+
+
+def test_one_that_goes_while_it_is_unregistered_is_no_failure(source: Side) -> None:
+    repositories.Repository(source.client, "gone").write(None)
+
+
+def test_a_repository_that_somebody_pointed_elsewhere_stays(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    repositories.register_source(storage.journal, source.client, job)
+    theirs = {"bucket": "theirs", "base_path": "theirs"}
+    source.cluster.repositories[job.repository] = theirs
+
+    [note] = give_back(source, storage.journal).foreign
+
+    assert '"bucket": "theirs"' in note
+    assert source.cluster.repositories == {job.repository: theirs}
+
+
+def test_settings_that_a_cluster_adds_are_no_change(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    repositories.register_source(storage.journal, source.client, job)
+    source.cluster.repositories[job.repository]["compress"] = "true"
+    repositories.register_source(storage.journal, source.client, job)
+
+    assert len(source.cluster.sent("PUT .*")) == 1
+    assert len(give_back(source, storage.journal).done) == 1
+
+
+@pytest.mark.parametrize("request_line", ["GET /_snapshot/[^/]*", "DELETE /_snapshot/.*"])
+def test_giving_back_does_not_swallow_other_failures(
+    source: Side, storage: Storage, job: DomainJob, request_line: str
+) -> None:
+    repositories.register_source(storage.journal, source.client, job)
+    source.cluster.faults = [Fault(request_line, (503, {"message": "busy"}))]
+
+    [failed] = give_back(source, storage.journal).failed
+
+    assert "busy" in failed
+    assert len(give_back(source, storage.journal).done) == 1
+    assert source.cluster.repositories == {}

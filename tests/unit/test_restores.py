@@ -1,46 +1,51 @@
 import time
+from collections.abc import Callable
 
 import pytest
 
 from snapferry import repositories, restores, snapshots
 from snapferry.errors import Conflict, RestoreFailed
+from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Side
+from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fakes import FakeIndex, Fault
 
 NAMES = ["logs", "orders"]
 
 
 @pytest.fixture
-def source(source: Side, destination: Side, job: DomainJob) -> Side:
+def source(source: Side, destination: Side, storage: Storage, job: DomainJob) -> Side:
     """A source with two indices, the repository on both sides, and the first snapshot."""
     source.cluster.indices = {
         "logs": FakeIndex(shards=2, documents=30, primary_bytes=3_000),
         "orders": FakeIndex(documents=10, primary_bytes=1_000, aliases={"sales": {}}),
     }
-    repositories.register_source(source.client, job)
-    repositories.register_destination(destination.client, job)
-    snapshots.start(source.client, job, 1, NAMES)
+    repositories.register_source(storage.journal, source.client, job)
+    repositories.register_destination(storage.journal, destination.client, job)
+    snapshots.start(storage.journal, source.client, job, 1, NAMES)
     return source
 
 
-def restore(
-    source: Side,
-    destination: Side,
-    job: DomainJob,
-    round_number: int = 1,
-    restored: dict[str, str] | None = None,
-) -> dict[str, str]:
+type Restore = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def restore(source: Side, destination: Side, storage: Storage, job: DomainJob) -> Restore:
     """Restores a round; returns name and uuid of what was restored."""
-    selected = source.listed()
-    restores.start(destination.client, job, round_number, selected, restored or {})
-    return restores.uuids(destination.client, selected)
+
+    def start(job: DomainJob = job, round_number: int = 1) -> dict[str, str]:
+        selected = source.listed()
+        ownership = Ownership(storage.records, job)
+        restores.start(destination.client, ownership, job, round_number, selected)
+        return {index.name: destination.index(index.name).uuid for index in selected}
+
+    return start
 
 
 def test_the_first_round_restores_without_aliases_and_global_state(
-    source: Side, destination: Side, job: DomainJob
+    destination: Side, restore: Restore
 ) -> None:
-    restored = restore(source, destination, job)
+    restored = restore()
 
     assert destination.index("logs").documents == 30
     assert destination.index("orders").aliases == {}
@@ -52,23 +57,23 @@ def test_the_first_round_restores_without_aliases_and_global_state(
 
 
 def test_replicas_are_those_of_the_source_unless_asked_for_otherwise(
-    source: Side, destination: Side, make_job: MakeJob
+    source: Side, destination: Side, restore: Restore, make_job: MakeJob
 ) -> None:
     source.index("logs").replicas = 2
-    restore(source, destination, make_job(domain__replicas=0))
+    restore(make_job(domain__replicas=0))
 
     assert destination.index("logs").replicas == 0
 
 
 def test_a_later_round_goes_over_the_closed_indices_and_copies_the_difference(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
-    restored = restore(source, destination, job)
+    restored = restore()
     source.index("logs").documents = 35
     source.index("logs").primary_bytes = 3_500
-    snapshots.start(source.client, job, 2, NAMES)
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
 
-    again = restore(source, destination, job, 2, restored)
+    again = restore(round_number=2)
 
     assert again == restored
     assert destination.index("logs").documents == 35
@@ -81,13 +86,13 @@ def test_a_later_round_goes_over_the_closed_indices_and_copies_the_difference(
 
 
 def test_an_index_that_was_closed_by_an_attempt_that_failed_is_not_closed_again(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
-    restored = restore(source, destination, job)
-    snapshots.start(source.client, job, 2, NAMES)
+    restore()
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
     destination.index("logs").open = False
 
-    restore(source, destination, job, 2, restored)
+    restore(round_number=2)
 
     assert [request.path for request in destination.cluster.sent("POST .*/_close")] == [
         "/orders/_close"
@@ -95,36 +100,34 @@ def test_an_index_that_was_closed_by_an_attempt_that_failed_is_not_closed_again(
 
 
 def test_what_is_gone_at_the_source_goes_at_the_destination(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
-    restored = restore(source, destination, job)
+    restore()
     del source.cluster.indices["orders"]
-    snapshots.start(source.client, job, 2, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 2, ["logs"])
 
-    restore(source, destination, job, 2, restored)
+    restore(round_number=2)
 
     assert set(destination.cluster.indices) == {"logs"}
 
 
 def test_an_index_with_another_number_of_shards_is_restored_anew(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
-    restored = restore(source, destination, job)
+    restore()
     source.cluster.indices["logs"] = FakeIndex(shards=5, documents=1)
-    snapshots.start(source.client, job, 2, NAMES)
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
 
-    restore(source, destination, job, 2, restored)
+    restore(round_number=2)
 
     assert destination.index("logs").shards == 5
 
 
-def test_an_index_of_someone_else_is_left_alone(
-    source: Side, destination: Side, job: DomainJob
-) -> None:
+def test_an_index_of_someone_else_is_left_alone(destination: Side, restore: Restore) -> None:
     destination.cluster.indices = {"orders": FakeIndex(documents=7), "other": FakeIndex()}
 
     with pytest.raises(Conflict, match="orders"):
-        restore(source, destination, job)
+        restore()
 
     assert destination.index("orders").open
     assert destination.index("orders").documents == 7
@@ -132,23 +135,22 @@ def test_an_index_of_someone_else_is_left_alone(
 
 
 def test_an_index_that_someone_made_in_place_of_ours_is_left_alone(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
-    restored = restore(source, destination, job)
+    restore()
     destination.cluster.indices["orders"] = FakeIndex(documents=7)
-    snapshots.start(source.client, job, 2, NAMES)
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
 
     with pytest.raises(Conflict, match="orders"):
-        restore(source, destination, job, 2, restored)
+        restore(round_number=2)
 
     assert destination.index("orders").documents == 7
     assert not destination.cluster.sent("POST .*/_close")
 
 
 def test_an_open_index_that_comes_between_is_a_conflict(
-    source: Side, destination: Side, job: DomainJob
+    destination: Side, restore: Restore
 ) -> None:
-    selected = source.listed()
     listing = destination.cluster.client("destination").cat.indices(
         format="json", h="index", expand_wildcards="all"
     )
@@ -156,26 +158,29 @@ def test_an_open_index_that_comes_between_is_a_conflict(
     destination.cluster.faults = [Fault("GET /_cat/indices", (200, listing))]
 
     with pytest.raises(Conflict, match="open index with same name already exists"):
-        restores.start(destination.client, job, 1, selected, {})
+        restore()
 
 
 def test_a_repeated_start_lets_the_first_go_on(
-    source: Side, destination: Side, job: DomainJob
+    destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
     destination.cluster.bytes_per_second = 100
-    first = restore(source, destination, job)
+    first = restore()
 
     # As after a time-out: what the first attempt restored was not recorded.
-    assert restore(source, destination, job, restored={}) == first
+    ownership = Ownership(storage.records, job)
+    ownership.hand_over()
+    assert restore() == first
+    assert ownership.of({index.name: index for index in destination.listed()}) == set(NAMES)
     assert len(destination.cluster.sent("POST .*/_restore")) == 1
     assert not destination.cluster.sent("POST .*/_close")
 
 
 def test_progress_counts_bytes_files_and_shards(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, restore: Restore
 ) -> None:
     destination.cluster.bytes_per_second = 100
-    restore(source, destination, job)
+    restore()
     destination.cluster.pass_time(10)
 
     progress = restores.check(destination.client, source.listed(), time.time() - 10, hold_seconds=0)
@@ -189,10 +194,10 @@ def test_progress_counts_bytes_files_and_shards(
 
 
 def test_copies_of_replicas_are_not_counted(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, restore: Restore
 ) -> None:
     source.index("logs").replicas = 3
-    restore(source, destination, job)
+    restore()
 
     progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
 
@@ -209,9 +214,9 @@ def test_before_the_cluster_has_made_the_indices_nothing_is_done(
     assert (progress.bytes_done, progress.bytes_total, progress.shards_done) == (0, 0, 0)
 
 
-def test_a_check_stays_until_the_end(source: Side, destination: Side, job: DomainJob) -> None:
+def test_a_check_stays_until_the_end(source: Side, destination: Side, restore: Restore) -> None:
     destination.cluster.bytes_per_second = 1_000
-    restore(source, destination, job)
+    restore()
 
     progress = restores.check(
         destination.client,
@@ -226,18 +231,20 @@ def test_a_check_stays_until_the_end(source: Side, destination: Side, job: Domai
 
 
 def test_a_check_leaves_when_its_time_is_over(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, restore: Restore
 ) -> None:
     destination.cluster.bytes_per_second = 0
-    restore(source, destination, job)
+    restore()
 
     progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0.05)
 
     assert not progress.ended
 
 
-def test_a_shard_without_a_trace_is_missed(source: Side, destination: Side, job: DomainJob) -> None:
-    restore(source, destination, job)
+def test_a_shard_without_a_trace_is_missed(
+    source: Side, destination: Side, restore: Restore
+) -> None:
+    restore()
     destination.index("logs").lost = {1: {"disk_threshold": "the node is above the watermark"}}
     recoveries = destination.client.indices.recovery(index="logs")["logs"]["shards"]
     assert len([shard for shard in recoveries if shard["type"] == "SNAPSHOT"]) == 1
@@ -248,8 +255,8 @@ def test_a_shard_without_a_trace_is_missed(source: Side, destination: Side, job:
     assert (progress.shards_done, progress.shards_total) == (2, 3)
 
 
-def test_an_index_that_is_gone_is_missed(source: Side, destination: Side, job: DomainJob) -> None:
-    restore(source, destination, job)
+def test_an_index_that_is_gone_is_missed(source: Side, destination: Side, restore: Restore) -> None:
+    restore()
     del destination.cluster.indices["orders"]
 
     progress = restores.check(destination.client, source.listed(), time.time(), hold_seconds=0)
@@ -259,9 +266,9 @@ def test_an_index_that_is_gone_is_missed(source: Side, destination: Side, job: D
 
 
 def test_a_shard_that_failed_to_be_restored_ends_it_with_the_reason(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, restore: Restore
 ) -> None:
-    restore(source, destination, job)
+    restore()
     destination.index("logs").lost = {
         1: {
             "restore_in_progress": "shard has failed to be restored from the snapshot [x] - "
@@ -278,9 +285,9 @@ def test_a_shard_that_failed_to_be_restored_ends_it_with_the_reason(
 
 
 def test_a_shard_that_cannot_be_placed_may_still_find_a_place(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, restore: Restore
 ) -> None:
-    restore(source, destination, job)
+    restore()
     destination.index("orders").lost = {0: {"disk_threshold": "above the high watermark"}}
     selected = source.listed()
 
@@ -291,9 +298,9 @@ def test_a_shard_that_cannot_be_placed_may_still_find_a_place(
 
 
 def test_a_reason_that_the_cluster_leaves_out_leaves_no_gap(
-    source: Side, destination: Side, job: DomainJob
+    source: Side, destination: Side, restore: Restore
 ) -> None:
-    restore(source, destination, job)
+    restore()
     destination.index("orders").lost = {0: {"restore_in_progress": "shard has failed"}}
     explanation = destination.client.cluster.allocation_explain(
         body={"index": "orders", "shard": 0, "primary": True}

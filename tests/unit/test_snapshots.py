@@ -2,8 +2,9 @@ import pytest
 
 from snapferry import repositories, snapshots
 from snapferry.errors import SnapshotFailed, SnapshotInProgress, Unavailable
+from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Side
+from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fakes import Bucket, FakeIndex, FakeSnapshot, Fault
 
 SNAPSHOT = "snapferry-m-1-logs-1"
@@ -23,14 +24,14 @@ RUNNING = Fault(
 
 
 @pytest.fixture
-def source(source: Side, job: DomainJob) -> Side:
+def source(source: Side, storage: Storage, job: DomainJob) -> Side:
     """A source with two indices, and with the repository."""
     source.cluster.indices = {
         "logs": FakeIndex(shards=2, primary_bytes=3_000),
         "orders": FakeIndex(primary_bytes=1_000),
         "other": FakeIndex(),
     }
-    repositories.register_source(source.client, job)
+    repositories.register_source(storage.journal, source.client, job)
     return source
 
 
@@ -39,9 +40,9 @@ def taken(bucket: Bucket) -> FakeSnapshot:
 
 
 def test_a_snapshot_holds_the_indices_of_the_round_and_no_global_state(
-    source: Side, bucket: Bucket, job: DomainJob
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
-    assert snapshots.start(source.client, job, 1, ["logs", "orders"]) == SNAPSHOT
+    assert snapshots.start(storage.journal, source.client, job, 1, ["logs", "orders"]) == SNAPSHOT
 
     assert set(taken(bucket).indices) == {"logs", "orders"}
     [request] = source.cluster.sent("PUT /_snapshot/.*/.*")
@@ -50,56 +51,62 @@ def test_a_snapshot_holds_the_indices_of_the_round_and_no_global_state(
     assert request.parameters["wait_for_completion"] == "false"
 
 
-def test_a_repeated_start_finds_the_snapshot_of_the_first(source: Side, job: DomainJob) -> None:
-    first = snapshots.start(source.client, job, 1, ["logs"])
+def test_a_repeated_start_finds_the_snapshot_of_the_first(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    first = snapshots.start(storage.journal, source.client, job, 1, ["logs"])
 
-    assert snapshots.start(source.client, job, 1, ["logs"]) == first
+    assert snapshots.start(storage.journal, source.client, job, 1, ["logs"]) == first
     assert len(source.cluster.sent("PUT /_snapshot/.*/.*")) == 1
 
 
 def test_each_round_takes_a_snapshot_of_its_own(
-    source: Side, bucket: Bucket, job: DomainJob
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
-    snapshots.start(source.client, job, 1, ["logs"])
-    snapshots.start(source.client, job, 2, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 2, ["logs"])
 
     assert set(bucket["snapferry/logs"]) == {SNAPSHOT, "snapferry-m-1-logs-2"}
 
 
 def test_a_gateway_timeout_is_benign_where_the_snapshot_has_started(
-    source: Side, bucket: Bucket, job: DomainJob
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
     source.cluster.faults = [
         Fault("PUT /_snapshot/.*/.*", (504, "<html>504 GATEWAY_TIMEOUT</html>"), takes_effect=True)
     ]
 
-    assert snapshots.start(source.client, job, 1, ["logs"]) == SNAPSHOT
+    assert snapshots.start(storage.journal, source.client, job, 1, ["logs"]) == SNAPSHOT
     assert set(taken(bucket).indices) == {"logs"}
 
 
 def test_a_gateway_timeout_is_a_failure_where_no_snapshot_has_started(
-    source: Side, job: DomainJob
+    source: Side, storage: Storage, job: DomainJob
 ) -> None:
     source.cluster.faults = [Fault("PUT /_snapshot/.*/.*", (504, "<html>GATEWAY_TIMEOUT</html>"))]
 
     with pytest.raises(Unavailable, match="GATEWAY_TIMEOUT"):
-        snapshots.start(source.client, job, 1, ["logs"])
+        snapshots.start(storage.journal, source.client, job, 1, ["logs"])
 
 
-def test_an_automated_snapshot_in_the_way_is_told_apart(source: Side, job: DomainJob) -> None:
+def test_an_automated_snapshot_in_the_way_is_told_apart(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
     source.cluster.faults = [RUNNING]
 
     with pytest.raises(SnapshotInProgress, match="cs-automated"):
-        snapshots.start(source.client, job, 1, ["logs"])
-    assert snapshots.start(source.client, job, 1, ["logs"]) == SNAPSHOT
+        snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    assert snapshots.start(storage.journal, source.client, job, 1, ["logs"]) == SNAPSHOT
 
 
-def test_progress_counts_what_is_new_and_what_is_reused(source: Side, job: DomainJob) -> None:
-    snapshots.start(source.client, job, 1, ["logs", "orders"])
+def test_progress_counts_what_is_new_and_what_is_reused(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    snapshots.start(storage.journal, source.client, job, 1, ["logs", "orders"])
     source.index("orders").primary_bytes = 1_600
     source.cluster.bytes_per_second = 100
     source.cluster.pass_time(60)
-    snapshots.start(source.client, job, 2, ["logs", "orders"])
+    snapshots.start(storage.journal, source.client, job, 2, ["logs", "orders"])
     source.cluster.pass_time(2)
 
     progress = snapshots.check(source.client, job, job.snapshot(2), hold_seconds=0)
@@ -113,8 +120,8 @@ def test_progress_counts_what_is_new_and_what_is_reused(source: Side, job: Domai
     assert (progress.shards_done, progress.shards_total) == (0, 3)
 
 
-def test_an_end_is_complete(source: Side, job: DomainJob) -> None:
-    snapshots.start(source.client, job, 1, ["logs", "orders"])
+def test_an_end_is_complete(source: Side, storage: Storage, job: DomainJob) -> None:
+    snapshots.start(storage.journal, source.client, job, 1, ["logs", "orders"])
 
     progress = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
 
@@ -125,10 +132,10 @@ def test_an_end_is_complete(source: Side, job: DomainJob) -> None:
 
 
 def test_all_copied_but_not_ended_is_not_taken_for_nothing_copied(
-    source: Side, bucket: Bucket, job: DomainJob
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
     """The cluster leaves `processed` out as soon as it equals `incremental`."""
-    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
     taken(bucket).unfinished = True
     finalizing = {
         "snapshots": [
@@ -151,9 +158,9 @@ def test_all_copied_but_not_ended_is_not_taken_for_nothing_copied(
     assert (progress.bytes_done, progress.files_done) == (3_000, 30)
 
 
-def test_a_check_stays_until_the_end(source: Side, job: DomainJob) -> None:
+def test_a_check_stays_until_the_end(source: Side, storage: Storage, job: DomainJob) -> None:
     source.cluster.bytes_per_second = 1_000
-    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
 
     progress = snapshots.check(
         source.client, job, SNAPSHOT, hold_seconds=60, sleep=source.cluster.pass_time
@@ -164,18 +171,20 @@ def test_a_check_stays_until_the_end(source: Side, job: DomainJob) -> None:
 
 
 def test_a_snapshot_whose_files_are_not_listed_yet_has_not_ended(
-    source: Side, bucket: Bucket, job: DomainJob
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
-    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
     source.cluster.pass_time(3600)
     taken(bucket).unfinished = True
 
     assert not snapshots.check(source.client, job, SNAPSHOT, 0).ended
 
 
-def test_a_check_leaves_when_its_time_is_over(source: Side, job: DomainJob) -> None:
+def test_a_check_leaves_when_its_time_is_over(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
     source.cluster.bytes_per_second = 0
-    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
 
     progress = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0.05)
 
@@ -184,9 +193,9 @@ def test_a_check_leaves_when_its_time_is_over(source: Side, job: DomainJob) -> N
 
 @pytest.mark.parametrize("state", ["PARTIAL", "FAILED"])
 def test_an_incomplete_snapshot_is_a_failure_with_its_reasons(
-    source: Side, bucket: Bucket, job: DomainJob, state: str
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob, state: str
 ) -> None:
-    snapshots.start(source.client, job, 1, ["logs", "orders"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs", "orders"])
     taken(bucket).doomed = state
     taken(bucket).failures = [("logs", 1, "IOException: node-2 left the cluster")]
 
@@ -199,10 +208,10 @@ def test_an_incomplete_snapshot_is_a_failure_with_its_reasons(
 
 
 def test_a_shard_that_fails_is_told_with_its_reason_once_the_snapshot_has_ended(
-    source: Side, bucket: Bucket, job: DomainJob
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
     source.cluster.bytes_per_second = 1_000
-    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
     taken(bucket).doomed = "PARTIAL"
     taken(bucket).failures = [("logs", 0, "disk is full")]
 
@@ -212,8 +221,10 @@ def test_a_shard_that_fails_is_told_with_its_reason_once_the_snapshot_has_ended(
         )
 
 
-def test_a_failure_without_reasons_says_so(source: Side, bucket: Bucket, job: DomainJob) -> None:
-    snapshots.start(source.client, job, 1, ["logs"])
+def test_a_failure_without_reasons_says_so(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
+) -> None:
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
     taken(bucket).doomed = "FAILED"
 
     with pytest.raises(SnapshotFailed, match="the source names no reason"):
@@ -221,14 +232,15 @@ def test_a_failure_without_reasons_says_so(source: Side, bucket: Bucket, job: Do
 
 
 def test_deleting_goes_by_the_api_and_may_be_repeated(
-    source: Side, bucket: Bucket, make_job: MakeJob
+    source: Side, storage: Storage, bucket: Bucket, make_job: MakeJob
 ) -> None:
     job = make_job()
-    snapshots.start(source.client, job, 1, ["logs"])
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
     bucket["snapferry/logs"]["theirs"] = FakeSnapshot({}, new_bytes=0, began_at=0)
+    snapshots.start(storage.journal, source.client, job, 2, ["logs"])
 
-    snapshots.delete(source.client, job, SNAPSHOT)
-    snapshots.delete(source.client, job, SNAPSHOT)
+    snapshots.delete(source.client, job, 2)
+    snapshots.delete(source.client, job, 2)
 
     assert set(bucket["snapferry/logs"]) == {"theirs"}
 
@@ -237,4 +249,63 @@ def test_deleting_does_not_swallow_other_failures(source: Side, job: DomainJob) 
     source.cluster.faults = [Fault("DELETE .*", (503, {"message": "busy"}))]
 
     with pytest.raises(Unavailable, match="busy"):
-        snapshots.delete(source.client, job, SNAPSHOT)
+        snapshots.delete(source.client, job, 1)
+
+
+def give_back(side: Side, journal: Journal) -> GivenBack:
+    return journal.give_back(
+        lambda place: snapshots.CHANGEABLES[place.kind](side.client, place.key),
+        kinds=snapshots.CHANGEABLES,
+    )
+
+
+def test_a_snapshot_that_runs_is_ended(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
+) -> None:
+    source.cluster.bytes_per_second = 0
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    bucket["snapferry/logs"]["theirs"] = FakeSnapshot({}, new_bytes=0, began_at=0)
+
+    outcome = give_back(source, storage.journal)
+
+    assert outcome.done == [f"running snapshot {job.repository}/{SNAPSHOT} (source/logs)"]
+    assert set(bucket["snapferry/logs"]) == {"theirs"}
+
+
+@pytest.mark.parametrize("state", [None, "PARTIAL", "FAILED"])
+def test_a_snapshot_that_has_ended_is_data_and_stays(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob, state: str | None
+) -> None:
+    source.cluster.bytes_per_second = 1_000
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    taken(bucket).doomed = state
+    source.cluster.pass_time(3)
+
+    assert len(give_back(source, storage.journal).done) == 1
+    assert set(bucket["snapferry/logs"]) == {SNAPSHOT}
+    assert not source.cluster.sent("DELETE .*")
+
+
+@pytest.mark.parametrize("gone", ["snapshot", "repository"])
+def test_a_snapshot_that_is_gone_is_given_back(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob, gone: str
+) -> None:
+    source.cluster.bytes_per_second = 0
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    (source.cluster.repositories if gone == "repository" else bucket["snapferry/logs"]).clear()
+
+    assert len(give_back(source, storage.journal).done) == 1
+
+
+def test_a_snapshot_whose_start_was_never_answered_is_ended(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
+) -> None:
+    source.cluster.bytes_per_second = 0
+    source.cluster.faults = [
+        Fault("PUT /_snapshot/.*/.*", (504, "<html>GATEWAY_TIMEOUT</html>"), takes_effect=True),
+    ]
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+
+    give_back(source, storage.journal)
+
+    assert bucket["snapferry/logs"] == {}
