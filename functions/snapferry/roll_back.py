@@ -1,5 +1,6 @@
 """Gives back what a migration has changed, after its end, a failure, an abort or a time-out."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -208,11 +209,13 @@ def _runs(step_functions: "SFNClient", execution_arn: str) -> bool:
 def _children(step_functions: "SFNClient", execution_arn: str) -> Iterator[str]:
     """The executions that an execution has started and waited for."""
     history = step_functions.get_paginator("get_execution_history")
-    for page in history.paginate(executionArn=execution_arn, includeExecutionData=True):
-        for event in page["events"]:
-            submitted = event.get("taskSubmittedEventDetails", {})
-            if submitted.get("resource", "").startswith("startExecution"):
-                yield json.loads(submitted["output"])["ExecutionArn"]
+    # Step Functions forgets an execution 90 days after its end.
+    with contextlib.suppress(step_functions.exceptions.ExecutionDoesNotExist):
+        for page in history.paginate(executionArn=execution_arn, includeExecutionData=True):
+            for event in page["events"]:
+                submitted = event.get("taskSubmittedEventDetails", {})
+                if submitted.get("resource", "").startswith("startExecution"):
+                    yield json.loads(submitted["output"])["ExecutionArn"]
 
 
 def _shown(notes: list[str]) -> list[str]:

@@ -1,8 +1,12 @@
+import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from snapferry.errors import Unavailable
 from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
@@ -18,12 +22,19 @@ REPOSITORY = Place(side_of("logs"), "repository", "snapferry")
 
 @dataclass
 class World:
-    """Values by place, which can be out of reach, and a function that dies at its effect."""
+    """Values by place, which can be out of reach, and a function that dies at its effect.
+
+    Attributes:
+        values: what is there.
+        out_of_reach: places that can neither be read nor written.
+        written: the places that were written, in that order.
+        dies: before the effect, after it, or not at all.
+    """
 
     values: dict[Place, Any] = field(default_factory=dict)
     out_of_reach: set[Place] = field(default_factory=set)
     written: list[Place] = field(default_factory=list)
-    dies: bool = False
+    dies: Literal["before", "after"] | None = None
 
     def find(self, place: Place) -> "Value":
         return Value(self, place)
@@ -40,10 +51,12 @@ class Value:
         return self.world.values.get(self.place)
 
     def write(self, value: Any) -> None:
-        if self.world.dies:
+        if self.world.dies == "before":
             raise SystemExit
         self.world.written.append(self.place)
         self.world.values[self.place] = value
+        if self.world.dies == "after":
+            raise SystemExit
 
 
 @pytest.fixture
@@ -102,10 +115,10 @@ def test_change_is_noted_before_it_is_made(
     changes: Journal, world: World, change: Callable[[Place, Any], None]
 ) -> None:
     world.values[RECOVERY] = "40mb"
-    world.dies = True
+    world.dies = "before"
     with pytest.raises(SystemExit):
         change(RECOVERY, "0")
-    world.dies = False
+    world.dies = None
 
     [noted] = changes.open_changes()
     assert (noted.before, noted.ours) == ("40mb", ("0",))
@@ -209,3 +222,50 @@ def test_migrations_have_journals_of_their_own(
     assert other.open_changes() == []
     other.give_back(world.find)
     assert len(changes.open_changes()) == 1
+
+
+# What the migration sets, and what others do: that they never agree is what tells them apart.
+places = st.sampled_from([RECOVERY, STATEMENT, REPOSITORY])
+deaths = st.sampled_from(["before", "after", None])
+events = st.one_of(
+    st.tuples(st.just("change"), places, st.sampled_from([1, 2, None]), deaths),
+    st.tuples(st.just("touch"), places, st.sampled_from(["a", "b"])),
+    st.tuples(st.just("give back"), st.sets(places), deaths),
+)
+migration_ids = itertools.count()
+
+
+# Each example is a migration of its own.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.dictionaries(places, st.just("as found")),
+    story=st.lists(events, max_size=12),
+)
+def test_each_place_ends_as_others_left_it(
+    items: "Table", before: dict[Place, Any], story: list[Any]
+) -> None:
+    journal = Journal(items, f"m-{next(migration_ids)}")
+    world = World(values=dict(before))
+    expected: dict[Place, Any] = dict(before)
+
+    for event in story:
+        match event:
+            case "change", place, value, dies:
+                world.dies = dies
+                with contextlib.suppress(SystemExit):
+                    journal.change(place, world.find(place), value)
+            case "touch", place, value:
+                world.values[place] = expected[place] = value
+            case "give back", out_of_reach, dies:
+                world.out_of_reach, world.dies = out_of_reach, dies
+                with contextlib.suppress(SystemExit):
+                    journal.give_back(world.find)
+                world.out_of_reach = set()
+        world.dies = None
+    outcome = journal.give_back(world.find)
+
+    assert (outcome.failed, outcome.waiting) == ([], 0)
+    assert journal.open_changes() == []
+    assert {place: world.values.get(place) for place in (RECOVERY, STATEMENT, REPOSITORY)} == {
+        place: expected.get(place) for place in (RECOVERY, STATEMENT, REPOSITORY)
+    }

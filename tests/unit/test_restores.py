@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from snapferry import repositories, restores, snapshots
-from snapferry.errors import Conflict, RestoreFailed
+from snapferry.errors import Conflict, RestoreFailed, Unavailable
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -174,6 +174,25 @@ def test_a_repeated_start_lets_the_first_go_on(
     assert ownership.of({index.name: index for index in destination.listed()}) == set(NAMES)
     assert len(destination.cluster.sent("POST .*/_restore")) == 1
     assert not destination.cluster.sent("POST .*/_close")
+
+
+def test_what_a_function_that_died_had_requested_is_restored_over_by_the_next_migration(
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
+) -> None:
+    destination.cluster.faults = [
+        Fault("POST .*/_restore", (504, "<html>GATEWAY_TIMEOUT</html>"), takes_effect=True)
+    ]
+    with pytest.raises(Unavailable):
+        restore()
+    later = job.model_copy(update={"migration_id": "m-2"})
+    repositories.register_source(storage.journal, source.client, later)
+    repositories.register_destination(storage.journal, destination.client, later)
+    snapshots.start(storage.journal, source.client, later, 1, NAMES)
+
+    restore(later)
+
+    assert destination.index("logs").reused_bytes == 3_000
+    assert destination.index("logs").restored_from == later.snapshot(1)
 
 
 def test_progress_counts_bytes_files_and_shards(

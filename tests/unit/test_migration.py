@@ -1,0 +1,93 @@
+import pytest
+
+from snapferry import leases, migration, roll_back
+from snapferry.errors import Conflict, LeaseHeld
+from snapferry.fence import Fence
+from snapferry.request import DomainJob
+from tests.unit.conftest import MakeJob, Storage
+
+EXECUTIONS = "arn:aws:states:eu-west-1:222222222222:execution:snapferry-migrate"
+BUCKET = "bucket company-migration"
+DESTINATION = "destination search.example.com:9200"
+
+
+def begin(storage: Storage, job: DomainJob, migration_id: str = "m-1") -> None:
+    migration.begin(
+        Fence(storage.table, migration_id),
+        storage.table,
+        storage.records_of(migration_id),
+        [job],
+        f"{EXECUTIONS}:{migration_id}",
+    )
+
+
+def holders(storage: Storage) -> dict[str, str]:
+    return {lease.resource: lease.migration_id for lease in leases.held(storage.table)}
+
+
+def test_a_migration_that_has_begun_holds_what_it_uses(storage: Storage, job: DomainJob) -> None:
+    begin(storage, job)
+
+    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+    [kept] = storage.records.read("jobs")
+    assert DomainJob.model_validate(kept) == job
+    mark = storage.fence.mark()
+    assert mark is not None
+    assert (mark["state"], mark["execution_arn"]) == ("running", f"{EXECUTIONS}:m-1")
+
+
+def test_beginning_twice_is_beginning_once(storage: Storage, job: DomainJob) -> None:
+    begin(storage, job)
+    begin(storage, job)
+
+    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"destination__endpoint": "other.example.com"}, BUCKET),
+        ({"bucket__name": "another-bucket"}, DESTINATION),
+    ],
+    ids=["bucket", "destination"],
+)
+def test_what_another_migration_uses_is_refused_by_its_name(
+    storage: Storage, make_job: MakeJob, changes: dict[str, str], refused: str
+) -> None:
+    begin(storage, make_job())
+
+    with pytest.raises(LeaseHeld, match=rf"^the {refused} is in use by the migration m-1\."):
+        begin(storage, make_job(**changes), "m-2")
+    assert holders(storage)[refused] == "m-1"
+
+
+def test_migrations_that_share_nothing_run_side_by_side(
+    storage: Storage, make_job: MakeJob
+) -> None:
+    begin(storage, make_job())
+    other = make_job(destination__endpoint="other.example.com", bucket__name="another-bucket")
+    begin(storage, other, "m-2")
+
+    assert sorted(holders(storage).values()) == ["m-1", "m-1", "m-2", "m-2"]
+
+
+def test_a_migration_that_was_refused_gives_up_what_it_took(
+    storage: Storage, make_job: MakeJob
+) -> None:
+    begin(storage, make_job())
+    with pytest.raises(LeaseHeld):
+        begin(storage, make_job(bucket__name="another-bucket"), "m-2")
+    assert holders(storage)["bucket another-bucket"] == "m-2"
+
+    roll_back.end(Fence(storage.table, "m-2"), storage.table)
+
+    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+
+
+def test_a_name_is_used_once(storage: Storage, job: DomainJob) -> None:
+    begin(storage, job)
+    roll_back.end(storage.fence, storage.table)
+
+    with pytest.raises(Conflict, match="start the execution with another name"):
+        begin(storage, job)
+    assert holders(storage) == {}
