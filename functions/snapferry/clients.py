@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,10 @@ from opensearchpy import OpenSearch, RequestsHttpConnection, Transport
 from opensearchpy.exceptions import OpenSearchException
 from requests_aws4auth import AWS4Auth
 
+from snapferry import security
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain
 from snapferry.fence import Fence
-from snapferry.journal import DESTINATION, Journal, side_of
+from snapferry.journal import DESTINATION, Journal, Place, side_of
 from snapferry.records import Records
 from snapferry.request import Destination, Domain, DomainJob
 
@@ -51,20 +53,50 @@ class _ExplainingTransport(Transport):
 
 def source(domain: Domain) -> OpenSearch:
     """A client of the domain, signed for the service `es` as the domain's access role."""
-    return _source(domain.host, domain.region, domain.access_role_arn)
+    return _source(
+        domain.host,
+        domain.region,
+        domain.access_role_arn,
+        "domains[].access_role_arn",
+        "DomainAccessRoleName",
+    )
+
+
+def source_administrator(domain: Domain) -> OpenSearch:
+    """A client of the domain as its master user; as the access role where none is given.
+
+    Raises:
+        AccessDenied: where the master user's secret can't be read.
+        InvalidInput: where it doesn't hold what is needed.
+    """
+    master = domain.master_user
+    if master is None:
+        return source(domain)
+    if master.secret_arn is not None:
+        secret = _secret(master.secret_arn, "domains[].master_user.secret_arn")
+        return _as_user(f"source {domain.host}", domain.host, secret)
+    return _source(
+        domain.host,
+        domain.region,
+        str(master.role_arn),
+        "domains[].master_user.role_arn",
+        "DomainMasterRoleName",
+    )
 
 
 @functools.cache
-def _source(host: str, region: str, access_role_arn: str) -> OpenSearch:
+def _source(host: str, region: str, role_arn: str, place: str, parameter: str) -> OpenSearch:
     signature = AWS4Auth(
         region=region,
         service="es",
-        refreshable_credentials=_assumed(access_role_arn, region),
+        refreshable_credentials=_assumed(role_arn, region, place, parameter),
     )
     return _cluster(f"source {host}", host, http_auth=signature)
 
 
-def _assumed(role_arn: str, region: str) -> DeferredRefreshableCredentials:
+def _assumed(
+    role_arn: str, region: str, place: str, parameter: str
+) -> DeferredRefreshableCredentials:
     """Credentials of a role that renew themselves before they expire."""
     session = botocore.session.get_session()
     session.set_config_variable("region", region)
@@ -77,9 +109,9 @@ def _assumed(role_arn: str, region: str) -> DeferredRefreshableCredentials:
 
     def assume() -> dict[str, Any]:
         with _explained(
-            f"domains[].access_role_arn: the functions can't assume {role_arn}",
+            f"{place}: the functions can't assume {role_arn}",
             "its trust policy has to name the account of the stack, and its name has to be the "
-            "stack's parameter DomainAccessRoleName",
+            f"stack's parameter {parameter}",
         ):
             return fetcher.fetch_credentials()
 
@@ -93,25 +125,64 @@ def destination(target: Destination) -> OpenSearch:
         AccessDenied: where the secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    secret_arn = target.secret_arn
+    secret = _secret(target.secret_arn, "destination.secret_arn")
+    return _as_user(f"destination {target.endpoint}", target.endpoint, secret)
+
+
+def destination_administrator(target: Destination) -> OpenSearch:
+    """A client of the destination with its master user; with its user where none is given.
+
+    Raises:
+        AccessDenied: where a secret can't be read.
+        InvalidInput: where it doesn't hold what is needed.
+    """
+    if target.master_user is None:
+        return destination(target)
+    secret = _secret(str(target.master_user.secret_arn), "destination.master_user.secret_arn")
+    return _as_user(f"destination {target.endpoint}", target.endpoint, secret)
+
+
+def destination_user(target: Destination) -> str:
+    """The name of the user in the destination's secret.
+
+    Raises:
+        AccessDenied: where the secret can't be read.
+        InvalidInput: where it doesn't hold what is needed.
+    """
+    return _secret(target.secret_arn, "destination.secret_arn").username
+
+
+@dataclass(frozen=True, repr=False)
+class _Secret:
+    """A user of a cluster, and the cluster's CA where it isn't a public one."""
+
+    username: str
+    password: str
+    ca_certificate: str | None
+
+
+def _secret(secret_arn: str, place: str) -> _Secret:
     with _explained(
-        f"destination.secret_arn: {secret_arn} can't be read",
+        f"{place}: {secret_arn} can't be read",
         "it has to exist, and its name has to begin with the stack's parameter SecretNamePrefix",
     ):
         # Read each time, because a password may be changed while the migration runs.
         answer = _secrets(secret_arn.split(":")[3]).get_secret_value(SecretId=secret_arn)
     try:
         secret = json.loads(answer["SecretString"])
-        user = (secret["username"], secret["password"])
+        return _Secret(secret["username"], secret["password"], secret.get("ca_certificate"))
     except (KeyError, TypeError, ValueError):
         raise InvalidInput(
-            f"destination.secret_arn: the secret {secret_arn} has to be a JSON object with "
+            f"{place}: the secret {secret_arn} has to be a JSON object with "
             "username and password, and ca_certificate (PEM) if the cluster's CA isn't public"
         ) from None
-    options: dict[str, Any] = {"http_auth": user}
-    if secret.get("ca_certificate"):
-        options["ca_certs"] = _file_of(secret["ca_certificate"])
-    return _cluster(f"destination {target.endpoint}", target.endpoint, **options)
+
+
+def _as_user(name: str, endpoint: str, secret: _Secret) -> OpenSearch:
+    options: dict[str, Any] = {"http_auth": (secret.username, secret.password)}
+    if secret.ca_certificate:
+        options["ca_certs"] = _file_of(secret.ca_certificate)
+    return _cluster(name, endpoint, **options)
 
 
 @functools.cache
@@ -181,15 +252,18 @@ def fence(migration_id: str) -> Fence:
     return Fence(table(), migration_id)
 
 
-def sides(records: Records) -> Callable[[str], Any]:
-    """Makes the client of a side of the journal, from the jobs in the migration's records."""
+def sides(records: Records) -> Callable[[Place], Any]:
+    """Makes the client for a place of the journal, from the jobs in the migration's records."""
     jobs = [DomainJob.model_validate(job) for job in records.read("jobs", default=[])]
     domains = {side_of(job.domain.name): job.domain for job in jobs}
 
-    def connect(side: str) -> Any:
-        if side == DESTINATION:
-            return destination(jobs[0].destination)
-        return source(domains[side])
+    def connect(place: Place) -> Any:
+        by_administrator = place.kind in security.CHANGEABLES
+        if place.side == DESTINATION:
+            target = jobs[0].destination
+            return destination_administrator(target) if by_administrator else destination(target)
+        domain = domains[place.side]
+        return source_administrator(domain) if by_administrator else source(domain)
 
     return connect
 

@@ -103,6 +103,12 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the cluster has no credentials for the bucket: configure its S3 client",
     ),
     (
+        r"User: anonymous is not authorized",
+        AccessDenied,
+        "a request by a user's password needs an access policy of the domain that lets everybody "
+        "in, and the internal user database; on a domain without, give master_user.role_arn",
+    ),
+    (
         r"not authorized to perform: es:",
         AccessDenied,
         "allow es:ESHttp* on the domain in the policy of access_role_arn and in the domain's "
@@ -119,6 +125,11 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the bucket denies access: its policy has to allow the source's snapshot_role_arn to list "
         "the bucket and to read, write and delete objects under the base path, and the "
         "destination's own identity to list and read them",
+    ),
+    (
+        r"Your request: .* is not allowed",
+        RequestRefused,
+        "Amazon OpenSearch Service doesn't offer this",
     ),
     (
         r"signature we calculated|scoped to correct service|scoped to a valid region|"

@@ -72,6 +72,9 @@ IndexPattern = Annotated[str, AfterValidator(_index_pattern)]
 BasePath = Annotated[str, Field(max_length=512), AfterValidator(_base_path)]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
+SecretArn = Annotated[
+    str, Field(pattern=r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+$")
+]
 Gate = Literal["stop_writes", "clients_moved"]
 
 
@@ -93,6 +96,29 @@ class Indices(_Model):
     )
 
 
+class MasterUser(_Model):
+    """Who may change the security configuration of a cluster."""
+
+    secret_arn: SecretArn | None = Field(
+        default=None,
+        description="a secret with username and password of an internal user",
+        examples=["arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"],
+    )
+    role_arn: RoleArn | None = Field(
+        default=None,
+        description="on a domain, the role that is its IAM master user; the functions assume it",
+        examples=["arn:aws:iam::111111111111:role/SnapferryDomainMaster"],
+    )
+
+    @model_validator(mode="after")
+    def _one_user(self) -> Self:
+        if (self.secret_arn is None) == (self.role_arn is None):
+            raise ValueError(
+                "give either secret_arn, of an internal user, or role_arn, of an IAM master user"
+            )
+        return self
+
+
 class Domain(_Model):
     """An Amazon OpenSearch Service domain whose indices are moved."""
 
@@ -107,6 +133,11 @@ class Domain(_Model):
     snapshot_role_arn: RoleArn = Field(
         description="the role with which the domain writes to the bucket",
         examples=["arn:aws:iam::111111111111:role/SnapferrySnapshot"],
+    )
+    master_user: MasterUser | None = Field(
+        default=None,
+        description="who grants access_role_arn the rights that it lacks; itself if left out",
+        examples=[{"role_arn": "arn:aws:iam::111111111111:role/SnapferryDomainMaster"}],
     )
     name: str = Field(
         default="",
@@ -160,16 +191,35 @@ class Destination(_Model):
     endpoint: Endpoint = Field(
         description="the cluster's address", examples=["search.example.com:9200"]
     )
-    secret_arn: str = Field(
-        pattern=r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+$",
+    secret_arn: SecretArn = Field(
         description="a secret with username, password and, for a CA of your own, ca_certificate",
         examples=["arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/destination-a1"],
+    )
+    master_user: MasterUser | None = Field(
+        default=None,
+        description="who grants the user of secret_arn the rights that it lacks; itself if left "
+        "out",
+        examples=[
+            {"secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/m-a1"}
+        ],
+    )
+    lift_restore_limits: bool = Field(
+        default=True,
+        description="whether the cluster's limits of recoveries are lifted while it restores",
+        examples=[True],
     )
     repository_settings: dict[str, str] = Field(
         default={},
         description="more settings of the read-only repository, such as client or endpoint",
         examples=[{"client": "default"}],
     )
+
+    @field_validator("master_user")
+    @classmethod
+    def _internal(cls, value: MasterUser | None) -> MasterUser | None:
+        if value is not None and value.role_arn is not None:
+            raise ValueError("the destination's is an internal user: give secret_arn")
+        return value
 
     @field_validator("repository_settings")
     @classmethod
@@ -254,6 +304,11 @@ class DomainJob(_Model):
     def base_path(self) -> str:
         """The domain's own path in the bucket; no other domain ever writes there."""
         return self.domain.base_path or f"{self.bucket.base_path}/{self.domain.name}"
+
+    @property
+    def role(self) -> str:
+        """The name of the role that holds the migration's rights, on both sides."""
+        return f"snapferry-{self.migration_id.lower()}"
 
     @property
     def repository(self) -> str:
@@ -354,6 +409,7 @@ _MESSAGES = {
     "dict_type": "this has to be an object",
     "string_type": "this has to be a string",
     "int_type": "this has to be a whole number",
+    "bool_type": "this has to be true or false",
 }
 
 
@@ -385,6 +441,7 @@ def _explain(problem: ErrorDetails) -> str:
 _MODELS: dict[str, type[_Model]] = {
     "domains": Domain,
     "indices": Indices,
+    "master_user": MasterUser,
     "bucket": Bucket,
     "destination": Destination,
     "cutover": Cutover,

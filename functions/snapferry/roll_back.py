@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snapferry import leases, repositories, snapshots
+from snapferry import leases, repositories, restore_limits, security, snapshots
 from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
 from snapferry.leases import Lease
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **repositories.CHANGEABLES,
     **snapshots.CHANGEABLES,
+    **restore_limits.CHANGEABLES,
+    **security.CHANGEABLES,
 }
 # Looks for functions at work are no rarer than this, since they mostly end at once.
 _LONGEST_WAIT_SECONDS = 10
@@ -102,7 +104,7 @@ def check_functions(fence: Fence) -> dict[str, Any]:
 def give_back(
     journal: Journal,
     records: Records,
-    connect: Callable[[str], Any],
+    connect: Callable[[Place], Any],
     leave_at: float,
 ) -> dict[str, Any]:
     """Gives changes back, the last first, as far as the sides can be reached.
@@ -110,7 +112,7 @@ def give_back(
     Args:
         journal: of the migration.
         records: takes what came of it, as `roll_back`.
-        connect: makes the client of a side.
+        connect: makes the client for a place.
         leave_at: when to stop, in seconds of the epoch.
 
     Returns:
@@ -119,7 +121,7 @@ def give_back(
     """
 
     def find(place: Place) -> Changeable:
-        return _CHANGEABLES[place.kind](connect(place.side), place.key)
+        return _CHANGEABLES[place.kind](connect(place), place.key)
 
     outcome: GivenBack = journal.give_back(find, leave_at=leave_at)
     foreign = journal.foreign_changes()

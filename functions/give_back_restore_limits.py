@@ -1,0 +1,28 @@
+"""State "Give back restore limits": once no restore of the migration runs any more."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, restore_limits
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many settings were given back, and what was left, in words."""
+    job = DomainJob.model_validate(event["job"])
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        outcome = restore_limits.give_back(
+            clients.journal(job.migration_id), clients.destination(job.destination), job
+        )
+    return {
+        "given_back": len(outcome.done),
+        "foreign": outcome.foreign,
+        "failed": outcome.failed,
+    }

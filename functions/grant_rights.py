@@ -1,0 +1,32 @@
+"""State "Grant rights": on both clusters, those that the migration lacks."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, security
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many permissions were missing on each side."""
+    job = DomainJob.model_validate(event["job"])
+    journal = clients.journal(job.migration_id)
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        at_source = security.grant_at_source(
+            journal, clients.source(job.domain), clients.source_administrator(job.domain), job
+        )
+        at_destination = security.grant_at_destination(
+            journal,
+            clients.destination(job.destination),
+            clients.destination_administrator(job.destination),
+            job,
+            clients.destination_user(job.destination),
+        )
+    return {"granted_at_source": at_source, "granted_at_destination": at_destination}

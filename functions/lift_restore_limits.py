@@ -1,0 +1,24 @@
+"""State "Lift restore limits": the destination's, while a domain is restored."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, restore_limits
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns the settings that can't be changed there."""
+    job = DomainJob.model_validate(event["job"])
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        refused = restore_limits.lift(
+            clients.journal(job.migration_id), clients.destination(job.destination), job
+        )
+    return {"refused": refused}

@@ -1,0 +1,133 @@
+"""The destination's limits of recoveries, which are meant for a cluster at work, lifted meanwhile.
+
+Restores of several domains may run side by side: the first to begin lifts the limits, the last to
+end gives them back. Where one doesn't come to its end, the roll-back gives them back.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry import table
+from snapferry.errors import AccessDenied, RequestRefused
+from snapferry.journal import DESTINATION, Changeable, GivenBack, Journal, Place
+from snapferry.request import DomainJob
+
+_KIND = "cluster_setting"
+_RUNNING = "restore#"
+
+# Each is what a node, or the cluster's manager, does at once; 0 bytes a second are no limit.
+_LIMITS: Mapping[str, int] = {
+    # A shard spends much of its restore on waiting: for the manager, for S3, for its engine. The
+    # files are fetched by at most five threads a node, and four shards for each keep them busy.
+    "cluster.routing.allocation.node_initial_primaries_recoveries": 20,
+    # By default a node's restores share 40 MB/s, less than the slowest disk.
+    "indices.recovery.max_bytes_per_sec": 0,
+    # Replicas are copied from the primaries; more at once would keep a small node from anything
+    # else.
+    "cluster.routing.allocation.node_concurrent_recoveries": 4,
+    # The highest value that every version takes.
+    "indices.recovery.max_concurrent_file_chunks": 5,
+    # Before it places a shard, the manager reads its size from the snapshot.
+    "cluster.snapshot.info.max_concurrent_fetches": 20,
+}
+
+
+@dataclass(frozen=True)
+class ClusterSetting:
+    """A setting of the cluster, as a value that changes.
+
+    Attributes:
+        cluster: whose.
+        key: `persistent/<name>` or `transient/<name>`.
+    """
+
+    cluster: OpenSearch
+    key: str
+
+    def read(self) -> Any:
+        """What is set; None where the default counts."""
+        scope, _, name = self.key.partition("/")
+        return self.cluster.cluster.get_settings(flat_settings=True)[scope].get(name)
+
+    def write(self, value: Any) -> None:
+        """Sets it; None brings back the default."""
+        scope, _, name = self.key.partition("/")
+        # Amazon takes flat names only.
+        self.cluster.cluster.put_settings(body={scope: {name: value}})
+
+
+CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: ClusterSetting}
+
+
+def lift(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]:
+    """Lifts the limits while a domain's restore runs, if the input doesn't say otherwise.
+
+    A limit that is wider already isn't touched. Where it is set both persistently and transiently,
+    the transient value counts.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-settings/
+
+    Args:
+        journal: of the migration.
+        destination: the cluster that takes the indices.
+        job: whose restore begins.
+
+    Returns:
+        The settings that the cluster doesn't know or doesn't let anybody change.
+    """
+    if not job.destination.lift_restore_limits:
+        return []
+    journal.items.put_item(Item=_running(journal, job))
+    answer = destination.cluster.get_settings(flat_settings=True, include_defaults=True)
+    refused = []
+    for name, limit in _LIMITS.items():
+        scope = "transient" if name in answer["transient"] else "persistent"
+        value = answer[scope].get(name, answer["defaults"].get(name))
+        if value is not None and _is_wider(value, limit):
+            continue
+        key = f"{scope}/{name}"
+        try:
+            journal.change(
+                Place(DESTINATION, _KIND, key), ClusterSetting(destination, key), str(limit)
+            )
+        except (AccessDenied, RequestRefused):
+            refused.append(name)
+    return refused
+
+
+def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> GivenBack:
+    """Gives the limits back once no restore of the migration runs any more.
+
+    A restore that begins at this very moment may find them given back: that makes it slower.
+
+    Args:
+        journal: of the migration.
+        destination: the cluster that took the indices.
+        job: whose restore has ended.
+
+    Returns:
+        What came of it; nothing where another domain's restore still runs.
+    """
+    item = _running(journal, job)
+    journal.items.delete_item(Key=item)
+    if any(table.query(journal.items, journal.migration_id, _RUNNING)):
+        return GivenBack()
+    return journal.give_back(
+        lambda place: CHANGEABLES[place.kind](destination, place.key), kinds=CHANGEABLES.keys()
+    )
+
+
+def _running(journal: Journal, job: DomainJob) -> dict[str, str]:
+    """The item that says that a domain's restore runs."""
+    return {"migration_id": journal.migration_id, "record": _RUNNING + job.domain.name}
+
+
+def _is_wider(value: Any, limit: int) -> bool:
+    """Whether a value of a setting, such as `8` or `40mb`, limits no more than a number does."""
+    [number] = re.findall(r"^-?\d+", str(value))
+    unlimited = int(number) <= 0
+    return unlimited if limit == 0 else int(number) >= limit
