@@ -103,7 +103,7 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the cluster has no credentials for the bucket: configure its S3 client",
     ),
     (
-        r"User: anonymous is not authorized",
+        r"User: anonymous is not authorized to perform: es:",
         AccessDenied,
         "a request by a user's password needs an access policy of the domain that lets everybody "
         "in, and the internal user database; on a domain without, give master_user.role_arn",

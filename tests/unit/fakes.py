@@ -133,6 +133,8 @@ class FakeCluster:
         faults: what it answers instead; the first that matches.
         requests: all that came, for tests of what is sent.
         bytes_per_second: how fast it copies.
+        settings: of the cluster by scope; `defaults` names those that it knows.
+        fixed_settings: those of them that nobody may change.
     """
 
     def __init__(self, bucket: Bucket, *, bytes_per_second: float = math.inf) -> None:
@@ -143,6 +145,18 @@ class FakeCluster:
         self.requests: list[Request] = []
         self.bytes_per_second = bytes_per_second
         self.now_seconds = 0.0
+        self.settings: dict[str, dict[str, str]] = {
+            "persistent": {},
+            "transient": {},
+            "defaults": {
+                "cluster.routing.allocation.node_concurrent_recoveries": "2",
+                "cluster.routing.allocation.node_initial_primaries_recoveries": "4",
+                "cluster.snapshot.info.max_concurrent_fetches": "5",
+                "indices.recovery.max_bytes_per_sec": "40mb",
+                "indices.recovery.max_concurrent_file_chunks": "2",
+            },
+        }
+        self.fixed_settings: set[str] = set()
 
     def client(self, name: str) -> OpenSearch:
         """A client of this cluster, like those that `snapferry.clients` makes."""
@@ -232,6 +246,10 @@ class FakeCluster:
                 return {"indices": {name: self._health(name) for name in self.indices}}
             case "GET", ["_cluster", "health", names]:
                 return self._wait_for_replicas(names.split(","))
+            case "GET", ["_cluster", "settings"]:
+                return self._get_settings(request.parameters)
+            case "PUT", ["_cluster", "settings"]:
+                return self._put_settings(request.body)
             case "GET" | "POST", ["_cluster", "allocation", "explain"]:
                 return self._explain_allocation(request.body)
             case "GET", ["_alias"]:
@@ -467,6 +485,29 @@ class FakeCluster:
         if any(index.building for index in indices):
             raise _Refused(408, "timeout", "the cluster did not become green")
         return {"timed_out": False}
+
+    def _get_settings(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        if parameters.get("flat_settings") != "true":
+            raise NotImplementedError("nested settings")
+        explicit = {scope: dict(self.settings[scope]) for scope in ("persistent", "transient")}
+        if parameters.get("include_defaults") != "true":
+            return explicit
+        given = explicit["persistent"].keys() | explicit["transient"].keys()
+        defaults = self.settings["defaults"].items()
+        return {**explicit, "defaults": {k: v for k, v in defaults if k not in given}}
+
+    def _put_settings(self, body: Any) -> dict[str, Any]:
+        [(scope, values)] = body.items()
+        [(name, value)] = values.items()
+        if name not in self.settings["defaults"]:
+            raise _Refused(400, "settings_exception", f"{scope} setting [{name}], not recognized")
+        if name in self.fixed_settings:
+            raise _Refused(401, "", "Your request: '/_cluster/settings' payload is not allowed.")
+        if value is None:
+            self.settings[scope].pop(name, None)
+        else:
+            self.settings[scope][name] = str(value)
+        return {"acknowledged": True}
 
     def _explain_allocation(self, body: Any) -> dict[str, Any]:
         index = self._index(body["index"])

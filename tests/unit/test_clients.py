@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import pytest
 import requests
@@ -22,10 +22,13 @@ from requests.adapters import HTTPAdapter
 
 from snapferry import clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
-from tests.unit.conftest import MakeJob
+from snapferry.journal import DESTINATION, Place, side_of
+from tests.unit.conftest import MakeJob, Storage
 
 HOST = "search-logs-abc.eu-west-1.es.amazonaws.com"
 ACCESS_ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainAccess"
+MASTER_ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainMaster"
+MASTER_SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
@@ -287,6 +290,84 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
 
     with pytest.raises(AccessDenied, match=r"^destination\.secret_arn: .*SecretNamePrefix"):
         clients.destination(make_job().destination)
+
+
+def test_without_a_master_user_the_migration_administers_by_itself(
+    make_job: MakeJob,
+    aws: FakeAws,  # noqa: ARG001
+    web: FakeWeb,
+) -> None:
+    job = make_job()
+
+    assert clients.source_administrator(job.domain) is clients.source(job.domain)
+    clients.destination_administrator(job.destination).info()
+    assert web.requests[0].headers["Authorization"] == "Basic bW92ZXI6cCB3"
+
+
+def test_an_iam_master_user_is_a_role_to_be_assumed(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb
+) -> None:
+    job = make_job(domain__master_user={"role_arn": MASTER_ROLE_ARN})
+
+    clients.source_administrator(job.domain).info()
+
+    assert Signature(web.requests[0]).service == "es"
+    assert parse_qs(str(aws.requests[0].body))["RoleArn"] == [MASTER_ROLE_ARN]
+    aws.refusal = "AccessDenied"
+    clients._source.cache_clear()
+    with pytest.raises(AccessDenied, match=r"master_user\.role_arn.*DomainMasterRoleName"):
+        clients.source_administrator(job.domain).info()
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_an_internal_master_user_comes_with_a_password(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb, side: str
+) -> None:
+    aws.secret = json.dumps({"username": "master", "password": "p"})
+    master = {"secret_arn": MASTER_SECRET_ARN}
+    job = make_job(domain__master_user=master, destination__master_user=master)
+
+    if side == "source":
+        clients.source_administrator(job.domain).info()
+    else:
+        clients.destination_administrator(job.destination).info()
+
+    assert web.requests[0].headers["Authorization"] == "Basic bWFzdGVyOnA="
+    [secret_request] = aws.requests
+    assert json.loads(cast("bytes", secret_request.body))["SecretId"] == MASTER_SECRET_ARN
+
+
+def test_the_user_of_the_destination_has_the_name_in_its_secret(
+    make_job: MakeJob,
+    aws: FakeAws,  # noqa: ARG001
+) -> None:
+    assert clients.destination_user(make_job().destination) == "mover"
+
+
+@pytest.mark.parametrize(
+    ("place", "identity"),
+    [
+        (Place(DESTINATION, "repository", "x"), ":secret:snapferry/a"),
+        (Place(DESTINATION, "role", "x"), MASTER_SECRET_ARN),
+        (Place(side_of("logs"), "repository", "x"), ACCESS_ROLE_ARN),
+        (Place(side_of("logs"), "role_mapping", "x"), MASTER_ROLE_ARN),
+    ],
+    ids=str,
+)
+def test_rights_are_given_back_by_who_granted_them(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb, storage: Storage, place: Place, identity: str
+) -> None:
+    job = make_job(
+        domain__master_user={"role_arn": MASTER_ROLE_ARN},
+        destination__master_user={"secret_arn": MASTER_SECRET_ARN},
+    )
+    storage.records.write("jobs", [job.model_dump(mode="json")])
+
+    clients.sides(storage.records)(place).info()
+
+    [identification] = aws.requests
+    assert identity in unquote(cast("bytes | str", identification.body))
+    assert len(web.requests) == 1
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

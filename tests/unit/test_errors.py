@@ -141,6 +141,37 @@ MESSAGES = [
     ),
     pytest.param(
         403,
+        {"Message": "User: anonymous is not authorized to perform: iam:PassRole"},
+        AccessDenied,
+        "iam:PassRole on snapshot_role_arn",
+        id="PassRole by a password",
+    ),
+    pytest.param(
+        403,
+        {
+            "Message": "User: anonymous is not authorized to perform: es:ESHttpGet because no "
+            "resource-based policy allows the es:ESHttpGet action"
+        },
+        AccessDenied,
+        "give master_user.role_arn",
+        id="password where only IAM counts",
+    ),
+    pytest.param(
+        401,
+        {"Message": "Your request: '/_cluster/settings' payload is not allowed."},
+        RequestRefused,
+        "Amazon OpenSearch Service doesn't offer this",
+        id="setting that Amazon refuses",
+    ),
+    pytest.param(
+        401,
+        {"Message": "Your request: '/_plugins/_security/api/roles/x' is not allowed."},
+        RequestRefused,
+        "Amazon OpenSearch Service doesn't offer this",
+        id="operation that Amazon refuses",
+    ),
+    pytest.param(
+        403,
         {"Message": "Cross-account pass role is not allowed."},
         AccessDenied,
         "in the account of the domain",

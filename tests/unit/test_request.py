@@ -14,6 +14,8 @@ from snapferry.request import DomainJob, MigrationRequest
 from tests.unit.conftest import MakeJob, document
 
 ROOT = Path(__file__).parents[2]
+SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"
+ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainMaster"
 SCHEMA = json.loads((ROOT / "docs/input.schema.json").read_text())
 
 
@@ -153,6 +155,54 @@ MALFORMED = [
     ),
     pytest.param(
         document(domain__name="l" * 41), "domains[0].name: ", 'for example "logs"', id="long name"
+    ),
+    pytest.param(
+        document(domain__master_user={}),
+        "domains[0].master_user: give either secret_arn",
+        'for example {"role_arn": ',
+        id="master user without a name",
+    ),
+    pytest.param(
+        document(domain__master_user={"secret_arn": SECRET_ARN, "role_arn": ROLE_ARN}),
+        "domains[0].master_user: give either secret_arn",
+        "or role_arn, of an IAM master user",
+        id="two master users",
+    ),
+    pytest.param(
+        document(domain__master_user=ROLE_ARN),
+        "domains[0].master_user: ",
+        "has to be an object",
+        id="master user a string",
+    ),
+    pytest.param(
+        document(domain__master_user={"role_arn": "arn:aws:iam::111111111111:user/master"}),
+        "domains[0].master_user.role_arn: ",
+        ":role/",
+        id="master user no role",
+    ),
+    pytest.param(
+        document(domain__master_user={"secret_arn": "snapferry/master"}),
+        "domains[0].master_user.secret_arn: ",
+        'for example "arn:aws:secretsmanager:',
+        id="master user's secret by its name",
+    ),
+    pytest.param(
+        document(domain__master_user={"username": "admin", "password": "x"}),
+        "domains[0].master_user.username: there is no such field",
+        "known are secret_arn, role_arn",
+        id="master user's password in the input",
+    ),
+    pytest.param(
+        document(destination__master_user={"role_arn": ROLE_ARN}),
+        "destination.master_user: the destination's is an internal user",
+        "give secret_arn",
+        id="role as the destination's master user",
+    ),
+    pytest.param(
+        document(destination__lift_restore_limits="yes"),
+        "destination.lift_restore_limits: ",
+        "has to be true or false",
+        id="limits by a word",
     ),
     pytest.param(
         document(domain__replicas=-1),
@@ -352,6 +402,10 @@ def test_an_execution_name_that_makes_no_snapshot_name_is_refused(migration_id: 
     "changes",
     [
         {"domain__replicas": 0},
+        {"domain__master_user": {"secret_arn": SECRET_ARN}},
+        {"domain__master_user": {"role_arn": ROLE_ARN}},
+        {"destination__master_user": {"secret_arn": SECRET_ARN}},
+        {"destination__lift_restore_limits": False},
         {"domain__replicas": 20},
         {"domain__name": "l"},
         {"domain__name": "l" * 40},

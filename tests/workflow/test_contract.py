@@ -345,6 +345,7 @@ def test_a_state_machine_may_do_what_its_states_do_and_nothing_else(machine: str
 # Policy of a function -> what its handler does that needs it.
 REASONS = {
     "DomainAccessPolicy": r"clients\.(source|sides)\(",
+    "DomainMasterPolicy": r"clients\.(source_administrator|sides)\(",
     "DestinationSecretPolicy": r"clients\.(destination|sides)\(",
     "RecordsPolicy": r"\.(read|write)\(|Ownership\(|migration\.begin\(|roll_back\.give_back\(",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|clients\.(fence|journal|table)\(",
