@@ -86,16 +86,19 @@ def source_administrator(domain: Domain) -> OpenSearch:
 
 @functools.cache
 def _source(host: str, region: str, role_arn: str, place: str, parameter: str) -> OpenSearch:
-    signature = AWS4Auth(
-        region=region,
-        service="es",
-        refreshable_credentials=_assumed(role_arn, region, place, parameter),
+    credentials = _assumed(
+        role_arn,
+        region,
+        f"{place}: the functions can't assume {role_arn}",
+        "its trust policy has to name the account of the stack, and its name has to be the stack's "
+        f"parameter {parameter}",
     )
+    signature = AWS4Auth(region=region, service="es", refreshable_credentials=credentials)
     return _cluster(f"source {host}", host, http_auth=signature)
 
 
 def _assumed(
-    role_arn: str, region: str, place: str, parameter: str
+    role_arn: str, region: str, failure: str, remedy: str
 ) -> DeferredRefreshableCredentials:
     """Credentials of a role that renew themselves before they expire."""
     session = botocore.session.get_session()
@@ -108,11 +111,7 @@ def _assumed(
     )
 
     def assume() -> dict[str, Any]:
-        with _explained(
-            f"{place}: the functions can't assume {role_arn}",
-            "its trust policy has to name the account of the stack, and its name has to be the "
-            f"stack's parameter {parameter}",
-        ):
+        with _explained(failure, remedy):
             return fetcher.fetch_credentials()
 
     return DeferredRefreshableCredentials(refresh_using=assume, method="assume-role")

@@ -16,7 +16,8 @@ from snapferry.errors import AccessDenied, RequestRefused
 from snapferry.journal import DESTINATION, Changeable, GivenBack, Journal, Place
 from snapferry.request import DomainJob
 
-_KIND = "cluster_setting"
+# Not that of settings in general: these are given back before the others.
+_KIND = "restore_limit"
 _RUNNING = "restore#"
 
 # Each is what a node, or the cluster's manager, does at once; 0 bytes a second are no limit.
@@ -128,6 +129,5 @@ def _running(journal: Journal, job: DomainJob) -> dict[str, str]:
 
 def _is_wider(value: Any, limit: int) -> bool:
     """Whether a value of a setting, such as `8` or `40mb`, limits no more than a number does."""
-    [number] = re.findall(r"^-?\d+", str(value))
-    unlimited = int(number) <= 0
-    return unlimited if limit == 0 else int(number) >= limit
+    [number] = re.findall(r"^-?[\d.]+", str(value))
+    return float(number) <= 0 if limit == 0 else float(number) >= limit

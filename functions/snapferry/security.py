@@ -110,9 +110,8 @@ class Right:
 
 _REPOSITORY = "/_snapshot/snapferry-none"
 _SNAPSHOT = "/_snapshot/snapferry-none/none"
-_INDEX = "/snapferry-none"
-# No index can have this name, so that none comes into being by what would create one.
-_IMPOSSIBLE_INDEX = "/Snapferry"
+# No index can have this name, so none comes into being and none goes.
+_INDEX = "/Snapferry"
 
 _ON_BOTH_SIDES = (
     Right("GET", "/", cluster=("cluster:monitor/*",)),
@@ -163,7 +162,7 @@ _AT_DESTINATION = (
     Right(
         "POST",
         "/_cluster/allocation/explain",
-        {"index": "snapferry-none", "shard": 0, "primary": True},
+        {"index": "Snapferry", "shard": 0, "primary": True},
         cluster=("cluster:monitor/*",),
     ),
     Right(
@@ -172,7 +171,7 @@ _AT_DESTINATION = (
         {"persistent": {"snapferry.none": None}},
         cluster=("cluster:admin/settings/update",),
     ),
-    Right("PUT", _IMPOSSIBLE_INDEX, indices=("indices:admin/create",)),
+    Right("PUT", _INDEX, indices=("indices:admin/create",)),
     Right("POST", f"{_INDEX}/_close", indices=("indices:admin/close*",)),
     Right("POST", f"{_INDEX}/_open", indices=("indices:admin/open",)),
     Right("DELETE", _INDEX, indices=("indices:admin/delete",)),
@@ -180,15 +179,15 @@ _AT_DESTINATION = (
     Right(
         "POST",
         "/_aliases",
-        {"actions": [{"add": {"index": "snapferry-none", "alias": "snapferry-none-alias"}}]},
+        {"actions": [{"add": {"index": "Snapferry", "alias": "snapferry"}}]},
         indices=("indices:admin/aliases",),
     ),
-    Right("PUT", f"{_IMPOSSIBLE_INDEX}/_doc/1", {}, indices=("indices:data/write/index",)),
-    Right("DELETE", f"{_IMPOSSIBLE_INDEX}/_doc/1", indices=("indices:data/write/delete",)),
+    Right("PUT", f"{_INDEX}/_doc/1", {}, indices=("indices:data/write/index",)),
+    Right("DELETE", f"{_INDEX}/_doc/1", indices=("indices:data/write/delete",)),
     Right(
         "POST",
         "/_bulk",
-        '{"delete":{"_index":"snapferry-none","_id":"1"}}\n',
+        '{"delete":{"_index":"Snapferry","_id":"1"}}\n',
         cluster=("indices:data/write/bulk",),
         indices=("indices:data/write/bulk*",),
     ),

@@ -78,7 +78,7 @@ def test_values_that_were_set_are_given_back_and_the_transient_one_counts(
 ) -> None:
     settings = destination.cluster.settings
     settings["persistent"] = {PRIMARIES: "6", BYTES: "100mb"}
-    settings["transient"] = {BYTES: "20mb", CHUNKS: "1"}
+    settings["transient"] = {BYTES: "0.5gb", CHUNKS: "1"}
     before = copy.deepcopy(settings)
 
     restore_limits.lift(journal, destination.client, job)

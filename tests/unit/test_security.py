@@ -1,4 +1,7 @@
+import json
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -322,3 +325,16 @@ def test_changes_belong_to_the_side(
         DESTINATION,
         side_of("logs"),
     }
+
+
+def test_roles_to_be_made_by_hand_are_those_that_the_migration_makes(
+    plugin: FakeSecurity, grant_at_source: Grant, grant_at_destination: Grant
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/permissions.md").read_text()
+    at_source, at_destination = map(json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+
+    grant_at_source()
+    assert plugin.roles[ROLE] == at_source
+    plugin.mappings.clear()
+    grant_at_destination()
+    assert plugin.roles[ROLE] == at_destination
