@@ -1,5 +1,6 @@
 """Deploys Snapferry's stacks to a world, and does there what an operator does by hand."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from opensearchpy import OpenSearch
 
 from snapferry_sandbox import processes
 from snapferry_sandbox.opensearch import security
 from snapferry_sandbox.opensearch.cluster import Cluster
-from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, World
+from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, Source, World
 
 _SOURCE_STACK = "snapferry-source"
 _STACK = "snapferry"
 _NAME = "snapferry"
-"""Of the workflow's role at both clusters, and of its user at the destination."""
+"""Of the workflow's user at the destination."""
+_MASTER_ROLE = "SnapferryDomainMaster"
+"""By default the functions may assume a role of this name."""
 _BUILD = CACHE / "sam" / "build"
 _BUILT = _BUILD.with_suffix(".sha256")
 """Of what was built, so that it isn't built again: SAM's own cache takes longer than building."""
@@ -82,9 +84,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         {"Architecture": architecture},
         "--resolve-s3",
     )
-    report("Giving rights to the roles")
-    for source in world.sources:
-        _map_domain_access_role(source.client(), roles["DomainAccessRoleArn"])
+    report("Making the users of the clusters")
     _let_write(world, roles["SnapshotRoleArn"])
     deployed = world.model_copy(
         update={
@@ -95,7 +95,10 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                 "records_bucket": outputs["RecordsBucketName"],
                 "domain_access_role": roles["DomainAccessRoleArn"],
                 "snapshot_role": roles["SnapshotRoleArn"],
+                "domain_master_role": _ensure_master_role(world, world.sources[0]),
+                "domain_master_secret": _ensure_master_secret(world, world.sources[0]),
                 "destination_secret": _ensure_destination_user(world, world.destinations[0]),
+                "destination_master_secret": _ensure_master_secret(world, world.destinations[0]),
             }
         }
     )
@@ -195,29 +198,43 @@ def _state_machines(outputs: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _map_domain_access_role(domain: OpenSearch, role_arn: str) -> None:
-    """Map an IAM role to what the workflow may do on a domain."""
-    domain.security.create_role(
-        role=_NAME,
-        body={
-            "cluster_permissions": ["cluster_composite_ops_ro", "cluster_monitor"],
-            "index_permissions": [
-                {
-                    "index_patterns": ["*"],
-                    "allowed_actions": [
-                        "indices:admin/aliases/get",
-                        "indices:admin/get",
-                        "indices:admin/mappings/get",
-                        "indices:admin/refresh*",
-                        "indices_monitor",
-                        "read",
-                    ],
-                }
-            ],
+def _ensure_master_secret(world: World, cluster: Cluster) -> str:
+    """Have a secret with a cluster's administrator; return its ARN."""
+    return _ensure_secret(
+        world,
+        f"snapferry/{cluster.name}-master",
+        lambda: {
+            "username": cluster.user,
+            "password": cluster.password,
+            "ca_certificate": cluster.ca_file.read_text(),
         },
     )
-    for role in (_NAME, "manage_snapshots"):
-        domain.security.create_role_mapping(role=role, body={"backend_roles": [role_arn]})
+
+
+def _ensure_master_role(world: World, domain: Source) -> str:
+    """Have a role that is a domain's IAM master user; return its ARN."""
+    iam = boto3.client("iam", **_client_options(world, "source"))
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{world.aws.accounts['destination']}:root"},
+        "Action": "sts:AssumeRole",
+    }
+    calls = {"Effect": "Allow", "Action": "es:ESHttp*", "Resource": "*"}
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(
+            RoleName=_MASTER_ROLE,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )
+    iam.put_role_policy(
+        RoleName=_MASTER_ROLE,
+        PolicyName="CallDomains",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [calls]}),
+    )
+    arn = iam.get_role(RoleName=_MASTER_ROLE)["Role"]["Arn"]
+    domain.client().security.create_role_mapping(
+        role="all_access", body={"backend_roles": ["admin", arn]}
+    )
+    return arn
 
 
 def _let_write(world: World, snapshot_role: str) -> None:
@@ -260,29 +277,28 @@ def _let_write(world: World, snapshot_role: str) -> None:
 
 
 def _ensure_destination_user(world: World, destination: Cluster) -> str:
-    """Have a user for the workflow at the destination; return the ARN of its secret.
+    """Have a user without rights for the workflow at the destination; return its secret's ARN.
 
     A user that is there already keeps its password: the functions that run know it.
     """
+
+    def create() -> dict[str, str]:
+        password = secrets.token_urlsafe(24)
+        security.ensure_user(destination.client(), _NAME, password)
+        return {
+            "username": _NAME,
+            "password": password,
+            "ca_certificate": destination.ca_file.read_text(),
+        }
+
+    return _ensure_secret(world, f"snapferry/{destination.name}", create)
+
+
+def _ensure_secret(world: World, name: str, create: Callable[[], Mapping[str, str]]) -> str:
+    """Have a secret of that name, made when there is none; return its ARN."""
     secretsmanager = boto3.client("secretsmanager", **_client_options(world, "destination"))
-    name = f"snapferry/{destination.name}"
     try:
         return secretsmanager.describe_secret(SecretId=name)["ARN"]
     except secretsmanager.exceptions.ResourceNotFoundException:
-        pass
-    password = secrets.token_urlsafe(24)
-    client = destination.client()
-    security.ensure_user(client, _NAME, password)
-    security.ensure_role(
-        client,
-        _NAME,
-        cluster_permissions=["cluster_composite_ops", "cluster_monitor", "manage_snapshots"],
-        index_permissions={"*": ["indices_all"]},
-        users=[_NAME],
-    )
-    secret = {
-        "username": _NAME,
-        "password": password,
-        "ca_certificate": destination.ca_file.read_text(),
-    }
-    return secretsmanager.create_secret(Name=name, SecretString=json.dumps(secret))["ARN"]
+        secret = json.dumps(create())
+    return secretsmanager.create_secret(Name=name, SecretString=secret)["ARN"]

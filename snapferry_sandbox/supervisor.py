@@ -243,6 +243,7 @@ def _start(options: Options, parts: _Parts) -> World:
             identities=tuple(administrators.values()),
             bridge_url=bridge_endpoint,
             bridge_token=control_token,
+            internal_users=True,
         ),
         folder=RUN / "domains",
         log_file=LOGS / "domain.log",

@@ -1,7 +1,8 @@
 """An Amazon OpenSearch Service domain in front of a node of ours.
 
 It takes what Amazon's takes: requests signed for the service `es`, from identities that IAM allows
-`es:ESHttp*`; and refuses what Amazon's refuses. The node then decides by the caller's ARN.
+`es:ESHttp*`; and refuses what Amazon's refuses. The node then decides by the caller's ARN. Where
+its access policy lets everybody in, it also takes passwords of the node's internal users.
 """
 
 import socket

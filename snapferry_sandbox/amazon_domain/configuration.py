@@ -31,6 +31,8 @@ class Configuration(BaseModel):
     bridge_url: str
     """Of the S3 bridge, by which the node reaches S3."""
     bridge_token: str
+    internal_users: bool = False
+    """Whether its access policy lets everybody in, so that internal users come by passwords."""
 
     @property
     def domain_arn(self) -> str:

@@ -80,7 +80,12 @@ class _Domain:
         except web.HTTPRequestEntityTooLarge as error:
             raise too_large() from error
 
-    async def _authorize(self, request: web.Request, path: Sequence[str], body: bytes) -> Caller:
+    async def _authorize(
+        self, request: web.Request, path: Sequence[str], body: bytes
+    ) -> Caller | None:
+        """The caller that IAM knows; None for an internal user, whom only the node knows."""
+        if self._configuration.internal_users and _has_password(request):
+            return None
         action = f"es:ESHttp{request.method.capitalize()}"
         identity = await self._verify(request, body, action)
         if identity.account != self._configuration.account:
@@ -114,7 +119,12 @@ class _Domain:
             raise RefusedError(error.status, {"message": error.message}) from error
         return verified.identity
 
-    async def _register(self, path: Sequence[str], body: bytes, caller: Caller) -> bytes:
+    async def _register(self, path: Sequence[str], body: bytes, caller: Caller | None) -> bytes:
+        if caller is None:
+            # An internal user is nobody to IAM, so there is nobody who passes the role.
+            raise RefusedError(
+                403, {"Message": "User: anonymous is not authorized to perform: iam:PassRole"}
+            )
         definition = await asyncio.to_thread(
             check_registration, path, body, caller, self._roles, self._configuration
         )
@@ -132,7 +142,7 @@ class _Domain:
             return for_node(definition)
 
     async def _forward(
-        self, request: web.Request, body: bytes, caller: Caller
+        self, request: web.Request, body: bytes, caller: Caller | None
     ) -> web.StreamResponse:
         url = URL(self._configuration.node_url + request.rel_url.raw_path_qs, encoded=True)
         try:
@@ -156,7 +166,7 @@ class _Domain:
             await response.write_eof()
             return response
 
-    def _headers_for_node(self, request: web.Request, caller: Caller) -> CIMultiDict[str]:
+    def _headers_for_node(self, request: web.Request, caller: Caller | None) -> CIMultiDict[str]:
         identity = self._configuration.node_identity_headers
         headers = CIMultiDict(
             (name, value)
@@ -165,8 +175,15 @@ class _Domain:
             and not name.lower().startswith(_FRONT_HEADER_PREFIXES)
         )
         headers["X-Forwarded-For"] = request.remote or ""
-        headers[identity.user] = headers[identity.roles] = caller.principal
+        if caller is None:
+            headers["Authorization"] = request.headers["Authorization"]
+        else:
+            headers[identity.user] = headers[identity.roles] = caller.principal
         return headers
+
+
+def _has_password(request: web.Request) -> bool:
+    return request.headers.get("Authorization", "").startswith("Basic ")
 
 
 def _is_repository(path: Sequence[str]) -> bool:

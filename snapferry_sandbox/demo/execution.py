@@ -124,6 +124,7 @@ def _input(world: World, indices: Iterable[str]) -> dict[str, Any]:
                 "region": world.aws.region,
                 "access_role_arn": world.deployment["domain_access_role"],
                 "snapshot_role_arn": world.deployment["snapshot_role"],
+                "master_user": {"secret_arn": world.deployment["domain_master_secret"]},
                 "indices": {"include": list(indices)},
             }
         ],
@@ -131,6 +132,7 @@ def _input(world: World, indices: Iterable[str]) -> dict[str, Any]:
         "destination": {
             "endpoint": world.destinations[0].url,
             "secret_arn": world.deployment["destination_secret"],
+            "master_user": {"secret_arn": world.deployment["destination_master_secret"]},
         },
         "cutover": {"gates": GATES},
     }

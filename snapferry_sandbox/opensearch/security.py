@@ -87,36 +87,6 @@ def ensure_user(
     )
 
 
-def ensure_role(
-    client: OpenSearch,
-    name: str,
-    *,
-    cluster_permissions: Sequence[str],
-    index_permissions: Mapping[str, Sequence[str]],
-    users: Sequence[str],
-) -> None:
-    """Create a role, or replace it, and map users to it.
-
-    Args:
-        client: of somebody who may change the cluster's security.
-        name: the role's name.
-        cluster_permissions: actions and action groups on the cluster.
-        index_permissions: actions and action groups by index pattern.
-        users: names of the users who have the role.
-    """
-    client.security.create_role(
-        role=name,
-        body={
-            "cluster_permissions": list(cluster_permissions),
-            "index_permissions": [
-                {"index_patterns": [pattern], "allowed_actions": list(actions)}
-                for pattern, actions in index_permissions.items()
-            ],
-        },
-    )
-    client.security.create_role_mapping(role=name, body={"users": list(users)})
-
-
 def _write(file: Path, kind: str, content: Mapping[str, Any]) -> None:
     meta = {"_meta": {"type": kind, "config_version": 2}}
     file.write_text(yaml.safe_dump({**meta, **content}))

@@ -77,6 +77,7 @@ class Sandbox:
                     "region": self.world.aws.region,
                     "access_role_arn": deployment["domain_access_role"],
                     "snapshot_role_arn": deployment["snapshot_role"],
+                    "master_user": {"secret_arn": deployment["domain_master_secret"]},
                     "name": "source",
                     "indices": {"include": list(patterns)},
                 }
@@ -85,6 +86,7 @@ class Sandbox:
             "destination": {
                 "endpoint": urlsplit(self.world.destinations[0].url).netloc,
                 "secret_arn": deployment["destination_secret"],
+                "master_user": {"secret_arn": deployment["destination_master_secret"]},
             },
         }
         for place, value in changes.items():

@@ -246,7 +246,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @contextlib.contextmanager
 def domain_before(
-    node_url: str, localstack: LocalStack, authority: Authority, folder: Path
+    node_url: str,
+    localstack: LocalStack,
+    authority: Authority,
+    folder: Path,
+    *,
+    internal_users: bool = False,
 ) -> Iterator[World]:
     certificate = authority.issue("domain", folder)
     bridge = Bridge()
@@ -265,6 +270,7 @@ def domain_before(
             identities=IDENTITIES,
             bridge_url=bridge_url,
             bridge_token="bridge token",
+            internal_users=internal_users,
         )
         domain = amazon_domain.start(configuration, folder=folder, log_file=folder / "domain.log")
         try:
@@ -759,6 +765,32 @@ def test_real_node_decides_by_the_mapped_arn(
         assert world.send("DELETE", "/_snapshot/migration").ok
         settings = {"persistent": {"action.auto_create_index": False}}
         assert world.send("PUT", "/_cluster/settings", json=settings).status_code == 403
+
+
+def test_internal_users_come_by_passwords_where_everybody_is_let_in(
+    cluster: Cluster, localstack: LocalStack, authority: Authority, tmp_path: Path
+) -> None:
+    with domain_before(cluster.url, localstack, authority, tmp_path, internal_users=True) as world:
+
+        def send(method: str, path: str, password: str, **options: Any) -> requests.Response:
+            return requests.request(
+                method,
+                world.endpoint + path,
+                auth=(cluster.user, password),
+                verify=str(world.ca_file),
+                timeout=30,
+                **options,
+            )
+
+        mapping = send("GET", "/_plugins/_security/api/rolesmapping/all_access", cluster.password)
+        assert mapping.ok
+        assert send("GET", "/_cluster/health", "wrong").status_code == 401
+        assert send("PUT", "/_cluster/settings", cluster.password, json={}).ok is False
+        definition = {"type": "s3", "settings": {"bucket": "b", "role_arn": SNAPSHOT_ROLE}}
+        registered = send("PUT", "/_snapshot/migration", cluster.password, json=definition)
+        assert "anonymous is not authorized to perform: iam:PassRole" in message(registered, 403)
+        assert "anonymous" in message(world.send("GET", "/", signer=None), 403)
+        assert world.send("GET", "/_snapshot").status_code == 403
 
 
 # The process

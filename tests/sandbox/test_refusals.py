@@ -64,7 +64,11 @@ def test_role_that_is_not_mapped(sandbox: Sandbox) -> None:
     iam.put_role_policy(RoleName="Stranger", PolicyName="calls", PolicyDocument=json.dumps(policy))
     try:
         assert_refused(
-            sandbox, "no permissions for", "map the caller", domain__access_role_arn=role
+            sandbox,
+            "lacks permissions",
+            "domains[].master_user",
+            domain__access_role_arn=role,
+            domain__master_user=None,
         )
     finally:
         iam.delete_role_policy(RoleName="Stranger", PolicyName="calls")
