@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from snapferry_cli.display import CopyDisplay
+from snapferry_cli.migration import Migration
 from snapferry_sandbox import deployment, world
 from snapferry_sandbox.demo import data, execution, leftovers, result
 from snapferry_sandbox.demo.comparison import compare_clusters
-from snapferry_sandbox.demo.execution import Execution
 from snapferry_sandbox.demo.operator import Operator, measure_write_stop
-from snapferry_sandbox.demo.progress import ProgressDisplay
 from snapferry_sandbox.demo.result import Documents, Result
 from snapferry_sandbox.demo.writer import Writer
 from snapferry_sandbox.errors import SandboxError
@@ -81,8 +81,8 @@ def run() -> Result:
             with _phase("migrate", "Migrate while a client writes", seconds):
                 operator = Operator(writer, writer.start(source), destination, _report)
                 migration_id = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-                migration = execution.start(present, migration_id, data.INDICES)
-                _follow(migration, operator)
+                moving = execution.start(present, migration_id, data.INDICES)
+                _follow(moving.migration, operator)
             time.sleep(_WRITES_GO_ON_SECONDS)
             writer.stop()
 
@@ -98,26 +98,26 @@ def run() -> Result:
             left_over = leftovers.difference(before, leftovers.look(present))
         return result.summarize(
             migration_id,
-            migration.report(),
+            moving.report(),
             comparisons,
             measure_write_stop(here, there, operator.answered),
             Documents(source=here.accepted, destination=there.accepted),
-            migration.state_transitions(),
+            moving.state_transitions(),
             left_over,
             seconds,
             time.monotonic() - started,
         )
 
 
-def _follow(migration: Execution, operator: Operator) -> None:
-    with ProgressDisplay(_console) as display:
-        while (status := migration.status()) == "RUNNING":
-            operator.answer_gates(migration)
-            display.show(migration.records("progress#"))
+def _follow(migration: Migration, operator: Operator) -> None:
+    with CopyDisplay(_console) as display:
+        while (look := migration.look()).status == "RUNNING":
+            operator.answer_gates(migration, look.open_gates)
+            display.show(look.copies)
             time.sleep(_LOOK_SECONDS)
-        display.show(migration.records("progress#"))
-    if status != "SUCCEEDED":
-        raise SandboxError(f"The migration failed. {migration.cause()}")
+        display.show(look.copies)
+    if look.status != "SUCCEEDED":
+        raise SandboxError(f"The migration failed. {look.error or look.status}: {look.cause}")
 
 
 @contextlib.contextmanager

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from boto3.dynamodb.conditions import Key
 
+from snapferry_cli.migration import Migration
 from snapferry_sandbox.world import World
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
 
 GATES = ("stop_writes", "clients_moved")
 
@@ -23,41 +21,16 @@ class Execution:
     """A started migration.
 
     Attributes:
-        arn: of the execution.
-        migration_id: its name.
+        migration: as the command line knows it.
     """
 
-    arn: str
-    migration_id: str
-    _step_functions: "SFNClient"
-    _table: "Table"
+    migration: Migration
     _s3: "S3Client"
     _records_bucket: str
 
-    def status(self) -> str:
-        """`RUNNING`, `SUCCEEDED`, `FAILED`, `TIMED_OUT` or `ABORTED`."""
-        return self._step_functions.describe_execution(executionArn=self.arn)["status"]
-
-    def cause(self) -> str:
-        """Why it failed."""
-        ended = self._step_functions.describe_execution(executionArn=self.arn)
-        return f"{ended.get('error', ended['status'])}: {ended.get('cause', 'no cause was given')}"
-
-    def records(self, prefix: str) -> list[dict[str, Any]]:
-        """Its items of the table whose `record` begins so, such as `gate#`."""
-        condition = Key("migration_id").eq(self.migration_id) & Key("record").begins_with(prefix)
-        return self._table.query(KeyConditionExpression=condition, ConsistentRead=True)["Items"]
-
-    def approve(self, token: str) -> None:
-        """Answer a gate."""
-        self._step_functions.send_task_success(
-            taskToken=token, output=json.dumps({"approved": True})
-        )
-
     def report(self) -> dict[str, Any]:
         """What the migration wrote about itself."""
-        ended = self._step_functions.describe_execution(executionArn=self.arn)
-        key = json.loads(ended["output"])["report"]
+        key = self.migration.look().output["report"]
         answer = self._s3.get_object(Bucket=self._records_bucket, Key=key)
         report: dict[str, Any] = json.loads(answer["Body"].read())
         return report
@@ -65,9 +38,9 @@ class Execution:
     def state_transitions(self) -> int:
         """How many states were entered, by it and by the executions that it started."""
         entered = 0
-        executions = [self.arn]
+        executions = [self.migration.execution_arn]
         while executions:
-            pages = self._step_functions.get_paginator("get_execution_history").paginate(
+            pages = self.migration.step_functions.get_paginator("get_execution_history").paginate(
                 executionArn=executions.pop()
             )
             events = [event for page in pages for event in page["events"]]
@@ -93,11 +66,13 @@ def start(world: World, migration_id: str, indices: Iterable[str]) -> Execution:
         input=json.dumps(_input(world, indices)),
     )
     return Execution(
-        arn=started["executionArn"],
-        migration_id=migration_id,
-        _step_functions=step_functions,
-        _table=session.resource("dynamodb", endpoint_url=world.aws.endpoint).Table(
-            deployment["table"]
+        migration=Migration(
+            migration_id=migration_id,
+            execution_arn=started["executionArn"],
+            step_functions=step_functions,
+            items=session.resource("dynamodb", endpoint_url=world.aws.endpoint).Table(
+                deployment["table"]
+            ),
         ),
         _s3=session.client("s3", endpoint_url=world.aws.endpoint),
         _records_bucket=deployment["records_bucket"],

@@ -6,7 +6,7 @@ from time import time
 
 from opensearchpy import OpenSearch
 
-from snapferry_sandbox.demo.execution import Execution
+from snapferry_cli.migration import Gate, Migration
 from snapferry_sandbox.demo.writer import Ledger, Writer
 from snapferry_sandbox.errors import SandboxError
 
@@ -60,13 +60,10 @@ class Operator:
     destination_ledger: Ledger | None = None
     answered: list[AnsweredGate] = field(default_factory=list)
 
-    def answer_gates(self, execution: Execution) -> None:
-        """Do what the open gates ask for, and answer them."""
-        answered = {gate.gate for gate in self.answered}
-        for item in execution.records("gate#"):
-            if item["gate"] in answered:
-                continue
-            match item["gate"]:
+    def answer_gates(self, migration: Migration, gates: Iterable[Gate]) -> None:
+        """Do what open gates ask for, and answer them."""
+        for gate in gates:
+            match gate.name:
                 case "stop_writes":
                     self.writer.stop()
                     what = f"the client stopped after {self.source_ledger.accepted:,} writes"
@@ -75,9 +72,9 @@ class Operator:
                     what = "the client writes to the destination"
                 case unknown:
                     raise SandboxError(f"The migration waits at the gate {unknown}: unknown here.")
-            execution.approve(item["token"])
-            self.answered.append(AnsweredGate(item["gate"], float(item["announced_at"]), time()))
-            self.report(f"Gate {item['gate']}: {what}")
+            migration.approve(gate, by="demo")
+            self.answered.append(AnsweredGate(gate.name, gate.announced_at, time()))
+            self.report(f"Gate {gate.name}: {what}")
 
     def ledgers(self) -> tuple[Ledger, Ledger]:
         """What the source and the destination have accepted.

@@ -1,0 +1,69 @@
+"""`snapferry approve`: answers the gates at which a migration waits."""
+
+import argparse
+from collections.abc import Sequence
+
+from snapferry.errors import InvalidInput, NotFound
+from snapferry_cli import watch
+from snapferry_cli.migration import Gate, timestamp
+from snapferry_cli.output import Output
+from snapferry_cli.stack import Stack
+
+
+def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
+    """Answer open gates.
+
+    Raises:
+        NotFound: no such gate is open.
+        InvalidInput: it isn't clear which one is meant.
+        Conflict: another answer came first.
+    """
+    migration = stack.migration(options.migration_id)
+    runs = migration.status() == "RUNNING"
+    gates = [
+        gate
+        for gate in migration.gates()
+        if options.gate in (None, gate.name) and options.domain in (None, gate.domain)
+    ]
+    open_gates = [gate for gate in gates if gate.is_open] if runs else []
+    if not open_gates:
+        raise NotFound(_explain_absence(options.migration_id, gates, runs=runs))
+    if options.yes and options.gate is None and len(open_gates) > 1:
+        names = ", ".join(f"{gate.name} of {gate.domain}" for gate in open_gates)
+        raise InvalidInput(f"--yes answers several gates only by name: open are {names}")
+    by = stack.caller_arn()
+    verb, answer = ("Reject", "rejected") if options.reject else ("Approve", "approved")
+    answered = []
+    for gate in open_gates:
+        output.say(watch.describe(gate, stack, options.migration_id))
+        if not output.confirm(f"{verb} {gate.name} of {gate.domain}?", yes=options.yes):
+            continue
+        if options.reject:
+            migration.reject(gate, by, options.reject)
+        else:
+            migration.approve(gate, by)
+        answered.append({"gate": gate.name, "domain": gate.domain})
+        output.say(f"{gate.name} of {gate.domain}: {answer} as {by}")
+    output.give(
+        {
+            "migration_id": options.migration_id,
+            "answer": answer,
+            "by": by,
+            "gates": answered,
+        }
+    )
+    return 0 if answered else 1
+
+
+def _explain_absence(migration_id: str, gates: Sequence[Gate], *, runs: bool) -> str:
+    """Says why none of these gates can be answered."""
+    if not runs:
+        return f"the migration {migration_id} has ended: no gate of it waits for an answer"
+    reasons = []
+    for gate in gates:
+        if gate.state == "open":
+            reason = f"its time ran out at {timestamp(gate.deadline)}"
+        else:
+            reason = f"{gate.answered_by} answered it at {timestamp(gate.answered_at or 0)}"
+        reasons.append(f"{gate.name} of {gate.domain}: {reason}")
+    return "no such gate is open" + (f"; {'; '.join(reasons)}" if reasons else " yet")

@@ -1,0 +1,153 @@
+"""`snapferry roll-back`: gives back what a migration has changed."""
+
+import argparse
+import json
+import time
+from typing import Any
+
+from snapferry.errors import Conflict, Unavailable
+from snapferry_cli.migration import Migration
+from snapferry_cli.output import Output
+from snapferry_cli.stack import Stack
+
+_LOOK_EVERY_SECONDS = 2
+# An event starts the roll-back of a migration that was aborted, as a rule within seconds.
+_LONGEST_START_SECONDS = 120
+
+
+def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
+    """Roll a migration back, and say what came of it.
+
+    Raises:
+        NotFound: there is no such migration.
+        Conflict: it runs, and has changed nothing yet.
+        Unavailable: the roll-back doesn't begin.
+    """
+    migration = stack.migration(options.migration_id)
+    mark = migration.mark()
+    if mark is None:
+        if migration.status() == "RUNNING":
+            raise Conflict(
+                f"the migration {migration.migration_id} has changed nothing yet. What to do: "
+                f"`{stack.command('abort', migration.migration_id)}` ends it."
+            )
+        return report(migration, output)
+    started_arn = None
+    if mark["state"] != "ended" and not _runs(stack, mark.get("roller_arn")):
+        runs = _runs(stack, mark["execution_arn"])
+        question = f"The migration {migration.migration_id} runs. End it, and roll it back?"
+        if runs and not output.confirm(question, yes=options.yes):
+            return 1
+        started_arn = stack.step_functions.start_execution(
+            stateMachineArn=stack.output("RollBackStateMachineArn"),
+            input=json.dumps(
+                {"name": migration.migration_id, "executionArn": mark["execution_arn"]}
+            ),
+        )["executionArn"]
+    return follow(stack, migration, output, started_arn=started_arn)
+
+
+def follow(
+    stack: Stack, migration: Migration, output: Output, *, started_arn: str | None = None
+) -> int:
+    """Wait until a migration is rolled back, and say what came of it.
+
+    Whoever interrupts this ends the waiting alone.
+
+    Args:
+        stack: whose migration.
+        migration: one that has changed something.
+        output: where to say it.
+        started_arn: the execution that was started to roll it back; None if an event starts it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Unavailable: the roll-back doesn't begin.
+    """
+    command = stack.command("roll-back", migration.migration_id)
+    try:
+        failure = _wait(stack, migration, output, command, started_arn)
+    except KeyboardInterrupt:
+        output.warn(f"The roll-back goes on. `{command}` shows how far it is.")
+        raise
+    return report(migration, output, failure)
+
+
+def report(migration: Migration, output: Output, failure: str | None = None) -> int:
+    """Say what was given back and what was left; return the exit code.
+
+    Args:
+        migration: one that is rolled back, or never changed anything.
+        output: where to say it.
+        failure: why the roll-back failed.
+    """
+    changes = migration.changes()
+    for title, lines in (
+        ("Given back", changes.given_back),
+        ("Left, because someone else has changed it meanwhile", changes.foreign),
+        ("Not given back", changes.open),
+    ):
+        if lines:
+            output.say("\n  ".join([f"{title}:", *lines]))
+    if failure:
+        output.say(f"The roll-back has failed: {failure}")
+    elif not (changes.given_back or changes.foreign or changes.open):
+        output.say(f"The migration {migration.migration_id} has changed nothing.")
+    mark = migration.mark()
+    output.give(
+        {
+            "migration_id": migration.migration_id,
+            "state": mark and mark["state"],
+            "given_back": changes.given_back,
+            "foreign": changes.foreign,
+            "open": changes.open,
+            "failure": failure,
+        }
+    )
+    return 1 if failure else 0
+
+
+def _wait(
+    stack: Stack, migration: Migration, output: Output, command: str, started_arn: str | None
+) -> str | None:
+    """Waits until the migration is rolled back; returns why it isn't, if that fails."""
+    give_up_at = time.monotonic() + _LONGEST_START_SECONDS
+    open_changes = None
+    while True:
+        roller_arn = (migration.mark() or {}).get("roller_arn")
+        # Another one may have been first; then the one that was started does nothing.
+        rollers = [arn for arn in (started_arn, roller_arn) if arn]
+        running = any(_runs(stack, arn) for arn in rollers)
+        # A roller sets the mark before it ends, so the mark is read after that.
+        if (migration.mark() or {}).get("state") == "ended":
+            return None
+        if not running and (started_arn or time.monotonic() >= give_up_at):
+            if rollers:
+                return _cause(stack, rollers[-1])
+            raise Unavailable(
+                f"the roll-back hasn't begun within {_LONGEST_START_SECONDS} s. What to do: "
+                f"`{command}` begins it."
+            )
+        left = len(migration.changes().open)
+        if left != open_changes:
+            open_changes = left
+            output.say(f"Changes to be given back: {left}")
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _runs(stack: Stack, execution_arn: str | None) -> bool:
+    return execution_arn is not None and _execution(stack, execution_arn)["status"] == "RUNNING"
+
+
+def _cause(stack: Stack, execution_arn: str) -> str:
+    execution = _execution(stack, execution_arn)
+    return f"{execution.get('error', execution['status'])}: {execution.get('cause', 'no cause')}"
+
+
+def _execution(stack: Stack, execution_arn: str) -> Any:
+    try:
+        return stack.step_functions.describe_execution(executionArn=execution_arn)
+    except stack.step_functions.exceptions.ExecutionDoesNotExist:
+        return {"status": "FORGOTTEN"}

@@ -1,0 +1,98 @@
+"""`snapferry watch`: shows how far a migration is until it ends."""
+
+import argparse
+import time
+from collections.abc import Iterator
+
+from snapferry_cli.display import CopyDisplay, duration
+from snapferry_cli.migration import Gate, Look, Migration, timestamp
+from snapferry_cli.output import Output
+from snapferry_cli.stack import Stack
+
+_LOOK_EVERY_SECONDS = 2
+
+
+def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
+    """Watch a migration.
+
+    Raises:
+        NotFound: there is no such migration.
+    """
+    return watch(stack, stack.migration(options.migration_id), output)
+
+
+def watch(stack: Stack, migration: Migration, output: Output) -> int:
+    """Show a migration until it ends; return the exit code that tells how.
+
+    Whoever interrupts this ends the watching alone.
+    """
+    looks = _looks(migration)
+    try:
+        look = _give(looks, output) if output.as_json else _show(looks, stack, output)
+    except KeyboardInterrupt:
+        output.warn(
+            f"The migration runs on. `{stack.command('watch', migration.migration_id)}` shows it "
+            f"again; `{stack.command('abort', migration.migration_id)}` ends it."
+        )
+        raise
+    return 0 if look.status == "SUCCEEDED" else 1
+
+
+def _looks(migration: Migration) -> Iterator[Look]:
+    """Looks at a migration until it has ended."""
+    while True:
+        look = migration.look()
+        yield look
+        if look.ended_at is not None:
+            return
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _give(looks: Iterator[Look], output: Output) -> Look:
+    """Gives programs a line for each look that shows something new; returns the last look."""
+    last = None
+    for look in looks:
+        document = look.as_json()
+        if document != last:
+            output.give(document)
+            last = document
+    return look
+
+
+def _show(looks: Iterator[Look], stack: Stack, output: Output) -> Look:
+    """Shows the looks to people; returns the last one."""
+    announced: set[str] = set()
+    with CopyDisplay(output.console) as display:
+        for look in looks:
+            for gate in look.open_gates:
+                if gate.token not in announced:
+                    announced.add(gate.token)
+                    output.say(describe(gate, stack, look.migration_id))
+            display.show(look.copies, _status(look))
+    seconds = (look.ended_at or time.time()) - look.started_at
+    output.say(f"{look.migration_id}: {look.status} after {duration(seconds)}")
+    if look.status == "SUCCEEDED":
+        output.say(f"Report: s3://{stack.output('RecordsBucketName')}/{look.output['report']}")
+    elif look.error:
+        output.say(f"{look.error}: {look.cause}")
+    return look
+
+
+def describe(gate: Gate, stack: Stack, migration_id: str) -> str:
+    """Say what a gate asks for, until when, and how it is answered."""
+    command = stack.command("approve", migration_id, gate.name, "--domain", gate.domain)
+    left = duration(max(0, gate.deadline - time.time()))
+    return (
+        f"Gate {gate.name} of {gate.domain}, until {timestamp(gate.deadline)} ({left} left)\n"
+        f"  {gate.prompt}\n"
+        f"  {command}"
+    )
+
+
+def _status(look: Look) -> str:
+    parts = [look.migration_id]
+    if look.state == "rolling_back":
+        parts.append("giving back what was changed")
+    parts += [f"waits at {gate.name} of {gate.domain}" for gate in look.open_gates]
+    parts.append(duration(time.time() - look.started_at))
+    return ", ".join(parts)
