@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from snapferry import errors
+from snapferry_cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -25,7 +27,7 @@ def test_every_error_that_can_end_a_migration_is_explained() -> None:
         and issubclass(value, errors.SnapferryError)
         and value is not errors.SnapferryError
     }
-    assert explained == named | {"GateNotAnswered", "DomainsFailed"}
+    assert explained == named | {"GateNotAnswered", "GateRejected", "DomainsFailed"}
 
 
 def test_its_links_and_commands_lead_somewhere() -> None:
@@ -35,3 +37,10 @@ def test_its_links_and_commands_lead_somewhere() -> None:
         assert (ROOT / link).exists(), link
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
+
+
+def test_its_command_lines_are_understood() -> None:
+    lines = re.findall(r"^snapferry .*", README, re.MULTILINE)
+    assert lines
+    for line in lines:
+        assert parser().parse_args(shlex.split(line, comments=True)[1:])
