@@ -9,7 +9,7 @@ from snapferry_cli.stack import Stack
 
 
 def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
-    """End a migration, and follow its roll-back.
+    """Ends a migration, and follows its roll-back.
 
     Raises:
         NotFound: there is no such migration.

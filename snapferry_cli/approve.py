@@ -11,7 +11,7 @@ from snapferry_cli.stack import Stack
 
 
 def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
-    """Answer open gates.
+    """Answers open gates.
 
     Raises:
         NotFound: no such gate is open.

@@ -42,7 +42,7 @@ class CopyDisplay:
         )
 
     def show(self, copies: Iterable[Mapping[str, Any]], status: str = "") -> None:
-        """Show how far the copies are.
+        """Shows how far the copies are.
 
         Args:
             copies: for each domain its latest, see `migration.Look`.
@@ -105,7 +105,7 @@ class CopyDisplay:
 
 
 def describe(copy: Mapping[str, Any]) -> str:
-    """Say in one line how far a copy is."""
+    """Says in one line how far a copy is."""
     parts = [
         f"{decimal(copy['bytes_done'])} of {decimal(copy['bytes_total'])}",
         f"{copy['files_done']} of {copy['files_total']} files",
@@ -119,7 +119,7 @@ def describe(copy: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Say how long something takes, in the two largest units that matter."""
+    """Says how long something takes, in the two largest units that matter."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

@@ -37,7 +37,7 @@ exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Runs the command.
 
     Args:
         arguments: those of the command line by default.
@@ -69,7 +69,7 @@ def _fail(error: SnapferryError, output: Output) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what understands the command line."""
+    """What understands the command line."""
     whole = argparse.ArgumentParser(
         prog="snapferry",
         description="Move indices out of Amazon OpenSearch Service, by snapshots through S3",

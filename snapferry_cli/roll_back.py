@@ -16,7 +16,7 @@ _LONGEST_START_SECONDS = 120
 
 
 def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
-    """Roll a migration back, and say what came of it.
+    """Rolls a migration back, and says what came of it.
 
     Raises:
         NotFound: there is no such migration.
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
 def follow(
     stack: Stack, migration: Migration, output: Output, *, started_arn: str | None = None
 ) -> int:
-    """Wait until a migration is rolled back, and say what came of it.
+    """Waits until a migration is rolled back, and says what came of it.
 
     Whoever interrupts this ends the waiting alone.
 
@@ -76,7 +76,7 @@ def follow(
 
 
 def report(migration: Migration, output: Output, failure: str | None = None) -> int:
-    """Say what was given back and what was left; return the exit code.
+    """Says what was given back and what was left; returns the exit code.
 
     Args:
         migration: one that is rolled back, or never changed anything.

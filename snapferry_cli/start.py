@@ -15,7 +15,7 @@ from snapferry_cli.stack import Stack
 
 
 def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
-    """Start a migration.
+    """Starts a migration.
 
     Raises:
         InvalidInput: nothing was started.

@@ -13,7 +13,7 @@ _LOOK_EVERY_SECONDS = 2
 
 
 def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
-    """Watch a migration.
+    """Watches a migration.
 
     Raises:
         NotFound: there is no such migration.
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
 
 
 def watch(stack: Stack, migration: Migration, output: Output) -> int:
-    """Show a migration until it ends; return the exit code that tells how.
+    """Shows a migration until it ends; returns the exit code that tells how.
 
     Whoever interrupts this ends the watching alone.
     """
@@ -75,11 +75,15 @@ def _show(looks: Iterator[Look], stack: Stack, output: Output) -> Look:
         output.say(f"Report: s3://{stack.output('RecordsBucketName')}/{look.output['report']}")
     elif look.error:
         output.say(f"{look.error}: {look.cause}")
+    if look.state in ("running", "rolling_back"):
+        # An event starts the roll-back of what was aborted or timed out.
+        command = stack.command("roll-back", look.migration_id)
+        output.say(f"What it has changed is given back: {command}")
     return look
 
 
 def describe(gate: Gate, stack: Stack, migration_id: str) -> str:
-    """Say what a gate asks for, until when, and how it is answered."""
+    """Says what a gate asks for, until when, and how it is answered."""
     command = stack.command("approve", migration_id, gate.name, "--domain", gate.domain)
     left = duration(max(0, gate.deadline - time.time()))
     return (

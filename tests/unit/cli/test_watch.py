@@ -60,13 +60,18 @@ def test_looks_no_more_often_than_every_two_seconds(aws: FakeAws, run: Run) -> N
 
 def test_people_see_copies_gates_and_the_end(aws: FakeAws, run: Run) -> None:
     arn = aws.begin()
+
+    def end() -> None:
+        aws.fence.end()
+        aws.end(arn, output=OUTPUT)
+
     aws.events.extend(
         [
             aws.copy,
             lambda: aws.copy(ended=True, bytes_done=20_000_000, files_done=30),
             aws.announce,
             lambda: None,
-            lambda: aws.end(arn, output=OUTPUT),
+            end,
         ]
     )
 
@@ -113,6 +118,16 @@ def test_a_failure_is_told_with_its_cause(aws: FakeAws, run: Run) -> None:
 
     assert said.code == 1
     assert "m-1: FAILED after 0 s\nConflict: an open index [orders] stands there\n" in said.out
+
+
+def test_after_an_abort_the_roll_back_is_what_to_follow(aws: FakeAws, run: Run) -> None:
+    aws.end(aws.begin(), "ABORTED", error="Aborted", cause="aborted by anna")
+    running = run("watch", "m-1")
+    aws.fence.end()
+    ended = run("watch", "m-1")
+
+    assert running.out.endswith("is given back: snapferry roll-back m-1\n")
+    assert ended.out.endswith("Aborted: aborted by anna\n")
 
 
 def test_gates_of_a_migration_that_has_ended_are_not_open(aws: FakeAws, run: Run) -> None:
