@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
-from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from opensearchpy import OpenSearch, RequestsHttpConnection, Transport
 from opensearchpy.exceptions import OpenSearchException
 from requests_aws4auth import AWS4Auth
 
-from snapferry import security
-from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain
+from snapferry import access, security
+from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain, explain_s3
 from snapferry.fence import Fence
-from snapferry.journal import DESTINATION, Journal, Place, side_of
+from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
 from snapferry.records import Records
-from snapferry.request import Destination, Domain, DomainJob
+from snapferry.request import Bucket, Destination, Domain, DomainJob
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -97,8 +102,64 @@ def _source(host: str, region: str, role_arn: str, place: str, parameter: str) -
     return _cluster(f"source {host}", host, http_auth=signature)
 
 
+def bucket(target: Bucket) -> access.Bucket | None:
+    """The bucket as its access role; None where the migration isn't to change its permissions."""
+    if target.access is None:
+        return None
+    return _bucket(target.name, target.region, target.access.role_arn, target.access.external_id)
+
+
+@functools.cache
+def _bucket(name: str, region: str, role_arn: str, external_id: str | None) -> access.Bucket:
+    credentials = _assumed(
+        role_arn,
+        region,
+        f"bucket.access.role_arn: the functions can't assume {role_arn}",
+        "its trust policy has to name the account of the stack and the external ID in "
+        "bucket.access.external_id, if any, and its name has to be the stack's parameter "
+        "BucketAccessRoleName",
+        **({"ExternalId": external_id} if external_id else {}),
+    )
+    session = botocore.session.get_session()
+    session.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
+    s3 = boto3.Session(botocore_session=session).client("s3", region_name=region)
+
+    def explain_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+        if http_response.status_code >= 300:
+            error = parsed.get("Error", {})
+            raise explain_s3(
+                http_response.status_code,
+                error.get("Code", ""),
+                error.get("Message", ""),
+                name,
+                model.name,
+            )
+
+    def explain_no_answer(exception: Exception, **_: Any) -> None:
+        if isinstance(exception, (ConnectionError, HTTPClientError)):
+            raise Unavailable(
+                f"the bucket {name} can't be reached: {exception}. What to do: in a VPC, give the "
+                "functions' subnets a route to S3, by a gateway endpoint or a NAT gateway."
+            ) from exception
+
+    s3.meta.events.register("after-call.s3", explain_answer)
+    s3.meta.events.register("after-call-error.s3", explain_no_answer)
+    return access.Bucket(s3, name)
+
+
+class _Given(CredentialProvider):
+    """Gives a session of the AWS client the credentials that it is to use."""
+
+    def __init__(self, credentials: DeferredRefreshableCredentials) -> None:
+        super().__init__()
+        self._credentials = credentials
+
+    def load(self) -> DeferredRefreshableCredentials:
+        return self._credentials
+
+
 def _assumed(
-    role_arn: str, region: str, failure: str, remedy: str
+    role_arn: str, region: str, failure: str, remedy: str, **arguments: str
 ) -> DeferredRefreshableCredentials:
     """Credentials of a role that renew themselves before they expire."""
     session = botocore.session.get_session()
@@ -107,7 +168,7 @@ def _assumed(
         client_creator=session.create_client,
         source_credentials=session.get_credentials(),
         role_arn=role_arn,
-        extra_args={"RoleSessionName": "snapferry"},
+        extra_args={"RoleSessionName": "snapferry", **arguments},
     )
 
     def assume() -> dict[str, Any]:
@@ -257,6 +318,8 @@ def sides(records: Records) -> Callable[[Place], Any]:
     domains = {side_of(job.domain.name): job.domain for job in jobs}
 
     def connect(place: Place) -> Any:
+        if place.side == BUCKET:
+            return bucket(jobs[0].bucket)
         by_administrator = place.kind in security.CHANGEABLES
         if place.side == DESTINATION:
             target = jobs[0].destination

@@ -24,6 +24,14 @@ class AccessDenied(SnapferryError):  # noqa: N818
     """A right is missing on a cluster, a role or the bucket; someone has to grant it."""
 
 
+class AclRefused(SnapferryError):  # noqa: N818
+    """The bucket refuses the ACL of the objects; the way by its own ACL may help."""
+
+
+class BucketDenied(SnapferryError):  # noqa: N818
+    """The bucket denies a cluster to write or read. A right just given may take some seconds."""
+
+
 class Conflict(SnapferryError):  # noqa: N818
     """Something that isn't ours is in the way."""
 
@@ -76,7 +84,7 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     ),
     (
         r"AccessControlListNotSupported|bucket does not allow ACLs",
-        AccessDenied,
+        AclRefused,
         "the bucket refuses the ACL of the objects: its Object Ownership has to be "
         "BucketOwnerEnforced with canned_acl bucket-owner-full-control, or BucketOwnerPreferred",
     ),
@@ -121,7 +129,7 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     ),
     (
         r"(?=.*(?:s3|bucket|repository))(?=.*(?:Access ?Denied|Status Code: 403|not authorized))",
-        AccessDenied,
+        BucketDenied,
         "the bucket denies access: its policy has to allow the source's snapshot_role_arn to list "
         "the bucket and to read, write and delete objects under the base path, and the "
         "destination's own identity to list and read them",
@@ -181,6 +189,66 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "an index of someone else has the alias already: take is_write_index or the alias off it",
     ),
 )
+
+
+# Of S3, by the code of its answer.
+_S3_ERRORS: dict[str, tuple[type[SnapferryError], str]] = {
+    "NoSuchBucketPolicy": (NotFound, ""),
+    "OwnershipControlsNotFoundError": (NotFound, ""),
+    "AuthorizationHeaderMalformed": (RequestRefused, "bucket.region has to be the bucket's own"),
+    "NoSuchBucket": (RequestRefused, "bucket.name has to be that of a bucket which exists"),
+    "PermanentRedirect": (RequestRefused, "bucket.region has to be the bucket's own"),
+    "MalformedPolicy": (
+        RequestRefused,
+        "every principal in the bucket's policy has to exist: look for the snapshot_role_arn of "
+        "each domain and destination.reader_arn in their accounts, and remove statements that "
+        "name what is gone (an id like AROA...) from the policy",
+    ),
+    "InvalidArgument": (
+        RequestRefused,
+        "domains[].canonical_id has to be that of an account which exists",
+    ),
+    "InvalidBucketAclWithObjectOwnership": (
+        Conflict,
+        "take the grants to others out of the bucket's ACL: ownership can't be enforced with them",
+    ),
+    "AccessControlListNotSupported": (
+        Conflict,
+        "someone has enforced the bucket owner's ownership meanwhile: leave it to the migration",
+    ),
+    "OperationAborted": (Unavailable, "someone else changes the bucket, too: try again later"),
+}
+
+
+def explain_s3(status: int, code: str, message: str, bucket: str, request: str) -> SnapferryError:
+    """Turns what S3 answered to a change of the bucket into one of our errors, with the remedy.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+
+    Args:
+        status: of the answer.
+        code: the error's name in S3.
+        message: what S3 says of it.
+        bucket: name of the bucket.
+        request: the operation, such as `PutBucketPolicy`.
+
+    Returns:
+        The error to raise.
+    """
+    prefix = f"the bucket {bucket} answered {request} with {status}: {code}: {message}"
+    if code in _S3_ERRORS:
+        kind, remedy = _S3_ERRORS[code]
+        return kind(f"{prefix}. What to do: {remedy}." if remedy else prefix)
+    if status in (401, 403):
+        # S3 names this right otherwise than the request that removes what it is about.
+        right = request.replace("DeleteBucketOwnership", "PutBucketOwnership")
+        return AccessDenied(
+            f"{prefix}. What to do: allow s3:{right} on the bucket in the policy of "
+            "bucket.access.role_arn, which has to be of the bucket's account."
+        )
+    if status == 429 or status >= 500 or code == "RequestTimeout":
+        return Unavailable(prefix)
+    return RequestRefused(prefix)
 
 
 def explain(error: OpenSearchException, cluster: str, request: str) -> SnapferryError:

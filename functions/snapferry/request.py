@@ -75,7 +75,12 @@ RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,
 SecretArn = Annotated[
     str, Field(pattern=r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:.+$")
 ]
+PrincipalArn = Annotated[
+    str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)$")
+]
 Gate = Literal["stop_writes", "clients_moved"]
+Way = Literal["policy", "acl"]
+"""By what a bucket lets the domains write: its policy alone, or also its ACL."""
 
 
 class Indices(_Model):
@@ -139,6 +144,13 @@ class Domain(_Model):
         description="who grants access_role_arn the rights that it lacks; itself if left out",
         examples=[{"role_arn": "arn:aws:iam::111111111111:role/SnapferryDomainMaster"}],
     )
+    canonical_id: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="the canonical ID of the domain's account, as `aws s3api list-buckets --query "
+        "Owner.ID` tells it there; needed where the bucket's ACL has to let the domain write",
+        examples=["79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"],
+    )
     name: str = Field(
         default="",
         pattern=r"^([a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?)?$",
@@ -169,6 +181,29 @@ class Domain(_Model):
         return self
 
 
+class BucketAccess(_Model):
+    """How the migration changes who may use the bucket; it gives back what it changed."""
+
+    role_arn: RoleArn = Field(
+        description="the role which the functions assume to change the bucket's permissions",
+        examples=["arn:aws:iam::222222222222:role/SnapferryBucketAccess"],
+    )
+    external_id: str | None = Field(
+        default=None,
+        min_length=2,
+        max_length=1224,
+        pattern=r"^[\w+=,.@:/-]+$",
+        description="the external ID that the role's trust policy asks for, if it does",
+        examples=["company-migration"],
+    )
+    way: Literal["automatic", "policy", "acl"] = Field(
+        default="automatic",
+        description="what lets the domains write: the bucket's policy alone, also its ACL, or the "
+        "policy and the ACL only where a trial shows that it is needed",
+        examples=["automatic"],
+    )
+
+
 class Bucket(_Model):
     """The bucket through which the snapshots travel."""
 
@@ -182,6 +217,12 @@ class Bucket(_Model):
         default="snapferry",
         description="the path under which everything is written",
         examples=["4066e28c/source-repository"],
+    )
+    access: BucketAccess | None = Field(
+        default=None,
+        description="how the migration may change the bucket's permissions; they stay as they are "
+        "if left out",
+        examples=[{"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}],
     )
 
 
@@ -207,6 +248,12 @@ class Destination(_Model):
         default=True,
         description="whether the cluster's limits of recoveries are lifted while it restores",
         examples=[True],
+    )
+    reader_arn: PrincipalArn | None = Field(
+        default=None,
+        description="the role or user with which the cluster reads the bucket, where the bucket's "
+        "policy has to let it because it is of another account",
+        examples=["arn:aws:iam::333333333333:role/SearchNodes"],
     )
     repository_settings: dict[str, str] = Field(
         default={},
@@ -297,7 +344,7 @@ class DomainJob(_Model):
     destination: Destination
     cutover: Cutover
     snapshots_afterwards: Literal["keep", "delete"]
-    way: Literal["policy", "acl"] = "policy"
+    way: Way = "policy"
     """By what the bucket lets the domain write."""
 
     @property
@@ -350,6 +397,8 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
                 if not any(_contains(problem["loc"], other["loc"]) for other in problems)
             )
         ) from None
+    _refuse_missing_access(request)
+    access = request.bucket.access
     jobs = [
         DomainJob(
             migration_id=migration_id,
@@ -358,6 +407,7 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
             destination=request.destination,
             cutover=request.cutover,
             snapshots_afterwards=request.snapshots_afterwards,
+            way="acl" if access and access.way == "acl" else "policy",
         )
         for domain in request.domains
     ]
@@ -369,6 +419,27 @@ def _name(host: str) -> str:
     """Makes a name from a host: `search-logs-abc.eu-west-1.es...` becomes `search-logs-abc`."""
     label = host if re.match(r"[\d.]+(:|$)", host) else host.split(".")[0]
     return re.sub(r"[^a-z0-9]+", "-", label)[:40].strip("-")
+
+
+def _refuse_missing_access(request: MigrationRequest) -> None:
+    """What lets the sides use the bucket needs other fields to do so."""
+    access = request.bucket.access
+    if request.destination.reader_arn and not access:
+        raise InvalidInput(
+            "destination.reader_arn: nothing lets it read without bucket.access; give that, too, "
+            "or let it read by the bucket's policy yourself and leave this field out"
+        )
+    if access and access.way == "acl":
+        missing = [
+            f"domains[{number}].canonical_id"
+            for number, domain in enumerate(request.domains)
+            if domain.canonical_id is None
+        ]
+        if missing:
+            raise InvalidInput(
+                f"{', '.join(missing)}: needed because bucket.access.way is 'acl'; it is what `aws "
+                "s3api list-buckets --query Owner.ID` tells in the account of the domain"
+            )
 
 
 def _refuse_shared(jobs: list[DomainJob]) -> None:
@@ -443,6 +514,7 @@ _MODELS: dict[str, type[_Model]] = {
     "indices": Indices,
     "master_user": MasterUser,
     "bucket": Bucket,
+    "access": BucketAccess,
     "destination": Destination,
     "cutover": Cutover,
 }

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snapferry import leases, repositories, restore_limits, security, snapshots
+from snapferry import access, leases, repositories, restore_limits, security, snapshots
 from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
 from snapferry.leases import Lease
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
+    **access.CHANGEABLES,
     **repositories.CHANGEABLES,
     **snapshots.CHANGEABLES,
     **restore_limits.CHANGEABLES,

@@ -5,6 +5,7 @@ talks to it, so that paths, parameters, `filter_path` and the translation of err
 ones. Its answers have the shape, and its refusals the words, of OpenSearch.
 """
 
+import fnmatch
 import io
 import itertools
 import json
@@ -350,7 +351,12 @@ class FakeCluster:
                 "concurrent_snapshot_execution_exception",
                 f"[{repository}:{running[0]}] a snapshot is already running",
             )
-        taken = {index: replace(self._index(index)) for index in body["indices"].split(",")}
+        names = [
+            match
+            for name in body["indices"].split(",")
+            for match in (fnmatch.filter(self.indices, name) if "*" in name else [name])
+        ]
+        taken = {name: replace(self._index(name)) for name in names}
         known = {
             index.uuid: index.primary_bytes
             for other in snapshots.values()

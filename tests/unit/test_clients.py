@@ -20,7 +20,7 @@ from botocore.httpsession import URLLib3Session
 from opensearchpy import OpenSearch
 from requests.adapters import HTTPAdapter
 
-from snapferry import clients
+from snapferry import access, clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
 from snapferry.journal import DESTINATION, Place, side_of
 from tests.unit.conftest import MakeJob, Storage
@@ -29,6 +29,7 @@ HOST = "search-logs-abc.eu-west-1.es.amazonaws.com"
 ACCESS_ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainAccess"
 MASTER_ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainMaster"
 MASTER_SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"
+BUCKET_ROLE_ARN = "arn:aws:iam::222222222222:role/SnapferryBucketAccess"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
@@ -41,6 +42,7 @@ class FakeAws:
         self.secret = json.dumps({"username": "mover", "password": "p w"})
         self.refusal: str | None = None
         self.reachable = True
+        self.bucket_answer = (200, '{"Statement": []}')
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         self.requests.append(request)
@@ -49,6 +51,8 @@ class FakeAws:
         status = 400 if self.refusal else 200
         if request.url.startswith("https://sts."):
             body = self._refused_by_sts() if self.refusal else self._assume_role()
+        elif ".s3." in request.url:
+            status, body = self.bucket_answer
         else:
             body = json.dumps(
                 {"__type": self.refusal, "message": "refused"}
@@ -119,6 +123,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clients._source.cache_clear()
+    clients._bucket.cache_clear()
     clients._secrets.cache_clear()
     clients._file_of.cache_clear()
 
@@ -412,6 +417,73 @@ def test_a_cluster_that_failed_is_asked_again_by_the_next_invocation(
     source.info()
 
     assert len(web.requests) == 2
+
+
+@pytest.fixture
+def bucket(make_job: MakeJob, aws: FakeAws) -> access.Bucket:  # noqa: ARG001
+    made = clients.bucket(
+        make_job(
+            bucket__region="eu-central-1",
+            bucket__access={"role_arn": BUCKET_ROLE_ARN, "external_id": "company-migration"},
+        ).bucket
+    )
+    assert made
+    return made
+
+
+def test_the_bucket_is_changed_as_its_access_role_in_its_region(
+    bucket: access.Bucket, aws: FakeAws
+) -> None:
+    assert bucket.s3.get_bucket_policy(Bucket=bucket.name)["Policy"] == '{"Statement": []}'
+
+    assumption, request = aws.requests
+    asked = parse_qs(str(assumption.body))
+    assert asked["RoleArn"] == [BUCKET_ROLE_ARN]
+    assert asked["ExternalId"] == ["company-migration"]
+    assert request.url.startswith("https://company-migration.s3.eu-central-1.amazonaws.com/")
+    assert b"Credential=ASIA1/" in request.headers["Authorization"]
+
+
+def test_credentials_for_the_bucket_are_renewed_before_they_expire(
+    bucket: access.Bucket, aws: FakeAws
+) -> None:
+    aws.valid_for = datetime.timedelta(minutes=5)
+    for _ in range(2):
+        bucket.s3.get_bucket_policy(Bucket=bucket.name)
+
+    used = [r.headers["Authorization"] for r in aws.requests if ".s3." in r.url]
+    assert [b"Credential=ASIA1/" in used[0], b"Credential=ASIA3/" in used[1]] == [True, True]
+
+
+def test_a_bucket_without_an_access_role_is_not_the_migrations_to_change(make_job: MakeJob) -> None:
+    assert clients.bucket(make_job().bucket) is None
+
+
+def test_a_bucket_access_role_that_may_not_be_assumed_is_named_with_the_remedy(
+    bucket: access.Bucket, aws: FakeAws
+) -> None:
+    aws.refusal = "AccessDenied"
+
+    with pytest.raises(AccessDenied, match=rf"{BUCKET_ROLE_ARN}.*What to do: .*external ID"):
+        bucket.s3.get_bucket_policy(Bucket=bucket.name)
+
+
+def test_what_s3_answers_becomes_the_projects_errors(bucket: access.Bucket, aws: FakeAws) -> None:
+    aws.bucket_answer = (403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+
+    with pytest.raises(AccessDenied, match=r"answered GetBucketPolicy with 403.*allow s3:"):
+        bucket.s3.get_bucket_policy(Bucket=bucket.name)
+
+
+def test_a_bucket_that_cannot_be_reached_is_tried_again_later(
+    bucket: access.Bucket, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.s3.get_bucket_policy(Bucket=bucket.name)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    aws.reachable = False
+
+    with pytest.raises(Unavailable, match=r"company-migration can't be reached.*route to S3"):
+        bucket.s3.get_bucket_policy(Bucket=bucket.name)
 
 
 def test_records_are_where_the_environment_says() -> None:

@@ -14,6 +14,8 @@ from opensearchpy.exceptions import (
 
 from snapferry.errors import (
     AccessDenied,
+    AclRefused,
+    BucketDenied,
     Conflict,
     NotFound,
     RequestRefused,
@@ -22,6 +24,7 @@ from snapferry.errors import (
     SnapshotInProgress,
     Unavailable,
     explain,
+    explain_s3,
 )
 
 CLUSTER = "source search-logs.example"
@@ -124,7 +127,7 @@ MESSAGES = [
                 "AccessControlListNotSupported; Request ID: 5Q4; S3 Extended Request ID: x=)",
             ),
         ),
-        AccessDenied,
+        AclRefused,
         "Object Ownership",
         id="no ACLs",
     ),
@@ -260,7 +263,7 @@ MESSAGES = [
                 "Request ID: 5Q4)",
             ),
         ),
-        AccessDenied,
+        BucketDenied,
         "its policy has to allow",
         id="bucket policy",
     ),
@@ -270,7 +273,7 @@ MESSAGES = [
             ("repository_exception", "[snapferry-m-1-logs] could not read repository data"),
             ("s3_exception", "Access Denied (Service: S3, Status Code: 403, Request ID: 5Q4)"),
         ),
-        AccessDenied,
+        BucketDenied,
         "its policy has to allow",
         id="bucket policy, newer SDK",
     ),
@@ -527,3 +530,59 @@ def test_a_page_in_place_of_json_is_told_as_it_is() -> None:
 
     assert type(error) is Unavailable
     assert "<html>504 Gateway Time-out</html>" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "request_", "kind", "remedy"),
+    [
+        (403, "AccessDenied", "PutBucketPolicy", AccessDenied, "allow s3:PutBucketPolicy"),
+        (403, "AccessDenied", "GetBucketAcl", AccessDenied, "bucket.access.role_arn"),
+        (
+            403,
+            "AccessDenied",
+            "DeleteBucketOwnershipControls",
+            AccessDenied,
+            "allow s3:PutBucketOwnershipControls",
+        ),
+        (404, "NoSuchBucket", "GetBucketPolicy", RequestRefused, "bucket.name"),
+        (301, "PermanentRedirect", "GetBucketPolicy", RequestRefused, "bucket.region"),
+        (400, "AuthorizationHeaderMalformed", "GetBucketPolicy", RequestRefused, "bucket.region"),
+        (400, "MalformedPolicy", "PutBucketPolicy", RequestRefused, "snapshot_role_arn"),
+        (400, "InvalidArgument", "PutBucketAcl", RequestRefused, "canonical_id"),
+        (
+            400,
+            "InvalidBucketAclWithObjectOwnership",
+            "PutBucketOwnershipControls",
+            Conflict,
+            "out of the bucket's ACL",
+        ),
+        (400, "AccessControlListNotSupported", "PutBucketAcl", Conflict, "meanwhile"),
+        (409, "OperationAborted", "PutBucketPolicy", Unavailable, "try again"),
+    ],
+)
+def test_what_s3_refuses_comes_with_its_remedy(
+    status: int, code: str, request_: str, kind: type[SnapferryError], remedy: str
+) -> None:
+    error = explain_s3(status, code, "in S3's words", "company-migration", request_)
+
+    assert type(error) is kind
+    assert f"the bucket company-migration answered {request_} with {status}: {code}: " in str(error)
+    assert "in S3's words" in str(error)
+    assert remedy in str(error).partition("What to do: ")[2]
+
+
+@pytest.mark.parametrize("code", ["NoSuchBucketPolicy", "OwnershipControlsNotFoundError"])
+def test_what_a_bucket_does_not_have_is_not_found(code: str) -> None:
+    assert type(explain_s3(404, code, "", "b", "GetBucketPolicy")) is NotFound
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(500, "InternalError"), (503, "SlowDown"), (429, "TooManyRequests"), (400, "RequestTimeout")],
+)
+def test_what_s3_cannot_answer_now_may_be_asked_again(status: int, code: str) -> None:
+    assert type(explain_s3(status, code, "", "b", "GetBucketPolicy")) is Unavailable
+
+
+def test_another_refusal_of_s3_is_final() -> None:
+    assert type(explain_s3(400, "InvalidRequest", "", "b", "PutBucketAcl")) is RequestRefused

@@ -16,6 +16,7 @@ from tests.unit.conftest import MakeJob, document
 ROOT = Path(__file__).parents[2]
 SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"
 ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainMaster"
+ACCESS = {"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}
 SCHEMA = json.loads((ROOT / "docs/input.schema.json").read_text())
 
 
@@ -247,6 +248,66 @@ MALFORMED = [
         id="indices a string",
     ),
     pytest.param(
+        document(domain__canonical_id="79A5"),
+        "domains[0].canonical_id: ",
+        "aws s3api list-buckets --query Owner.ID",
+        id="canonical ID",
+    ),
+    pytest.param(
+        document(bucket__access={}),
+        "bucket.access.role_arn: this field is required",
+        'for example "arn:aws:iam::',
+        id="access without a role",
+    ),
+    pytest.param(
+        document(bucket__access="SnapferryBucketAccess"),
+        "bucket.access: ",
+        "has to be an object",
+        id="access a string",
+    ),
+    pytest.param(
+        document(bucket__access=ACCESS | {"role": "x"}),
+        "bucket.access.role: there is no such field",
+        "did you mean 'role_arn'?",
+        id="typo in access",
+    ),
+    pytest.param(
+        document(bucket__access=ACCESS | {"way": "ACL"}),
+        "bucket.access.way: ",
+        "'automatic', 'policy' or 'acl'",
+        id="unknown way",
+    ),
+    pytest.param(
+        document(bucket__access=ACCESS | {"external_id": "a b"}),
+        "bucket.access.external_id: ",
+        'for example "company-migration"',
+        id="external ID with a space",
+    ),
+    pytest.param(
+        document(bucket__access=ACCESS | {"external_id": "a"}),
+        "bucket.access.external_id: ",
+        "at least 2 characters",
+        id="short external ID",
+    ),
+    pytest.param(
+        document(bucket__access=ACCESS | {"way": "acl"}),
+        "domains[0].canonical_id: needed",
+        "list-buckets --query Owner.ID",
+        id="ACL without a canonical ID",
+    ),
+    pytest.param(
+        document(destination__reader_arn="arn:aws:sts::1:assumed-role/x", bucket__access=ACCESS),
+        "destination.reader_arn: ",
+        'for example "arn:aws:iam::',
+        id="reader a session",
+    ),
+    pytest.param(
+        document(destination__reader_arn="arn:aws:iam::333333333333:role/SearchNodes"),
+        "destination.reader_arn: ",
+        "bucket.access",
+        id="reader without access",
+    ),
+    pytest.param(
         document(bucket__name="Company_Migration"),
         "bucket.name: ",
         'for example "company-migration"',
@@ -421,6 +482,13 @@ def test_an_execution_name_that_makes_no_snapshot_name_is_refused(migration_id: 
         {"domain__access_role_arn": "arn:aws:iam::111111111111:role/path/to/Role+=,.@-_"},
         {"domain__indices": {"include": ["*"], "exclude": ["logs-*-old"]}},
         {"snapshots_afterwards": "delete"},
+        {"bucket__access": ACCESS | {"external_id": "a" * 1224}},
+        {"bucket__access": ACCESS | {"way": "acl"}, "domain__canonical_id": "0a" * 32},
+        {
+            "bucket__access": ACCESS,
+            "destination__reader_arn": "arn:aws:iam::333333333333:user/path/reader",
+        },
+        {"bucket__access": ACCESS, "destination__reader_arn": "arn:aws:iam::333333333333:root"},
     ],
     ids=str,
 )
@@ -477,6 +545,17 @@ def test_an_execution_name_in_capitals_makes_a_name_that_a_snapshot_may_have() -
     [job], _ = request.parse(document(), "Monday-Night_2")
 
     assert job.snapshot(1) == "snapferry-monday-night_2-logs-1"
+
+
+@pytest.mark.parametrize(
+    ("way", "at_first"), [("automatic", "policy"), ("policy", "policy"), ("acl", "acl")]
+)
+def test_the_acl_is_used_at_first_only_where_that_is_wanted(
+    make_job: MakeJob, way: str, at_first: str
+) -> None:
+    job = make_job(bucket__access=ACCESS | {"way": way}, domain__canonical_id="0a" * 32)
+
+    assert job.way == at_first
 
 
 def test_a_job_survives_its_way_through_the_state_machine(make_job: MakeJob) -> None:

@@ -38,6 +38,7 @@ START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
 
 # States that aren't named after their handler, because it has several.
 STATES_OF_SHARED_HANDLERS = {
+    "let_source_write": {"Let source write", "Let source delete"},
     "announce_gate": {"Wait until writes stop", "Wait until clients moved"},
 }
 # Handlers that a schedule starts; they belong to no state machine.
@@ -346,6 +347,7 @@ def test_a_state_machine_may_do_what_its_states_do_and_nothing_else(machine: str
 REASONS = {
     "DomainAccessPolicy": r"clients\.(source|sides)\(",
     "DomainMasterPolicy": r"clients\.(source_administrator|sides)\(",
+    "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
     "DestinationSecretPolicy": r"clients\.(destination|sides)\(",
     "RecordsPolicy": r"\.(read|write)\(|Ownership\(|migration\.begin\(|roll_back\.give_back\(",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|clients\.(fence|journal|table)\(",

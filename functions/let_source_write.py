@@ -1,0 +1,25 @@
+"""States "Let source write" and "Let source delete": the bucket's policy, and in the ACL way its ACL."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import access, clients
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `jobs`, at first all of the migration; returns the way by which they may write."""
+    jobs = [DomainJob.model_validate(job) for job in event["jobs"]]
+    migration_id, way = jobs[0].migration_id, jobs[0].way
+    with clients.fence(migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        access.let_source_write(
+            clients.journal(migration_id), clients.bucket(jobs[0].bucket), jobs, way
+        )
+    return {"way": way}

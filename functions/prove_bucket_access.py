@@ -1,0 +1,28 @@
+"""State "Prove bucket access": the source writes a small snapshot, the destination reads it."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import access, clients
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns the way that its domain has to write by, `acl` if its own doesn't do."""
+    job = DomainJob.model_validate(event["job"])
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        way = access.prove(
+            clients.journal(job.migration_id),
+            clients.bucket(job.bucket),
+            clients.source(job.domain),
+            clients.destination(job.destination),
+            job,
+        )
+    return {"way": way}

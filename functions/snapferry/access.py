@@ -1,0 +1,454 @@
+"""Who may use the bucket: what a migration changes of its permissions, and gives back.
+
+There are two ways to let a domain of another account write. By the bucket's policy alone, the
+domain gives each object to the bucket's owner as it writes it, so that the destination can read at
+any time. By the bucket's ACL as well, the objects belong to the domain's account until the bucket
+owner's ownership of all objects is enforced, and while it is, the domain can't write: so the
+bucket changes between writing and reading. That is for domains which can't give objects away.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+"""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy import OpenSearch
+
+from snapferry.errors import AccessDenied, AclRefused, BucketDenied, Conflict, NotFound
+from snapferry.journal import BUCKET, Changeable, Journal, Place, side_of
+from snapferry.request import DomainJob, Way
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ENFORCED = "BucketOwnerEnforced"
+_POLICY_LIMIT_BYTES = 20 * 1024
+# A change of a bucket's permissions takes some seconds until it holds everywhere.
+_SETTLING_SECONDS = 20
+_LOOK_EVERY_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The migration bucket.
+
+    Attributes:
+        s3: a client as the bucket's access role, which raises the errors of `snapferry.errors`.
+        name: of the bucket.
+    """
+
+    s3: "S3Client"
+    name: str
+
+
+@dataclass(frozen=True)
+class PolicyStatement:
+    """A statement of the bucket's policy; all others stay as they are.
+
+    S3 knows no other change than that of the whole policy.
+
+    Attributes:
+        bucket: whose policy.
+        sid: the statement's `Sid`.
+    """
+
+    bucket: Bucket
+    sid: str
+
+    def read(self) -> Any:
+        """The statement in one spelling, whatever order S3 gives to its lists."""
+        for statement in self._policy()["Statement"]:
+            if statement.get("Sid") == self.sid:
+                return _in_one_spelling(statement)
+        return None
+
+    def write(self, value: Any) -> None:
+        """Puts the statement last, or takes it out; deletes a policy that has no other.
+
+        Raises:
+            Conflict: the policy would be too large.
+        """
+        policy = self._policy()
+        statements = [one for one in policy["Statement"] if one.get("Sid") != self.sid]
+        if value is not None:
+            statements.append(value)
+        if not statements:
+            self.bucket.s3.delete_bucket_policy(Bucket=self.bucket.name)
+            return
+        text = json.dumps(
+            policy | {"Statement": statements}, ensure_ascii=False, separators=(",", ":")
+        )
+        size_bytes = len(text.encode())
+        if size_bytes > _POLICY_LIMIT_BYTES:
+            raise Conflict(
+                f"the policy of the bucket {self.bucket.name} would take {size_bytes} bytes with "
+                f"the migration's statements, and S3 takes {_POLICY_LIMIT_BYTES} (20 KB). What to "
+                "do: shorten the policy, move fewer domains at once, or give them shorter paths."
+            )
+        self.bucket.s3.put_bucket_policy(Bucket=self.bucket.name, Policy=text)
+
+    def _policy(self) -> dict[str, Any]:
+        try:
+            answer = self.bucket.s3.get_bucket_policy(Bucket=self.bucket.name)
+        except NotFound:
+            return {"Version": "2012-10-17", "Statement": []}
+        policy: dict[str, Any] = json.loads(answer["Policy"])
+        return policy | {"Statement": _several(policy["Statement"])}
+
+
+@dataclass(frozen=True)
+class ObjectOwnership:
+    """Whose the objects of the bucket are, and with it whether it has an ACL.
+
+    Attributes:
+        bucket: whose objects.
+    """
+
+    bucket: Bucket
+
+    def read(self) -> Any:
+        """`BucketOwnerEnforced`, `BucketOwnerPreferred` or `ObjectWriter`."""
+        try:
+            answer = self.bucket.s3.get_bucket_ownership_controls(Bucket=self.bucket.name)
+        except NotFound:
+            return None
+        return answer["OwnershipControls"]["Rules"][0]["ObjectOwnership"]
+
+    def write(self, value: Any) -> None:
+        """Sets it; a bucket without it is as with `ObjectWriter`.
+
+        Raises:
+            Conflict: the ACL of the bucket grants rights to others, and it would be enforced.
+        """
+        if value is None:
+            self.bucket.s3.delete_bucket_ownership_controls(Bucket=self.bucket.name)
+        else:
+            self.bucket.s3.put_bucket_ownership_controls(
+                Bucket=self.bucket.name, OwnershipControls={"Rules": [{"ObjectOwnership": value}]}
+            )
+
+
+@dataclass(frozen=True)
+class AclGrant:
+    """What the bucket's ACL grants to an account; the grants of all others stay as they are.
+
+    Attributes:
+        bucket: whose ACL.
+        grantee: canonical ID of the account.
+    """
+
+    bucket: Bucket
+    grantee: str
+
+    def read(self) -> Any:
+        """The permissions, sorted, such as `["READ", "WRITE"]`."""
+        answer = self.bucket.s3.get_bucket_acl(Bucket=self.bucket.name)
+        granted = {
+            grant["Permission"]
+            for grant in answer["Grants"]
+            if grant["Grantee"].get("ID") == self.grantee
+        }
+        return sorted(granted) or None
+
+    def write(self, value: Any) -> None:
+        """Sets the permissions."""
+        answer = self.bucket.s3.get_bucket_acl(Bucket=self.bucket.name)
+        others = [grant for grant in answer["Grants"] if grant["Grantee"].get("ID") != self.grantee]
+        own: list[Any] = [
+            {"Grantee": {"Type": "CanonicalUser", "ID": self.grantee}, "Permission": permission}
+            for permission in value or ()
+        ]
+        self.bucket.s3.put_bucket_acl(
+            Bucket=self.bucket.name,
+            AccessControlPolicy={"Owner": answer["Owner"], "Grants": others + own},
+        )
+
+
+@dataclass(frozen=True)
+class ProbeSnapshot:
+    """A snapshot without indices, which shows whether the ways into and out of the bucket work.
+
+    Attributes:
+        cluster: which takes it.
+        path: its repository and its name, with a slash between them.
+    """
+
+    cluster: OpenSearch
+    path: str
+
+    def read(self) -> Any:
+        """Whether it is there: True or None."""
+        repository, _, snapshot = self.path.partition("/")
+        try:
+            answer = self.cluster.snapshot.get(
+                repository=repository, snapshot=snapshot, ignore_unavailable=True
+            )
+        except NotFound:  # the repository
+            return None
+        return bool(answer["snapshots"]) or None
+
+    def write(self, value: Any) -> None:
+        """Takes it, or deletes it."""
+        repository, _, snapshot = self.path.partition("/")
+        if value is not None:
+            self.cluster.snapshot.create(
+                repository=repository,
+                snapshot=snapshot,
+                # A pattern that excludes everything is nothing to some versions, and all to others.
+                body={
+                    "indices": f"{snapshot}-*",
+                    "ignore_unavailable": True,
+                    "include_global_state": False,
+                },
+                params={"wait_for_completion": "true"},
+            )
+            return
+        # While a bucket with an ACL is read from, nothing can be deleted. This one is data by then:
+        # a few small files, like those of the snapshots that are kept.
+        with contextlib.suppress(NotFound, AclRefused):
+            self.cluster.snapshot.delete(repository=repository, snapshot=snapshot)
+
+
+_POLICY_STATEMENT = "policy_statement"
+_OBJECT_OWNERSHIP = "object_ownership"
+_ACL_GRANT = "acl_grant"
+_PROBE_SNAPSHOT = "probe_snapshot"
+
+CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
+    _POLICY_STATEMENT: PolicyStatement,
+    _OBJECT_OWNERSHIP: lambda bucket, _: ObjectOwnership(bucket),
+    _ACL_GRANT: AclGrant,
+    _PROBE_SNAPSHOT: ProbeSnapshot,
+}
+
+
+def let_source_write(
+    journal: Journal, bucket: Bucket | None, jobs: Sequence[DomainJob], way: Way
+) -> None:
+    """Lets the domains write below their paths, and the destination read there.
+
+    The statements of the policy are for all domains of the migration, so it is called with all
+    jobs at first. They stay until they are given back: afterwards only the ACL changes.
+
+    Args:
+        journal: of the migration.
+        bucket: None where the migration isn't to change its permissions.
+        jobs: those that write next.
+        way: `acl` grants rights by the bucket's ACL as well.
+
+    Raises:
+        AccessDenied: to the bucket's access role.
+        Conflict: the policy has no room for the statements, or the ACL grants rights to others.
+    """
+    if bucket is None:
+        return
+    for statement in _statements(bucket, jobs):
+        changeable = PolicyStatement(bucket, statement["Sid"])
+        if changeable.read() is None:
+            place = Place(BUCKET, _POLICY_STATEMENT, statement["Sid"])
+            journal.change(place, changeable, statement)
+    if way == "acl":
+        _refuse_strangers(bucket, _granted(journal))
+        # Otherwise there is no ACL to grant by.
+        if ObjectOwnership(bucket).read() == _ENFORCED:
+            _own(journal, bucket, "BucketOwnerPreferred")
+        accounts = {job.domain.canonical_id for job in jobs if job.domain.canonical_id}
+        _grant(journal, bucket, accounts, ["READ", "WRITE"])
+
+
+def let_destination_read(journal: Journal, bucket: Bucket | None, way: Way) -> None:
+    """Makes all objects the bucket owner's, so that the destination can read them.
+
+    Only the ACL way needs it. No domain can write until `let_source_write`.
+
+    Args:
+        journal: of the migration.
+        bucket: None where the migration isn't to change its permissions.
+        way: nothing is done unless it is `acl`.
+
+    Raises:
+        AccessDenied: to the bucket's access role.
+        Conflict: someone else has granted rights by the ACL meanwhile.
+    """
+    if bucket is None or way != "acl":
+        return
+    # Ownership is enforced only where the ACL grants nothing to others.
+    _grant(journal, bucket, _granted(journal), None)
+    _own(journal, bucket, _ENFORCED)
+
+
+def prove(
+    journal: Journal,
+    bucket: Bucket | None,
+    source: OpenSearch,
+    destination: OpenSearch,
+    job: DomainJob,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Way:
+    """Has the source write a small snapshot and the destination read it; nothing of it is left.
+
+    Args:
+        journal: of the migration.
+        bucket: None where the migration isn't to change its permissions.
+        source: the domain.
+        destination: the cluster that is to read.
+        job: with its repository registered on both sides.
+        sleep: waits between looks.
+
+    Returns:
+        The way that the bucket needs: that of the job if it works, otherwise `acl`.
+
+    Raises:
+        AclRefused: the source can't write in this way, and no other is allowed.
+        BucketDenied: a side can't write or read, and no other way is allowed.
+        AccessDenied: another right is missing, or the canonical ID for the other way.
+    """
+    snapshot = f"{job.repository}-probe"
+    path = f"{job.repository}/{snapshot}"
+    probe = ProbeSnapshot(source, path)
+    place = Place(side_of(job.domain.name), _PROBE_SNAPSHOT, path)
+    try:
+        try:
+            journal.change(place, probe, True)
+            let_destination_read(journal, bucket, job.way)
+            _wait_until_readable(destination, job.repository, snapshot, sleep)
+        finally:
+            let_source_write(journal, bucket, [job], job.way)
+            journal.change(place, probe, None)
+    except (AclRefused, BucketDenied) as refusal:
+        return _other_way(job, refusal)
+    return job.way
+
+
+def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str, Any]]:
+    """What the policy has to allow: to list, to write, and to read as the destination.
+
+    A prefix is known of a list of objects only, so that other requests can't be limited by it.
+    There is no condition on the source's account or domain: it is the role that writes.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+    """
+    partition = jobs[0].domain.snapshot_role_arn.split(":")[1]
+    whole = f"arn:{partition}:s3:::{bucket.name}"
+    objects = [f"{whole}/{job.base_path}/*" for job in jobs]
+    writers = [job.domain.snapshot_role_arn for job in jobs]
+    reader = jobs[0].destination.reader_arn
+    readers = [reader] if reader else []
+    digest = hashlib.sha256(jobs[0].migration_id.encode()).hexdigest()[:16]
+
+    def statement(
+        name: str, principals: list[str], actions: list[str], resources: list[str], **more: Any
+    ) -> Any:
+        return _in_one_spelling(
+            {
+                "Sid": f"Snapferry{digest}{name}",
+                "Effect": "Allow",
+                "Principal": {"AWS": principals},
+                "Action": [f"s3:{action}" for action in actions],
+                "Resource": resources,
+                **more,
+            }
+        )
+
+    prefixes = {"StringLike": {"s3:prefix": [f"{job.base_path}/*" for job in jobs]}}
+    yield statement("List", writers + readers, ["ListBucket"], [whole], Condition=prefixes)
+    yield statement("Locate", writers, ["GetBucketLocation", "ListBucketMultipartUploads"], [whole])
+    yield statement(
+        "Write",
+        writers,
+        [
+            "AbortMultipartUpload",
+            "DeleteObject",
+            "GetObject",
+            "ListMultipartUploadParts",
+            "PutObject",
+            "PutObjectAcl",
+        ],
+        objects,
+    )
+    if readers:
+        yield statement("Read", readers, ["GetBucketLocation", "GetObject"], [whole, *objects])
+
+
+def _in_one_spelling(element: Any) -> Any:
+    """A part of a policy with its lists sorted, and a list of one as its item."""
+    if isinstance(element, dict):
+        return {name: _in_one_spelling(value) for name, value in element.items()}
+    if isinstance(element, list):
+        items = sorted(set(element))
+        return items[0] if len(items) == 1 else items
+    return element
+
+
+def _several(value: Any) -> list[Any]:
+    """A policy may have a single item in place of a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _granted(journal: Journal) -> set[str]:
+    """The canonical IDs of those to whom the migration has granted something by the ACL."""
+    return {change.place.key for change in journal.open_changes([_ACL_GRANT])}
+
+
+def _refuse_strangers(bucket: Bucket, known: Collection[str]) -> None:
+    """Others would lose what the ACL grants them while ownership is enforced."""
+    answer = bucket.s3.get_bucket_acl(Bucket=bucket.name)
+    grantees = {
+        grant["Grantee"].get("ID") or grant["Grantee"].get("URI", "") for grant in answer["Grants"]
+    }
+    strangers = sorted(grantees - {answer["Owner"]["ID"], *known})
+    if strangers:
+        raise Conflict(
+            f"the ACL of the bucket {bucket.name} grants rights to {', '.join(strangers)}, which "
+            "the migration would have to take away for a time. What to do: use another bucket, or "
+            "take the grants out of the ACL; the bucket's policy can give others the same rights, "
+            "and the domains' accounts get theirs from the migration."
+        )
+
+
+def _grant(
+    journal: Journal, bucket: Bucket, grantees: Collection[str], permissions: list[str] | None
+) -> None:
+    owner = bucket.s3.get_bucket_acl(Bucket=bucket.name)["Owner"]["ID"]
+    for grantee in sorted(set(grantees) - {owner}):
+        journal.change(Place(BUCKET, _ACL_GRANT, grantee), AclGrant(bucket, grantee), permissions)
+
+
+def _own(journal: Journal, bucket: Bucket, ownership: str) -> None:
+    journal.change(
+        Place(BUCKET, _OBJECT_OWNERSHIP, bucket.name), ObjectOwnership(bucket), ownership
+    )
+
+
+def _wait_until_readable(
+    destination: OpenSearch, repository: str, snapshot: str, sleep: Callable[[float], None]
+) -> None:
+    waited_seconds = 0
+    while True:
+        try:
+            destination.snapshot.get(repository=repository, snapshot=snapshot)
+        except (BucketDenied, NotFound):
+            if waited_seconds >= _SETTLING_SECONDS:
+                raise
+        else:
+            return
+        sleep(_LOOK_EVERY_SECONDS)
+        waited_seconds += _LOOK_EVERY_SECONDS
+
+
+def _other_way(job: DomainJob, refusal: AclRefused | BucketDenied) -> Way:
+    access = job.bucket.access
+    if access is None or access.way != "automatic" or job.way == "acl":
+        raise refusal
+    if job.domain.canonical_id is None:
+        raise AccessDenied(
+            f"{refusal} The bucket's ACL may help where its policy isn't enough: give "
+            f"domains[].canonical_id of {job.domain.name}, which is what `aws s3api list-buckets "
+            "--query Owner.ID` tells in the account of the domain."
+        ) from refusal
+    return "acl"
