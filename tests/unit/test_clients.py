@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, unquote
 
 import pytest
@@ -23,7 +23,13 @@ from requests.adapters import HTTPAdapter
 from snapferry import access, clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
 from snapferry.journal import DESTINATION, Place, side_of
-from tests.unit.conftest import MakeJob, Storage
+from snapferry.records import Records
+from tests.unit.conftest import MakeJob
+from tests.unit.fakes import FakeS3
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
 
 HOST = "search-logs-abc.eu-west-1.es.amazonaws.com"
 ACCESS_ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainAccess"
@@ -360,15 +366,16 @@ def test_the_user_of_the_destination_has_the_name_in_its_secret(
     ids=str,
 )
 def test_rights_are_given_back_by_who_granted_them(
-    make_job: MakeJob, aws: FakeAws, web: FakeWeb, storage: Storage, place: Place, identity: str
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb, place: Place, identity: str
 ) -> None:
     job = make_job(
         domain__master_user={"role_arn": MASTER_ROLE_ARN},
         destination__master_user={"secret_arn": MASTER_SECRET_ARN},
     )
-    storage.records.write("jobs", [job.model_dump(mode="json")])
+    records = Records(cast("S3Client", FakeS3()), "records", cast("Table", None), "m-1")
+    records.write("jobs", [job.model_dump(mode="json")])
 
-    clients.sides(storage.records)(place).info()
+    clients.sides(records)(place).info()
 
     [identification] = aws.requests
     assert identity in unquote(cast("bytes | str", identification.body))

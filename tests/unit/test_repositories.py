@@ -1,7 +1,7 @@
 import pytest
 
 from snapferry import repositories
-from snapferry.errors import AccessDenied
+from snapferry.errors import BucketDenied
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -107,7 +107,7 @@ def test_a_destination_that_cannot_read_says_so(
         )
     ]
 
-    with pytest.raises(AccessDenied, match=r"^destination .*the destination's own identity"):
+    with pytest.raises(BucketDenied, match=r"^destination .*the destination's own identity"):
         repositories.register_destination(storage.journal, destination.client, job)
 
 

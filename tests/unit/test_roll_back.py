@@ -23,6 +23,8 @@ SECOND_ROLLER = f"{STATES}:execution:snapferry-roll-back:2"
 ROLL_BACK = f"{STATES}:stateMachine:snapferry-roll-back"
 TOPIC_ARN = "arn:aws:sns:eu-west-1:222222222222:snapferry"
 
+type Connect = Callable[[Place], Any]
+
 
 # Begin
 
@@ -235,8 +237,8 @@ def clusters(source: Side, destination: Side) -> dict[str, Side]:
 
 
 @pytest.fixture
-def connect(clusters: dict[str, Side]) -> Callable[[str], Any]:
-    return lambda side: clusters[side].client
+def connect(clusters: dict[str, Side]) -> Connect:
+    return lambda place: clusters[place.side].client
 
 
 @pytest.fixture
@@ -251,7 +253,7 @@ def changed(source: Side, destination: Side, storage: Storage, job: DomainJob) -
 
 @pytest.mark.usefixtures("changed")
 def test_everything_is_given_back(
-    source: Side, destination: Side, storage: Storage, connect: Callable[[str], Any]
+    source: Side, destination: Side, storage: Storage, connect: Connect
 ) -> None:
     outcome = roll_back.give_back(storage.journal, storage.records, connect, float("inf"))
 
@@ -263,7 +265,7 @@ def test_everything_is_given_back(
 
 @pytest.mark.usefixtures("changed")
 def test_side_that_fails_is_tried_again(
-    source: Side, destination: Side, storage: Storage, connect: Callable[[str], Any]
+    source: Side, destination: Side, storage: Storage, connect: Connect
 ) -> None:
     source.cluster.faults = [Fault("DELETE .*", (503, {"message": "busy"}))]
 
@@ -282,9 +284,7 @@ def test_side_that_fails_is_tried_again(
 
 
 @pytest.mark.usefixtures("changed")
-def test_what_is_left_for_the_next_call_waits(
-    storage: Storage, connect: Callable[[str], Any]
-) -> None:
+def test_what_is_left_for_the_next_call_waits(storage: Storage, connect: Connect) -> None:
     outcome = roll_back.give_back(storage.journal, storage.records, connect, leave_at=0)
 
     assert outcome == {"done": 0, "waiting": 3, "failed": [], "foreign": []}
@@ -292,7 +292,7 @@ def test_what_is_left_for_the_next_call_waits(
 
 @pytest.mark.usefixtures("changed")
 def test_what_others_changed_is_told_each_time(
-    source: Side, storage: Storage, job: DomainJob, connect: Callable[[str], Any]
+    source: Side, storage: Storage, job: DomainJob, connect: Connect
 ) -> None:
     source.cluster.repositories[job.repository] = {"bucket": "theirs", "base_path": "theirs"}
 
@@ -314,8 +314,8 @@ def test_many_long_notes_are_cut_and_kept_whole_in_the_records(
             {"bucket": "b", "base_path": name, "canned_acl": None},
         )
 
-    def connect(side: str) -> Any:
-        raise Unavailable(f"{side} can't be reached: {'x' * 1_000}")
+    def connect(place: Place) -> Any:
+        raise Unavailable(f"{place.side} can't be reached: {'x' * 1_000}")
 
     outcome = roll_back.give_back(storage.journal, storage.records, connect, float("inf"))
 

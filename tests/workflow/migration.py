@@ -1,5 +1,6 @@
 """One migration as a test sees it: its input, its handlers, and what they were asked."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ def request_document(*names: str, **changes: Any) -> dict[str, Any]:
                 "region": "eu-west-1",
                 "access_role_arn": "arn:aws:iam::111111111111:role/SnapferryDomainAccess",
                 "snapshot_role_arn": "arn:aws:iam::111111111111:role/SnapferrySnapshot",
+                "canonical_id": hashlib.sha256(name.encode()).hexdigest(),
                 "name": name,
             }
             for name in names
@@ -38,6 +40,25 @@ def request_document(*names: str, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+# A migration that goes through all of its states.
+EVERYWHERE: dict[str, Any] = {
+    "bucket": {
+        "name": "company-migration",
+        "region": "eu-west-1",
+        "access": {"role_arn": "arn:aws:iam::222222222222:role/Snapferry", "way": "acl"},
+    },
+    "snapshots_afterwards": "delete",
+}
+# The handlers of a domain's preparation, and those of a round.
+PREPARATION = [
+    "grant_rights",
+    "register_source_repository",
+    "register_destination_repository",
+    "prove_bucket_access",
+]
+SNAPSHOT = ["start_snapshot", "check_snapshot"]
+RESTORE = ["lift_restore_limits", "start_restore", "check_restore", "give_back_restore_limits"]
+BULK = ["list_indices", *SNAPSHOT, *RESTORE]
 # The handlers of a roll-back that finds everything at hand.
 ROLL_BACK = [
     "begin_roll_back",
@@ -73,6 +94,12 @@ class Migration:
         self.handlers = {
             "check_input": _check_input,
             "begin_migration": in_turn({"migration_id": self.migration_id}),
+            "let_source_write": in_turn({"way": "policy"}),
+            "let_destination_read": in_turn({"way": "acl"}),
+            "grant_rights": in_turn({"granted_at_source": 0, "granted_at_destination": 0}),
+            "prove_bucket_access": in_turn({"way": "policy"}),
+            "lift_restore_limits": in_turn({"refused": []}),
+            "give_back_restore_limits": in_turn({"given_back": 4, "foreign": [], "failed": []}),
             "list_indices": in_turn({"indices": 2, "primary_store_bytes": 4096}),
             "register_source_repository": in_turn({"repository": "snapferry"}),
             "register_destination_repository": in_turn({"repository": "snapferry", "snapshots": 0}),

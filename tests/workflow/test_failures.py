@@ -7,7 +7,7 @@ import pytest
 
 from snapferry.errors import AccessDenied
 from tests.workflow.fake_handlers import Crashed, Payload, in_turn
-from tests.workflow.migration import ROLL_BACK, Migration
+from tests.workflow.migration import EVERYWHERE, ROLL_BACK, Migration
 from tests.workflow.state_machines import (
     DEFINITIONS,
     NAMES,
@@ -18,7 +18,7 @@ from tests.workflow.state_machines import (
 )
 
 # The failure of one domain's preparation is no failure of the migration yet.
-PREPARATION = {"Register source repository", "Register destination repository"}
+PREPARATION = set(states("migrate")["Prepare each domain"]["ItemProcessor"]["States"])
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
@@ -41,19 +41,21 @@ def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
     own = {
         name: value
         for name, value in task["Arguments"]["Payload"].items()
-        if not value.startswith("{%")
+        if isinstance(value, str) and not value.startswith("{%")
     }
+    # It has the handler of a state that comes before it.
+    is_late = state == "Let source delete"
     failed_at = []
 
     def fail(payload: Payload) -> Any:
-        if own.items() <= payload.items():
+        if own.items() <= payload.items() and bool(migration.called("move_aliases")) >= is_late:
             failed_at.append(len(migration.calls))
             raise ERROR
         return usual(payload)
 
     migration.handlers[handler] = fail
 
-    execution = migration.run(name, snapshots_afterwards="delete")
+    execution = migration.run(name, **EVERYWHERE)
 
     assert execution.status == "FAILED"
     assert execution.error == "AccessDenied"

@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 
-from snapferry.errors import AccessDenied, LeaseHeld, SnapshotFailed
+from snapferry.errors import (
+    AccessDenied,
+    AclRefused,
+    BucketDenied,
+    LeaseHeld,
+    SnapshotFailed,
+)
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import ROLL_BACK, Migration, given_back
+from tests.workflow.migration import BULK, PREPARATION, ROLL_BACK, Migration, given_back
 
 
 def _failing(domain: str, error: Exception, usual: Any) -> Any:
@@ -28,12 +34,10 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
     assert execution.status == "SUCCEEDED"
     report_key = f"migrations/{migration.migration_id}/report.json"
     assert execution.output == {"status": "SUCCEEDED", "report": report_key}
-    bulk = ["list_indices", "start_snapshot", "check_snapshot", "start_restore", "check_restore"]
     assert [handler for handler, _ in migration.calls] == [
-        *["check_input", "begin_migration"],
-        *["register_source_repository", "register_destination_repository"],
-        *[*bulk, "announce_gate"],
-        *[*bulk, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
+        *["check_input", "begin_migration", "let_source_write", *PREPARATION],
+        *[*BULK, "announce_gate"],
+        *[*BULK, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
         *["delete_snapshots", *ROLL_BACK, "write_report"],
     ]
     for _, payload in migration.calls:
@@ -88,7 +92,7 @@ def test_a_domain_that_fails_leaves_the_others_running(migration: Migration) -> 
 
 
 def test_domains_at_once(migration: Migration) -> None:
-    migration.handlers["register_source_repository"] = in_turn(AccessDenied("no rights"))
+    migration.handlers["grant_rights"] = in_turn(AccessDenied("no rights"))
 
     migration.run("migrate", "logs", "orders", "users", domains_at_once=1)
 
@@ -113,6 +117,68 @@ def test_a_domain_that_cannot_be_prepared_leaves_the_others_running(migration: M
     assert moved == {"logs", "users"}
     listed = {payload["job"]["domain"]["name"] for payload in migration.called("list_indices")}
     assert listed == {"logs", "users"}
+
+
+ACL = {
+    "bucket": {
+        "name": "company-migration",
+        "region": "eu-west-1",
+        "access": {"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"},
+    },
+    "cutover": {"gates": []},
+}
+
+
+TURN = ["let_source_write", "start_snapshot", "let_destination_read", "start_restore"]
+
+
+def ways(migration: Migration, handler: str) -> list[str]:
+    """The ways of the jobs that a handler was given."""
+    return [
+        (payload["job"] if "job" in payload else payload["jobs"][0])["way"]
+        for payload in migration.called(handler)
+    ]
+
+
+def test_a_bucket_that_needs_its_acl_is_tried_by_it(migration: Migration) -> None:
+    migration.handlers["prove_bucket_access"] = lambda payload: {
+        "way": "acl" if payload["job"]["domain"]["name"] == "orders" else payload["job"]["way"]
+    }
+
+    execution = migration.run("migrate", "logs", "orders", **ACL)
+
+    assert execution.status == "SUCCEEDED"
+    # All domains go by the ACL then, one after the other.
+    assert sorted(ways(migration, "prove_bucket_access")) == ["acl", "acl", "policy", "policy"]
+    assert set(ways(migration, "list_indices")) == {"acl"}
+    moved = [payload["job"]["domain"]["name"] for payload in migration.called("start_snapshot")]
+    assert moved == ["logs", "logs", "orders", "orders"]
+    # Before each snapshot the source is let write, before each restore the destination is let read.
+    turns = [handler for handler, _ in migration.calls if handler in {*TURN}]
+    assert turns == ["let_source_write"] * 2 + 4 * TURN
+
+
+def test_a_bucket_that_refuses_the_registration_is_proven_all_the_same(
+    migration: Migration,
+) -> None:
+    migration.handlers["register_source_repository"] = in_turn(AclRefused("no ACLs"), {})
+    migration.handlers["register_destination_repository"] = in_turn(BucketDenied("not yet"), {})
+    migration.handlers["prove_bucket_access"] = in_turn({"way": "acl"})
+
+    execution = migration.run("migrate", "logs", **ACL)
+
+    assert execution.status == "SUCCEEDED"
+    assert ways(migration, "register_source_repository") == ["policy", "acl"]
+
+
+def test_snapshots_are_deleted_by_a_source_that_may_write_again(migration: Migration) -> None:
+    migration.handlers["prove_bucket_access"] = in_turn({"way": "acl"})
+
+    execution = migration.run("migrate", "logs", **ACL, snapshots_afterwards="delete")
+
+    assert execution.status == "SUCCEEDED"
+    called = [handler for handler, _ in migration.calls]
+    assert called[called.index("delete_snapshots") - 1] == "let_source_write"
 
 
 def test_a_migration_that_may_not_begin_gives_back_what_it_has_taken(migration: Migration) -> None:
@@ -182,5 +248,4 @@ def test_jobs_that_are_no_list(migration: Migration, jobs: dict[str, Any]) -> No
     assert execution.status == "FAILED"
     assert execution.error
     assert execution.cause
-    assert execution.cause.startswith(("Check input: ", "Prepare each domain: "))
     assert "register_source_repository" not in dict(migration.calls)

@@ -21,11 +21,13 @@ def test_restores_a_snapshot_that_ends_at_the_first_look(migration: Migration) -
     }
     job = migration.job()
     assert migration.calls == [
+        ("lift_restore_limits", {"job": job}),
         ("start_restore", {"job": job, "round": 2}),
         (
             "check_restore",
             {"job": job, "round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 5},
         ),
+        ("give_back_restore_limits", {"job": job}),
     ]
 
 

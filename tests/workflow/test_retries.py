@@ -7,7 +7,7 @@ import pytest
 
 from snapferry.errors import Unavailable
 from tests.workflow.fake_handlers import FakeHandler, Payload, TimedOut, in_turn
-from tests.workflow.migration import Migration
+from tests.workflow.migration import EVERYWHERE, Migration
 from tests.workflow.state_machines import TASKS, StateMachines, handler_of, states
 
 ATTEMPTS = 1 + 6
@@ -30,7 +30,7 @@ TRANSIENT_FOR_CHILDREN = {
 
 
 def _stumbling(usual: FakeHandler) -> FakeHandler:
-    """A handler that is unavailable when it is asked something for the first time."""
+    """A handler that is unavailable each time before it answers a question."""
     asked = set()
 
     def answer(payload: Payload) -> Any:
@@ -38,6 +38,7 @@ def _stumbling(usual: FakeHandler) -> FakeHandler:
         if question not in asked:
             asked.add(question)
             raise Unavailable("the cluster takes a rest")
+        asked.remove(question)
         return usual(payload)
 
     return answer
@@ -48,7 +49,7 @@ def test_every_task_is_tried_again(migration: Migration) -> None:
         handler: _stumbling(usual) for handler, usual in migration.handlers.items()
     }
 
-    execution = migration.run("migrate", snapshots_afterwards="delete")
+    execution = migration.run("migrate", **EVERYWHERE)
 
     assert execution.status == "SUCCEEDED"
     first, second = migration.calls[::2], migration.calls[1::2]
