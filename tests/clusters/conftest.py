@@ -1,12 +1,16 @@
 """A migration's job, and the product's own clients of the two clusters."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
 
 from snapferry import clients, repositories, request, roll_back, security
+from snapferry.journal import Journal
+from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 from tests.sandbox.migrations import Sandbox
 
@@ -73,11 +77,41 @@ def destination(job: DomainJob) -> OpenSearch:
 
 
 @pytest.fixture
-def registered(job: DomainJob, source: OpenSearch, destination: OpenSearch) -> Iterator[DomainJob]:
+def journal(job: DomainJob) -> Journal:
+    return clients.journal(job.migration_id)
+
+
+@pytest.fixture
+def ownership(job: DomainJob) -> Ownership:
+    return Ownership(clients.records(job.migration_id), job)
+
+
+type GiveBack = Callable[[], dict[str, Any]]
+
+
+@pytest.fixture
+def give_back(job: DomainJob, journal: Journal) -> GiveBack:
+    """Gives back what the migration has changed so far."""
+    records = clients.records(job.migration_id)
+    records.write("jobs", [job.model_dump(mode="json")])
+    return partial(
+        roll_back.give_back, journal, records, clients.sides(records), leave_at=float("inf")
+    )
+
+
+@pytest.fixture
+def registered(
+    job: DomainJob,
+    journal: Journal,
+    source: OpenSearch,
+    destination: OpenSearch,
+    ownership: Ownership,
+    give_back: GiveBack,
+) -> Iterator[DomainJob]:
     """The job, with its repository on both sides."""
-    journal = clients.journal(job.migration_id)
     repositories.register_source(journal, source, job)
     repositories.register_destination(journal, destination, job)
     yield job
-    for cluster in (destination, source):
-        repositories.Repository(cluster, job.repository).write(None)
+    ownership.hand_over()
+    outcome = give_back()
+    assert (outcome["failed"], outcome["waiting"]) == ([], 0)

@@ -3,7 +3,9 @@ from opensearchpy import OpenSearch
 
 from snapferry import repositories
 from snapferry.errors import SnapferryError
+from snapferry.journal import Journal
 from snapferry.request import DomainJob
+from tests.clusters.conftest import GiveBack
 
 
 def test_source_writes_and_destination_only_reads(
@@ -19,12 +21,16 @@ def test_source_writes_and_destination_only_reads(
         destination.snapshot.create(repository=name, snapshot="written")
 
 
-def test_registering_and_unregistering_may_be_repeated(
-    registered: DomainJob, source: OpenSearch, destination: OpenSearch
+def test_registering_and_giving_back_may_be_repeated(
+    registered: DomainJob,
+    journal: Journal,
+    source: OpenSearch,
+    destination: OpenSearch,
+    give_back: GiveBack,
 ) -> None:
-    repositories.register_source(source, registered)
-    assert repositories.register_destination(destination, registered) == []
-    for cluster in (source, destination):
-        repositories.unregister(cluster, registered)
-        repositories.unregister(cluster, registered)
-        assert registered.repository not in cluster.snapshot.get_repository()
+    repositories.register_source(journal, source, registered)
+    assert repositories.register_destination(journal, destination, registered) == []
+    for done in (2, 0):
+        assert give_back() == {"done": done, "waiting": 0, "failed": [], "foreign": []}
+        for cluster in (source, destination):
+            assert registered.repository not in cluster.snapshot.get_repository()
