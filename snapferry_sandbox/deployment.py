@@ -25,6 +25,7 @@ _NAME = "snapferry"
 """Of the workflow's user at the destination."""
 _MASTER_ROLE = "SnapferryDomainMaster"
 """By default the functions may assume a role of this name."""
+_ARTIFACT_BUCKET = "snapferry-artifacts"
 _BUILD = CACHE / "sam" / "build"
 _BUILT = _BUILD.with_suffix(".sha256")
 """Of what was built, so that it isn't built again: SAM's own cache takes longer than building."""
@@ -82,7 +83,8 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         _STACK,
         _BUILD / "template.yaml",
         {"Architecture": architecture},
-        "--resolve-s3",
+        "--s3-bucket",
+        _ensure_artifact_bucket(world),
     )
     report("Making the users of the clusters")
     _let_write(world, roles["SnapshotRoleArn"])
@@ -104,6 +106,17 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
     )
     deployed.save()
     return deployed
+
+
+def _ensure_artifact_bucket(world: World) -> str:
+    """Have a bucket for what SAM uploads; `--resolve-s3` would wait for a stack of its own."""
+    s3 = boto3.client("s3", **_client_options(world, "destination"))
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(
+            Bucket=_ARTIFACT_BUCKET,
+            CreateBucketConfiguration={"LocationConstraint": world.aws.region},
+        )
+    return _ARTIFACT_BUCKET
 
 
 def _digest_of_sources() -> str:

@@ -85,7 +85,7 @@ class Aws(_Model):
     """The other services of AWS; an account's number is its administrator's access key."""
 
     endpoint: str
-    region: str
+    region: Literal["eu-west-1"]
     accounts: dict[AccountName, str]
 
 

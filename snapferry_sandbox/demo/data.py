@@ -279,6 +279,7 @@ def load(cluster: OpenSearch) -> Loaded:
         queue_size=_LOAD_THREADS,
         chunk_size=_BULK_DOCUMENTS,
         expand_action_callback=lambda document: (document.action(), document.content),
+        filter_path="items.*.status,items.*.error",
     )
     count = sum(1 for _ in answers)
     names = ",".join(INDICES)
