@@ -8,7 +8,7 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,15 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
     if not (_BUILT.exists() and _BUILT.read_text() == sources):
         report("Building the functions")
         _BUILT.unlink(missing_ok=True)
-        _sam(
+        _run(
             world,
             "destination",
-            "build",
-            "--template-file",
-            ROOT / "template.yaml",
-            "--build-dir",
-            _BUILD,
-            "--no-cached",
-            "--parameter-overrides",
-            f"Architecture={architecture}",
+            [
+                "make",
+                "build",
+                f"BUILD={_BUILD}",
+                f"BUILD_OPTIONS=--no-cached --parameter-overrides Architecture={architecture}",
+            ],
         )
         _BUILT.write_text(sources)
     report(f"Deploying {_SOURCE_STACK} to account {world.aws.accounts['source']}")
@@ -123,7 +121,7 @@ def _digest_of_sources() -> str:
     digest = hashlib.sha256()
     folders = (ROOT / "functions", ROOT / "statemachine")
     files = [file for folder in folders for file in sorted(folder.rglob("*"))]
-    for file in [ROOT / "template.yaml", *files]:
+    for file in [ROOT / "Makefile", ROOT / "template.yaml", *files]:
         if file.is_file() and file.suffix != ".pyc":
             digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
@@ -138,42 +136,44 @@ def _deploy_stack(
     *options: str,
 ) -> dict[str, str]:
     """Deploy a stack, and return its outputs."""
-    _sam(
+    _run(
         world,
         account,
-        "deploy",
-        "--template-file",
-        template,
-        "--stack-name",
-        stack,
-        "--capabilities",
-        "CAPABILITY_IAM",
-        "CAPABILITY_NAMED_IAM",
-        "--no-confirm-changeset",
-        "--no-fail-on-empty-changeset",
-        "--no-progressbar",
-        "--parameter-overrides",
-        *(f"{name}={value}" for name, value in parameters.items()),
-        *options,
+        [
+            "sam",
+            "deploy",
+            "--template-file",
+            template,
+            "--stack-name",
+            stack,
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "CAPABILITY_NAMED_IAM",
+            "--no-confirm-changeset",
+            "--no-fail-on-empty-changeset",
+            "--no-progressbar",
+            "--parameter-overrides",
+            *(f"{name}={value}" for name, value in parameters.items()),
+            *options,
+        ],
     )
     cloudformation = boto3.client("cloudformation", **_client_options(world, account))
     (description,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in description["Outputs"]}
 
 
-def _sam(world: World, account: AccountName, *arguments: str | Path) -> None:
+def _run(world: World, account: AccountName, command: Sequence[str | Path]) -> None:
     # Not what the person at the terminal has set for AWS or for Python.
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))
     }
     programs = Path(sys.executable).parent
     processes.run(
-        f"sam {arguments[0]}",
-        [programs / "sam", *arguments],
+        f"{command[0]} {command[1]}",
+        command,
         log_file=world.logs / "deployment.log",
         environment={
             **inherited,
-            # `sam build` looks for a python3.13 on PATH and needs a real one, not a shim.
             "PATH": f"{programs}:{os.environ['PATH']}",
             "AWS_ACCESS_KEY_ID": world.s3.accounts[account].access_key,
             "AWS_SECRET_ACCESS_KEY": world.s3.accounts[account].secret_key,
@@ -181,8 +181,7 @@ def _sam(world: World, account: AccountName, *arguments: str | Path) -> None:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_DEFAULT_REGION": world.aws.region,
             "AWS_ENDPOINT_URL": world.aws.endpoint,
-            # All functions have the same code: build and pack it once, not for each of them.
-            "SAM_CLI_BETA_BUILD_PERFORMANCE": "1",
+            # All functions have the same code: pack it once, not for each of them.
             "SAM_CLI_BETA_PACKAGE_PERFORMANCE": "1",
             "SAM_CLI_POLL_DELAY": "1",
             "SAM_CLI_TELEMETRY": "0",

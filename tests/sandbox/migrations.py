@@ -1,5 +1,6 @@
 """Migrations on the deployed stack, as somebody would run them who answers every gate at once."""
 
+import importlib.util
 import io
 import json
 import time
@@ -157,35 +158,47 @@ class Sandbox:
             "destination": self.destination.snapshot.get_repository(),
         }
 
+    def package(self, handler: str) -> bytes:
+        """The zip that a function was deployed with."""
+        answer = self._functions.get_function(FunctionName=self._function(handler))
+        with urlopen(answer["Code"]["Location"]) as package:  # noqa: S310 - the sandbox's own
+            content: bytes = package.read()
+        return content
+
     @contextmanager
     def changed_code(self, handler: str, module: str, old: str, new: str) -> Iterator[None]:
         """Has a function run with one text of one of its modules changed."""
-        names = [
-            function["FunctionName"]
-            for page in self._functions.get_paginator("list_functions").paginate()
-            for function in page["Functions"]
-            if function["Handler"] == f"{handler}.handler"
-        ]
-        assert len(names) == 1
-        location = self._functions.get_function(FunctionName=names[0])["Code"]["Location"]
-        with urlopen(location) as answer:  # noqa: S310 - the sandbox's own
-            original: bytes = answer.read()
+        function = self._function(handler)
+        original = self.package(handler)
+        # It would be taken in place of the module.
+        bytecode = importlib.util.cache_from_source(module)
         altered = io.BytesIO()
         with (
             zipfile.ZipFile(io.BytesIO(original)) as before,
             zipfile.ZipFile(altered, "w") as after,
         ):
             for name in before.namelist():
+                if name == bytecode:
+                    continue
                 content = before.read(name)
                 if name == module:
                     assert content.decode().count(old) == 1
                     content = content.decode().replace(old, new).encode()
                 after.writestr(name, content)
-        self._deploy_code(names[0], altered.getvalue())
+        self._deploy_code(function, altered.getvalue())
         try:
             yield
         finally:
-            self._deploy_code(names[0], original)
+            self._deploy_code(function, original)
+
+    def _function(self, handler: str) -> str:
+        [name] = [
+            function["FunctionName"]
+            for page in self._functions.get_paginator("list_functions").paginate()
+            for function in page["Functions"]
+            if function["Handler"] == f"{handler}.handler"
+        ]
+        return name
 
     def _deploy_code(self, name: str, code: bytes) -> None:
         self._functions.update_function_code(FunctionName=name, ZipFile=code)

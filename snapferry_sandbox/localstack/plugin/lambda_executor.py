@@ -132,7 +132,7 @@ class ProcessExecutor(RuntimeExecutor):
     @classmethod
     @override
     def prepare_version(cls, function_version: FunctionVersion) -> None:
-        function_version.config.code.prepare_for_execution()
+        _starter.submit(_shared, function_version.config.code).result()
 
     @classmethod
     @override
@@ -164,12 +164,13 @@ class ProcessExecutor(RuntimeExecutor):
 def _shared(code: ArchiveCode) -> Path:
     """Return the folder of a deployment package that all functions with this package share.
 
-    So its modules are compiled once and not for each function. These are links to LocalStack's own
-    files, which go when a function gets another package.
+    So it is unzipped once and not for each function. These are links to LocalStack's own files,
+    which go when a function gets another package.
     """
     digest = hashlib.sha256(code.code_sha256.encode()).hexdigest()
     folder = Path(tempfile.gettempdir()) / "packages" / digest
     if not folder.exists():
+        code.prepare_for_execution()
         shutil.copytree(code.get_unzipped_code_location(), folder, copy_function=os.link)
     return folder
 
