@@ -208,9 +208,19 @@ class ProbeSnapshot:
                 params={"wait_for_completion": "true"},
             )
             return
-        # While a bucket with an ACL is read from, nothing can be deleted. This one is data by then:
-        # a few small files, like those of the snapshots that are kept.
-        with contextlib.suppress(NotFound, AclRefused):
+        # Where a function has died while the bucket was read from, nothing can be deleted any more.
+        # Then it is data: a few small files, like those of the snapshots that are kept.
+        with contextlib.suppress(AclRefused):
+            self.delete()
+
+    def delete(self) -> None:
+        """Deletes it.
+
+        Raises:
+            AclRefused: the bucket is read from.
+        """
+        repository, _, snapshot = self.path.partition("/")
+        with contextlib.suppress(NotFound):
             self.cluster.snapshot.delete(repository=repository, snapshot=snapshot)
 
 
@@ -314,12 +324,15 @@ def prove(
     place = Place(side_of(job.domain.name), _PROBE_SNAPSHOT, path)
     try:
         try:
-            journal.change(place, probe, True)
+            _once_settled(lambda: journal.change(place, probe, True), sleep)
             let_destination_read(journal, bucket, job.way)
-            _wait_until_readable(destination, job.repository, snapshot, sleep)
+            _once_settled(
+                lambda: destination.snapshot.get(repository=job.repository, snapshot=snapshot),
+                sleep,
+            )
         finally:
             let_source_write(journal, bucket, [job], job.way)
-            journal.change(place, probe, None)
+            _once_settled(probe.delete, sleep)
     except (AclRefused, BucketDenied) as refusal:
         return _other_way(job, refusal)
     return job.way
@@ -425,14 +438,13 @@ def _own(journal: Journal, bucket: Bucket, ownership: str) -> None:
     )
 
 
-def _wait_until_readable(
-    destination: OpenSearch, repository: str, snapshot: str, sleep: Callable[[float], None]
-) -> None:
+def _once_settled(attempt: Callable[[], Any], sleep: Callable[[float], None]) -> None:
+    """Tries until what the bucket was told last holds everywhere, or should have."""
     waited_seconds = 0
     while True:
         try:
-            destination.snapshot.get(repository=repository, snapshot=snapshot)
-        except (BucketDenied, NotFound):
+            attempt()
+        except (AclRefused, BucketDenied, NotFound):
             if waited_seconds >= _SETTLING_SECONDS:
                 raise
         else:

@@ -532,13 +532,53 @@ def test_where_the_policy_is_not_enough_the_acl_is_tried_if_it_may_be(
     assert not source.cluster.bucket.get("snapferry/logs")
 
 
+@pytest.mark.parametrize(
+    ("side", "request_line", "answer"),
+    [
+        ("source", "PUT /_snapshot/.*", NO_ACLS),
+        ("destination", "GET /_snapshot/.*", OBJECTS_OF_ANOTHER),
+        ("source", "DELETE /_snapshot/.*", NO_ACLS),
+    ],
+    ids=["to write", "to read", "to delete"],
+)
 def test_a_right_that_takes_some_seconds_is_waited_for(
-    prove: Callable[[DomainJob], str], destination: Side, proven_job: DomainJob
+    prove: Callable[[DomainJob], str],
+    source: Side,
+    destination: Side,
+    proven_job: DomainJob,
+    side: str,
+    request_line: str,
+    answer: Any,
 ) -> None:
-    destination.cluster.faults = [Fault("GET /_snapshot/.*", OBJECTS_OF_ANOTHER, times=3)]
+    {"source": source, "destination": destination}[side].cluster.faults = [
+        Fault(request_line, answer, times=3)
+    ]
 
     assert prove(proven_job) == "policy"
     assert destination.cluster.now_seconds > 0
+    assert source.cluster.bucket == {"snapferry/logs": {}}
+
+
+def test_a_probe_that_was_left_while_the_bucket_is_read_from_holds_nothing_up(
+    prove: Callable[[DomainJob], str],
+    journal: Journal,
+    migration_bucket: Bucket,
+    source: Side,
+    make_job: MakeJob,
+) -> None:
+    job = make_job(bucket__access={**ACCESS, "way": "acl"}, domain__canonical_id=LOGS_ACCOUNT)
+    source.cluster.faults = [Fault("DELETE /_snapshot/.*", NO_ACLS, times=float("inf"))]
+    with pytest.raises(AclRefused):
+        prove(job)
+
+    def find(place: Place) -> Changeable:
+        client = migration_bucket if place.side == BUCKET else source.client
+        return access.CHANGEABLES[place.kind](client, place.key)
+
+    outcome = journal.give_back(find)
+
+    assert (outcome.failed, outcome.foreign, outcome.waiting) == ([], [], 0)
+    assert state(migration_bucket) == ("absent", "BucketOwnerEnforced", set())
 
 
 def test_a_missing_key_grant_is_named_and_no_reason_to_change_the_acl(
