@@ -1,0 +1,81 @@
+"""The roles of accounts/ may do what the code does with them, and nothing else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+
+from snapferry.access import Bucket, _statements
+from tests.unit.conftest import MakeJob
+
+ROOT = Path(__file__).parents[2]
+SOURCE: dict[str, Any] = yaml_parse((ROOT / "accounts/source.yaml").read_text())["Resources"]
+BUCKET: dict[str, Any] = yaml_parse((ROOT / "accounts/bucket.yaml").read_text())["Resources"]
+
+
+def statements(policy: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that are there under any condition."""
+    document = policy["Properties"]["PolicyDocument"]
+    return [statement for statement in document["Statement"] if "Fn::If" not in statement]
+
+
+def actions(listed: list[dict[str, Any]]) -> set[str]:
+    return {
+        action
+        for statement in listed
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
+    }
+
+
+def test_the_bucket_access_role_may_make_the_requests_that_the_code_makes() -> None:
+    text = (ROOT / "functions/snapferry/access.py").read_text()
+    requests = set(re.findall(r"\.s3\.((?:get|put|delete)_bucket_\w+)\(", text))
+    # The right to take ownership controls away is that to put them.
+    rights = {request.replace("delete_bucket_own", "put_bucket_own") for request in requests}
+
+    assert actions(statements(BUCKET["BucketAccessPolicy"])) == {
+        f"s3:{right.title().replace('_', '')}" for right in rights
+    }
+
+
+def test_the_snapshot_role_may_do_what_the_buckets_policy_lets_it_do(make_job: MakeJob) -> None:
+    job = make_job()
+    of_bucket = list(_statements(Bucket(None, "b"), [job]))  # type: ignore[arg-type]
+
+    assert actions(statements(SOURCE["WriteSnapshotsPolicy"])) == actions(of_bucket)
+    conditional = [statement["Action"] for statement in of_bucket if "Condition" in statement]
+    assert conditional == ["s3:ListBucket"]
+    assert [
+        statement["Action"]
+        for statement in statements(SOURCE["WriteSnapshotsPolicy"])
+        if "Condition" in statement
+    ] == conditional
+
+
+@pytest.mark.parametrize(
+    ("role", "conditions"),
+    [
+        (SOURCE["SnapshotRole"], {"aws:SourceAccount", "aws:SourceArn"}),
+        (SOURCE["DomainAccessRole"], {"aws:PrincipalArn"}),
+        (BUCKET["BucketAccessRole"], {"aws:PrincipalArn", "sts:ExternalId"}),
+    ],
+    ids=["SnapshotRole", "DomainAccessRole", "BucketAccessRole"],
+)
+def test_nobody_else_may_assume_a_role(role: dict[str, Any], conditions: set[str]) -> None:
+    [statement] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+
+    assert {key for keys in statement["Condition"].values() for key in keys} == conditions
+
+
+def test_the_snapshot_role_is_passed_to_the_service_alone() -> None:
+    [passing] = [
+        statement
+        for statement in statements(SOURCE["CallDomainsPolicy"])
+        if statement["Action"] == "iam:PassRole"
+    ]
+
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "es.amazonaws.com"}}
