@@ -120,29 +120,30 @@ def evaluate(
     return decision
 
 
-def trusts(trust_policy: Policy, services: Collection[str], context: Mapping[str, str]) -> bool:
-    """Whether a role's trust policy lets one of some services assume it.
+def trusts(trust_policy: Policy, principals: Collection[str], context: Mapping[str, str]) -> bool:
+    """Whether a role's trust policy lets somebody assume it.
 
     Args:
         trust_policy: of the role.
-        services: service principals, such as `es.amazonaws.com`.
-        context: the condition keys that the service sends, and their values.
+        principals: all names of the caller: service principals such as `es.amazonaws.com`, or the
+            ARNs of the session, of its role and of its account.
+        context: the condition keys of the request, and their values.
     """
     # A trust policy names no resource: it is about the role that holds it.
     statements = [
         {**statement, "Resource": "*"}
         for statement in _several(trust_policy["Statement"])
-        if _names(statement.get("Principal"), services)
+        if _names(statement.get("Principal"), principals)
     ]
     decision = evaluate([{"Statement": statements}], "sts:AssumeRole", "*", context)
     return decision is Decision.ALLOWED
 
 
-def _names(principal: Any, services: Collection[str]) -> bool:
+def _names(principal: Any, principals: Collection[str]) -> bool:
     if isinstance(principal, str):
         return principal == "*"
-    named = _several((principal or {}).get("Service", []))
-    return any(service in services for service in named)
+    named = [name for kind in (principal or {}).values() for name in _several(kind)]
+    return "*" in named or any(name in principals for name in named)
 
 
 def _applies(statement: Policy, action: str, resource: str, context: Mapping[str, str]) -> bool:

@@ -197,6 +197,7 @@ def _start(options: Options, parts: _Parts) -> World:
         RUN / "localstack",
         LOGS,
         lambda_environment={"REQUESTS_CA_BUNDLE": str(authority.bundle_file)},
+        buckets={BUCKET: bridge_endpoint},
         time_scale=options.time_scale,
     )
     parts.add(aws.process, aws.endpoint)

@@ -48,6 +48,7 @@ def start(
     logs: Path,
     *,
     lambda_environment: Mapping[str, str],
+    buckets: Mapping[str, str] | None = None,
     time_scale: float = 1,
 ) -> LocalStack:
     """Start LocalStack, creating its environments where they don't stand yet.
@@ -56,6 +57,7 @@ def start(
         folder: takes all its files.
         logs: takes localstack.log, and lambda/<function>/<execution environment>.log.
         lambda_environment: variables that all functions get, on top of their own.
+        buckets: endpoints of the buckets that another S3 keeps; requests for them are passed on.
         time_scale: how long a second of a Wait state or of a Retry takes, in seconds.
 
     Raises:
@@ -66,6 +68,7 @@ def start(
         lambda_python=str(environments.ensure("lambda") / "bin" / "python"),
         lambda_logs=str(logs / "lambda"),
         lambda_environment=lambda_environment,
+        buckets=buckets or {},
         time_scale=time_scale,
     )
     temporary = folder / "tmp"

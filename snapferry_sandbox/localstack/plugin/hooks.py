@@ -10,15 +10,20 @@ def prepare() -> None:
     """Change what has to be changed."""
     # LocalStack looks for hooks in all its processes; only the one that runs needs these modules.
     from snapferry_sandbox.localstack.plugin import (
+        buckets,
         cloudformation,
         executions,
         expressions,
         identities,
         time_scale,
+        trust,
     )
 
+    settings = Settings.from_environment()
+    buckets.add_routes(settings.buckets)
     cloudformation.patch()
     executions.patch()
     expressions.patch()
     identities.add_route()
-    time_scale.patch(Settings.from_environment().time_scale)
+    time_scale.patch(settings.time_scale)
+    trust.patch()

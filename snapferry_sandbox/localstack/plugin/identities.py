@@ -9,14 +9,20 @@ from localstack.aws.accounts import get_account_id_from_access_key_id
 from localstack.http import Request, Response
 from localstack.services.edge import ROUTER
 from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
+from moto.sts.models import AssumedRole, sts_backends
 
-_PARTITION = "aws"
+PARTITION = "aws"
 
 
 def add_route() -> None:
     """Make LocalStack answer that path."""
     ROUTER.add("/_snapferry/identities/<access_key_id>", _answer, methods=["GET"])
+
+
+def find_session(access_key_id: str) -> AssumedRole | None:
+    """Return the session of a role whose key it is; None if it is another's."""
+    account = get_account_id_from_access_key_id(access_key_id)
+    return sts_backends[account][PARTITION].get_assumed_role_from_access_key(access_key_id)
 
 
 def _answer(_: Request, access_key_id: str) -> Response:
@@ -26,7 +32,7 @@ def _answer(_: Request, access_key_id: str) -> Response:
 
 def _find(access_key_id: str) -> dict[str, str | None] | None:
     account = get_account_id_from_access_key_id(access_key_id)
-    role = sts_backends[account][_PARTITION].get_assumed_role_from_access_key(access_key_id)
+    role = find_session(access_key_id)
     if role:
         return {
             "account": account,
@@ -35,7 +41,7 @@ def _find(access_key_id: str) -> dict[str, str | None] | None:
             "session_token": role.session_token,
             "expires_at": role.expiration.replace(tzinfo=datetime.UTC).isoformat(),
         }
-    user = iam_backends[account][_PARTITION].get_user_from_access_key_id(access_key_id)
+    user = iam_backends[account][PARTITION].get_user_from_access_key_id(access_key_id)
     if user:
         return {
             "account": account,

@@ -20,6 +20,8 @@ class Settings:
     """Folder for the functions' output: <function>/<execution environment>.log."""
     lambda_environment: Mapping[str, str]
     """Variables that all functions get, on top of their own."""
+    buckets: Mapping[str, str]
+    """Endpoints of the buckets that another S3 keeps."""
     time_scale: float
     """How long a second of a Wait state or of a Retry takes, in seconds."""
 

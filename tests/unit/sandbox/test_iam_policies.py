@@ -130,3 +130,36 @@ def test_trust(statement: dict[str, Any], trusted: bool) -> None:
     trust_policy = {"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", **statement}}
 
     assert trusts(trust_policy, {"es.amazonaws.com"}, CONTEXT) == trusted
+
+
+ROLE = "arn:aws:iam::222222222222:role/snapferry-MoveAliasesFunctionRole-1"
+ACCOUNT = "arn:aws:iam::222222222222:root"
+OF_THE_STACK = {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/snapferry-*"}}
+BY_ID = {"StringEquals": {"sts:ExternalId": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("statement", "context", "trusted"),
+    [
+        ({"Principal": {"AWS": ACCOUNT}}, {}, True),
+        ({"Principal": {"AWS": ROLE}}, {}, True),
+        ({"Principal": {"AWS": "*"}}, {}, True),
+        ({"Principal": {"AWS": "arn:aws:iam::111111111111:root"}}, {}, False),
+        ({"Principal": {"AWS": ACCOUNT}, "Condition": BY_ID}, {"sts:ExternalId": "x"}, True),
+        ({"Principal": {"AWS": ACCOUNT}, "Condition": BY_ID}, {"sts:ExternalId": "y"}, False),
+        ({"Principal": {"AWS": ACCOUNT}, "Condition": BY_ID}, {}, False),
+        ({"Principal": {"AWS": ACCOUNT}, "Condition": OF_THE_STACK}, {}, True),
+        (
+            {"Principal": {"AWS": ACCOUNT}, "Condition": OF_THE_STACK},
+            {"aws:PrincipalArn": "arn:aws:iam::222222222222:role/other"},
+            False,
+        ),
+    ],
+)
+def test_trust_in_an_account(
+    statement: dict[str, Any], context: dict[str, str], trusted: bool
+) -> None:
+    trust_policy = {"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", **statement}}
+    keys = {"aws:PrincipalArn": ROLE} | context
+
+    assert trusts(trust_policy, {ROLE, ACCOUNT}, keys) == trusted
