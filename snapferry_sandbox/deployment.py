@@ -20,19 +20,21 @@ from snapferry_sandbox.opensearch.cluster import Cluster
 from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, Source, World
 
 _SOURCE_STACK = "snapferry-source"
+_BUCKET_STACK = "snapferry-bucket"
 _STACK = "snapferry"
 _NAME = "snapferry"
 """Of the workflow's user at the destination."""
 _MASTER_ROLE = "SnapferryDomainMaster"
 """By default the functions may assume a role of this name."""
 _ARTIFACT_BUCKET = "snapferry-artifacts"
+_EXTERNAL_ID = "snapferry-sandbox"
 _BUILD = CACHE / "sam" / "build"
 _BUILT = _BUILD.with_suffix(".sha256")
 """Of what was built, so that it isn't built again: SAM's own cache takes longer than building."""
 
 
 def deploy(world: World, report: Callable[[str], None]) -> World:
-    """Deploy both stacks, or bring them up to date; return the world with what they gave out.
+    """Deploy all stacks, or bring them up to date; return the world with what they gave out.
 
     Args:
         world: one that is up.
@@ -84,8 +86,19 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         "--s3-bucket",
         _ensure_artifact_bucket(world),
     )
+    report(f"Deploying {_BUCKET_STACK} to account {world.aws.accounts['destination']}")
+    bucket = _deploy_stack(
+        world,
+        "destination",
+        _BUCKET_STACK,
+        ROOT / "accounts" / "bucket.yaml",
+        {
+            "SnapferryAccountId": world.aws.accounts["destination"],
+            "ExternalId": _EXTERNAL_ID,
+            "BucketName": world.s3.bucket,
+        },
+    )
     report("Making the users of the clusters")
-    _let_write(world, roles["SnapshotRoleArn"])
     deployed = world.model_copy(
         update={
             "deployment": {
@@ -97,6 +110,10 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                 "snapshot_role": roles["SnapshotRoleArn"],
                 "domain_master_role": _ensure_master_role(world, world.sources[0]),
                 "domain_master_secret": _ensure_master_secret(world, world.sources[0]),
+                "bucket_access": {
+                    "role_arn": bucket["BucketAccessRoleArn"],
+                    "external_id": _EXTERNAL_ID,
+                },
                 "destination_secret": _ensure_destination_user(world, world.destinations[0]),
                 "destination_master_secret": _ensure_master_secret(world, world.destinations[0]),
             }
@@ -247,45 +264,6 @@ def _ensure_master_role(world: World, domain: Source) -> str:
         role="all_access", body={"backend_roles": ["admin", arn]}
     )
     return arn
-
-
-def _let_write(world: World, snapshot_role: str) -> None:
-    """Let the role with which the domains write into the bucket, by the bucket's policy."""
-    account = world.s3.accounts["destination"]
-    bucket = f"arn:aws:s3:::{world.s3.bucket}"
-    statements = [
-        {
-            "Sid": "SnapferryList",
-            "Effect": "Allow",
-            "Principal": {"AWS": snapshot_role},
-            "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
-            "Resource": bucket,
-        },
-        {
-            "Sid": "SnapferryWrite",
-            "Effect": "Allow",
-            "Principal": {"AWS": snapshot_role},
-            "Action": [
-                "s3:AbortMultipartUpload",
-                "s3:DeleteObject",
-                "s3:GetObject",
-                "s3:ListMultipartUploadParts",
-                "s3:PutObject",
-                "s3:PutObjectAcl",
-            ],
-            "Resource": f"{bucket}/*",
-        },
-    ]
-    boto3.client(
-        "s3",
-        endpoint_url=world.s3.endpoint,
-        region_name=world.aws.region,
-        aws_access_key_id=account.access_key,
-        aws_secret_access_key=account.secret_key,
-    ).put_bucket_policy(
-        Bucket=world.s3.bucket,
-        Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-    )
 
 
 def _ensure_destination_user(world: World, destination: Cluster) -> str:

@@ -100,10 +100,15 @@ def _input(world: World, indices: Iterable[str]) -> dict[str, Any]:
                 "access_role_arn": world.deployment["domain_access_role"],
                 "snapshot_role_arn": world.deployment["snapshot_role"],
                 "master_user": {"secret_arn": world.deployment["domain_master_secret"]},
+                "canonical_id": world.s3.accounts["source"].canonical_id,
                 "indices": {"include": list(indices)},
             }
         ],
-        "bucket": {"name": world.s3.bucket, "region": world.aws.region},
+        "bucket": {
+            "name": world.s3.bucket,
+            "region": world.aws.region,
+            "access": world.deployment["bucket_access"],
+        },
         "destination": {
             "endpoint": world.destinations[0].url,
             "secret_arn": world.deployment["destination_secret"],

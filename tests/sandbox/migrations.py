@@ -79,11 +79,16 @@ class Sandbox:
                     "access_role_arn": deployment["domain_access_role"],
                     "snapshot_role_arn": deployment["snapshot_role"],
                     "master_user": {"secret_arn": deployment["domain_master_secret"]},
+                    "canonical_id": self.world.s3.accounts["source"].canonical_id,
                     "name": "source",
                     "indices": {"include": list(patterns)},
                 }
             ],
-            "bucket": {"name": self.world.s3.bucket, "region": self.world.aws.region},
+            "bucket": {
+                "name": self.world.s3.bucket,
+                "region": self.world.aws.region,
+                "access": dict(deployment["bucket_access"]),
+            },
             "destination": {
                 "endpoint": urlsplit(self.world.destinations[0].url).netloc,
                 "secret_arn": deployment["destination_secret"],
