@@ -139,6 +139,31 @@ def test_the_policy_lets_the_source_write_and_the_destination_read(
         register(journal, source, destination, job)
 
 
+def test_a_probe_holds_nothing(
+    sandbox: Sandbox,
+    job: DomainJob,
+    bucket: access.Bucket,
+    journal: Journal,
+    source: OpenSearch,
+    destination: OpenSearch,
+    give_back: Callable[[], GivenBack],
+) -> None:
+    fill(sandbox.source, "unwanted-1", 10)
+    access.let_source_write(journal, bucket, [job], "policy")
+    register(journal, source, destination, job)
+    probe = access.ProbeSnapshot(source, f"{job.repository}/probe")
+
+    probe.write(True)
+
+    assert probe.read() is True
+    [seen] = destination.snapshot.get(repository=job.repository, snapshot="probe")["snapshots"]
+    assert (seen["state"], seen["indices"]) == ("SUCCESS", [])
+    probe.write(None)
+    assert probe.read() is None
+    give_back()
+    assert probe.read() is None  # though its repository is gone
+
+
 def test_by_the_acl_the_bucket_changes_between_writing_and_reading(
     sandbox: Sandbox,
     job: DomainJob,
