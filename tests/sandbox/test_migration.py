@@ -1,12 +1,15 @@
 """Whole migrations on the deployed stack."""
 
+import contextlib
 import itertools
 import threading
 from typing import Any
 
+import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
+from snapferry_sandbox.demo import leftovers
 from tests.sandbox.migrations import Sandbox, fill
 from tests.unit.test_request import MALFORMED
 
@@ -70,6 +73,35 @@ def test_follows_what_changes_between_rounds(sandbox: Sandbox) -> None:
     first, last = domain["rounds"]
     assert (first["final"], last["final"]) == (False, True)
     assert last["restore"]["bytes_reused"] > 0
+
+
+@pytest.mark.parametrize("way", ["acl", "automatic"])
+def test_goes_by_the_buckets_acl_where_that_is_wanted_or_needed(sandbox: Sandbox, way: str) -> None:
+    name = f"owned-{way}"
+    fill(sandbox.source, name, 100)
+    access = sandbox.world.deployment["bucket_access"] | {"way": way}
+    before = leftovers.look(sandbox.world)
+    # As a domain that keeps its objects to itself, whatever it is told.
+    keeps_its_objects = sandbox.changed_code(
+        "register_source_repository",
+        "snapferry/repositories.py",
+        '{"canned_acl": "bucket-owner-full-control"}',
+        "{}",
+    )
+
+    with keeps_its_objects if way == "automatic" else contextlib.nullcontext():
+        outcome = sandbox.migrate(
+            sandbox.request(
+                name,
+                bucket__access=access,
+                bucket__base_path=f"snapferry/{name}",
+                cutover={"rounds": 1},
+            )
+        )
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    assert contents(sandbox.destination, name) == contents(sandbox.source, name)
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
 
 
 def test_index_of_somebody_else_is_not_touched(sandbox: Sandbox) -> None:
