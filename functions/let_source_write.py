@@ -1,4 +1,4 @@
-"""States "Let source write" and "Let source delete": the bucket's policy, and in the ACL way its ACL."""
+"""States "Let source write" and "Let source delete": by the bucket's policy or its ACL as well."""
 
 from typing import Any
 
