@@ -1,5 +1,6 @@
 """Finds a deployed stack, and makes the clients that commands need."""
 
+import os
 import shlex
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,7 +32,11 @@ class Stack:
 
     def __init__(self, name: str, region: str | None, profile: str | None) -> None:
         self.name = name
-        self._session = boto3.Session(region_name=region, profile_name=profile)
+        self._session = boto3.Session(
+            # As the other tools of AWS do; boto3 reads AWS_DEFAULT_REGION alone.
+            region_name=region or os.environ.get("AWS_REGION"),
+            profile_name=profile,
+        )
         options = {"--stack": name, "--region": region, "--profile": profile}
         self._options = [
             word

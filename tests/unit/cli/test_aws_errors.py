@@ -78,6 +78,17 @@ def test_no_credentials(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "aws sso login" in the_line(said)
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_environment_names_the_region(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv(name, "eu-north-1")
+
+    assert "in eu-north-1" in run("watch", "m-1", "--stack", "ferry").err
+
+
 def test_no_region(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
