@@ -1,4 +1,4 @@
-"""A cluster with a security plugin: who may do what, and its REST API. It holds nothing.
+"""A security plugin in front of a fake cluster: who may do what, and its REST API.
 
 What each request needs was measured on OpenSearch 3.6.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry.clients import _ExplainingTransport
-from tests.unit.fakes import Answer, Request, _FakeConnection
+from tests.unit.fakes import Answer, FakeCluster, Request, _FakeConnection
 
 # The first that matches: method and path, then the permissions on the cluster, then on the index.
 _NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -61,6 +61,7 @@ class FakeSecurity:
     """The plugin of one cluster.
 
     Attributes:
+        cluster: what it protects.
         api: the path of its REST API; None where the cluster has no such plugin.
         roles: definitions by name, as they were put.
         mappings: by the role's name.
@@ -70,6 +71,7 @@ class FakeSecurity:
         requests: all that came.
     """
 
+    cluster: FakeCluster
     api: str | None = "/_plugins/_security/api"
     roles: dict[str, dict[str, Any]] = field(default_factory=dict)
     mappings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -128,7 +130,7 @@ class _Door:
             for permission, held in self._needed(request):
                 if not any(fnmatchcase(permission, pattern) for pattern in held):
                     return _forbidden(permission, self.user)
-        return self._pass_on(request)
+        return security.cluster.answer(request)
 
     def _needed(self, request: Request) -> list[tuple[str, set[str]]]:
         line = f"{request.method} {request.path}"
@@ -140,20 +142,6 @@ class _Door:
                     for name in names
                 ]
         raise NotImplementedError(line)
-
-    def _pass_on(self, request: Request) -> Answer:
-        """What a cluster answers to requests that name what doesn't exist or can't."""
-        if request.path == "/_bulk":
-            return 200, {"errors": True, "items": []}
-        if request.method == "PUT" and request.path.startswith("/Snapferry"):
-            return 400, {"error": "invalid_index_name_exception", "status": 400}
-        names = json.dumps([request.path, request.body])
-        if "snapferry-none" in names or "Snapferry" in names:
-            return 404, {"error": "no such thing", "status": 404}
-        if (request.method, request.path) == ("PUT", "/_cluster/settings"):
-            return 400, {"error": "settings_exception: not recognized", "status": 400}
-        assert request.method == "GET"
-        return 200, {}
 
     def _administer(self, request: Request) -> Answer:
         security = self.security

@@ -261,6 +261,16 @@ class FakeCluster:
                 return {"_shards": self._shards(names)}
             case "POST", [names, "_search"]:
                 return self._count(names, request.body)
+            case "GET", [""] | ["_cluster", "state" | "pending_tasks", *_]:
+                return {}
+            case "POST", ["_bulk"]:
+                return {"errors": True, "items": []}
+            case _, ["_snapshot", repository, *_]:
+                self._path(repository)
+            case "PUT", [name, *_] if name != name.lower():
+                raise _Refused(400, "invalid_index_name_exception", f"[{name}], must be lowercase")
+            case _, [name, *_]:
+                self._index(name)
         raise NotImplementedError(f"{request.method} {request.path}")
 
     def _index(self, name: str) -> FakeIndex:

@@ -1,6 +1,4 @@
 import copy
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,12 +7,8 @@ from snapferry.errors import Unavailable
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from snapferry.restore_limits import ClusterSetting
-from tests.unit.conftest import MakeJob, Side
+from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fakes import Fault
-from tests.unit.tables import table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
 
 PRIMARIES = "cluster.routing.allocation.node_initial_primaries_recoveries"
 BYTES = "indices.recovery.max_bytes_per_sec"
@@ -23,14 +17,8 @@ FETCHES = "cluster.snapshot.info.max_concurrent_fetches"
 
 
 @pytest.fixture
-def items() -> Iterator["Table"]:
-    with table() as made:
-        yield made
-
-
-@pytest.fixture
-def journal(items: "Table") -> Journal:
-    return Journal(items, "m-1")
+def journal(storage: Storage) -> Journal:
+    return storage.journal
 
 
 def in_effect(side: Side, name: str) -> str:

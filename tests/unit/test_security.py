@@ -1,8 +1,7 @@
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,13 +10,9 @@ from snapferry.errors import AccessDenied
 from snapferry.journal import DESTINATION, Journal, Place, side_of
 from snapferry.request import DomainJob
 from snapferry.security import MappingEntry, Role
-from tests.unit.conftest import MakeJob, Side
+from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import Fault
-from tests.unit.tables import table
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.service_resource import Table
 
 ARN = "arn:aws:iam::111111111111:role/SnapferryDomainAccess"
 ROLE = "snapferry-m-1"
@@ -27,19 +22,13 @@ type Grant = Callable[..., int]
 
 
 @pytest.fixture
-def items() -> Iterator["Table"]:
-    with table() as made:
-        yield made
+def journal(storage: Storage) -> Journal:
+    return storage.journal
 
 
 @pytest.fixture
-def journal(items: "Table") -> Journal:
-    return Journal(items, "m-1")
-
-
-@pytest.fixture
-def plugin() -> FakeSecurity:
-    return FakeSecurity()
+def plugin(destination: Side) -> FakeSecurity:
+    return FakeSecurity(destination.cluster)
 
 
 @pytest.fixture
@@ -196,14 +185,13 @@ def test_nothing_is_changed_where_nothing_is_missing(
 
 
 def test_domains_side_by_side_share_the_role_at_the_destination(
-    plugin: FakeSecurity, items: "Table", make_job: MakeJob
+    plugin: FakeSecurity, journal: Journal, make_job: MakeJob
 ) -> None:
     jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
     for job in jobs:
         security.grant_at_destination(
-            Journal(items, "m-1"), plugin.client("ferry"), plugin.client("admin"), job, "ferry"
+            journal, plugin.client("ferry"), plugin.client("admin"), job, "ferry"
         )
-    journal = Journal(items, "m-1")
     assert {change.place for change in journal.open_changes()} == {
         Place(DESTINATION, "role", ROLE),
         Place(DESTINATION, "role_mapping", f"{ROLE}/users/ferry"),
