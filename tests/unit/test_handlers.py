@@ -87,7 +87,7 @@ def world(
     with buckets.bucket() as migration_bucket:
         monkeypatch.setattr(clients, "bucket", lambda _: migration_bucket)
         # The fake clusters have no security plugin: the rights are those of a fake of its own.
-        plugin = FakeSecurity()
+        plugin = FakeSecurity(destination.cluster)
         of_plugin = {
             "source": lambda _: plugin.client(ACCESS_ROLE_ARN),
             "source_administrator": lambda _: plugin.client("admin"),
@@ -217,15 +217,26 @@ def test_the_golden_events_move_the_indices(
     assert source.cluster.bucket == {"snapferry/logs": {}}
     assert len(announcements.topic.messages) == 2 * times
     assert Journal(storage.table, MIGRATION).open_changes() == []
-    repository = f"repository#snapferry-{MIGRATION}-logs"
-    assert set(storage.items) == {
-        (MIGRATION, "migration"),
-        (MIGRATION, "last_change"),
-        (MIGRATION, f"change#source/logs#{repository}"),
-        (MIGRATION, f"change#destination#{repository}"),
-        (MIGRATION, f"change#source/logs#running_snapshot#snapferry-{MIGRATION}-logs/{SNAPSHOT}"),
-        (MIGRATION, "progress#logs"),
-        (MIGRATION, "gate#logs#stop_writes"),
+    assert {migration for migration, _ in storage.items} == {MIGRATION}
+    records = {record for _, record in storage.items}
+    changes = {record for record in records if record.startswith("change#")}
+    assert records - changes == {
+        "migration",
+        "last_change",
+        "progress#logs",
+        "gate#logs#stop_writes",
+    }
+    assert {tuple(change.split("#")[1:3]) for change in changes} == {
+        ("bucket", "policy_statement"),
+        ("destination", "repository"),
+        ("destination", "restore_limit"),
+        ("destination", "role"),
+        ("destination", "role_mapping"),
+        ("source/logs", "probe_snapshot"),
+        ("source/logs", "repository"),
+        ("source/logs", "role"),
+        ("source/logs", "role_mapping"),
+        ("source/logs", "running_snapshot"),
     }
     mark = Fence(storage.table, MIGRATION).mark()
     assert mark is not None
