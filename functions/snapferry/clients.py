@@ -22,11 +22,11 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
-from opensearchpy import OpenSearch, RequestsHttpConnection, Transport
-from opensearchpy.exceptions import OpenSearchException
+from opensearchpy import JSONSerializer, OpenSearch, RequestsHttpConnection, Transport
+from opensearchpy.exceptions import OpenSearchException, SerializationError
 from requests_aws4auth import AWS4Auth
 
-from snapferry import access, security
+from snapferry import access, raw_json, security
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain, explain_s3
 from snapferry.fence import Fence
 from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
@@ -54,6 +54,16 @@ class _ExplainingTransport(Transport):
             return super().perform_request(method, url, *args, **options)
         except OpenSearchException as error:
             raise explain(error, self._cluster, f"{method} {url}") from error
+
+
+class _Serializer(JSONSerializer):
+    """Leaves documents the text that they are, so that they can be copied."""
+
+    def loads(self, s: str) -> Any:
+        try:
+            return raw_json.loads(s)
+        except ValueError as error:
+            raise SerializationError(s, error) from error
 
 
 def source(domain: Domain) -> OpenSearch:
@@ -280,6 +290,7 @@ def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
         connection_class=RequestsHttpConnection,
         transport_class=_ExplainingTransport,
         cluster=name,
+        serializer=_Serializer(),
         timeout=_REQUEST_TIMEOUT_SECONDS,
         # Repetitions are the state machine's: it waits between them and shows them.
         max_retries=0,

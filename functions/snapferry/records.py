@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
@@ -37,6 +39,17 @@ class Records:
         key = self._key(name)
         self._store(key, value)
         return key
+
+    def write_once(self, name: str, value: Any) -> None:
+        """Stores a JSON value under a name, unless there is one already: that one stays.
+
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        try:
+            self._store(self._key(name), value, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "PreconditionFailed":
+                raise
 
     def read(self, name: str, default: Any = None) -> Any:
         """Gives back what was stored under a name, or `default` where nothing was."""
@@ -65,12 +78,13 @@ class Records:
     def _key(self, name: str) -> str:
         return f"migrations/{self.migration_id}/{name}.json"
 
-    def _store(self, key: str, value: Any) -> None:
+    def _store(self, key: str, value: Any, **condition: Any) -> None:
         self.s3.put_object(
             Bucket=self.bucket,
             Key=key,
             Body=json.dumps(value, indent=1).encode(),
             ContentType="application/json",
+            **condition,
         )
 
     def _load(self, key: str, default: Any) -> Any:

@@ -49,12 +49,25 @@ def get(table: "Table", migration_id: str, record: str) -> dict[str, Any] | None
 
 def query(table: "Table", migration_id: str, prefix: str) -> Iterator[dict[str, Any]]:
     """The items of a migration whose record begins so, as they are now."""
+    return _query(table, migration_id, "begins_with(#record, :prefix)", {":prefix": prefix})
+
+
+def between(table: "Table", migration_id: str, first: str, last: str) -> Iterator[dict[str, Any]]:
+    """The items of a migration from one record to another, as they are now."""
+    return _query(
+        table, migration_id, "#record BETWEEN :first AND :last", {":first": first, ":last": last}
+    )
+
+
+def _query(
+    table: "Table", migration_id: str, condition: str, values: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
     start: dict[str, Any] = {}
     while True:
         answer = table.query(
-            KeyConditionExpression="migration_id = :id AND begins_with(#record, :prefix)",
+            KeyConditionExpression=f"migration_id = :id AND {condition}",
             ExpressionAttributeNames={"#record": "record"},
-            ExpressionAttributeValues={":id": migration_id, ":prefix": prefix},
+            ExpressionAttributeValues={":id": migration_id, **values},
             ConsistentRead=True,
             **start,
         )

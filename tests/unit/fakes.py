@@ -17,10 +17,11 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
+from botocore.exceptions import ClientError
 from opensearchpy import Connection, OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
-from snapferry.clients import _ExplainingTransport
+from snapferry.clients import _ExplainingTransport, _Serializer
 
 type Answer = tuple[int, Any]
 
@@ -108,6 +109,7 @@ class Request:
     path: str
     parameters: Mapping[str, str]
     body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # Base path in the bucket -> name -> snapshot.
@@ -166,6 +168,7 @@ class FakeCluster:
             connection_class=_FakeConnection,
             transport_class=_ExplainingTransport,
             cluster=name,
+            serializer=_Serializer(),
             fake=self,
             max_retries=0,
         )
@@ -596,14 +599,14 @@ class _FakeConnection(Connection):
         body: bytes | None = None,
         timeout: float | None = None,  # noqa: ARG002
         ignore: Collection[int] = (),  # noqa: ARG002
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         parameters = {
             name: value.decode() if isinstance(value, bytes) else str(value)
             for name, value in (params or {}).items()
         }
         status, answer = self._fake.answer(
-            Request(method, url, parameters, json.loads(body) if body else None)
+            Request(method, url, parameters, _parsed(body), headers or {})
         )
         is_json = not isinstance(answer, str)
         raw = json.dumps(answer) if is_json else answer
@@ -611,6 +614,13 @@ class _FakeConnection(Connection):
         if not 200 <= status < 300:
             self._raise_error(status, raw, content_type)
         return status, {"content-type": content_type}, raw
+
+
+def _parsed(body: bytes | None) -> Any:
+    """A body of one value, or of one in each line."""
+    if body and body.endswith(b"\n"):
+        return [json.loads(line) for line in body.splitlines()]
+    return json.loads(body) if body else None
 
 
 def _filtered(answer: Any, paths: Iterable[Sequence[str]]) -> Any:
@@ -639,7 +649,17 @@ class FakeS3:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> None:  # noqa: ARG002, N803
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: ARG002, N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ContentType: str,  # noqa: ARG002, N803
+        IfNoneMatch: str | None = None,  # noqa: N803
+    ) -> None:
+        if IfNoneMatch and Key in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
         self.objects[Key] = Body
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: ARG002, N803

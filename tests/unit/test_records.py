@@ -48,3 +48,9 @@ def test_an_item_takes_numbers_of_any_kind(storage: Storage) -> None:
     assert item["bytes_done"] == 2**60
     assert item["nothing"] is None
     assert item["updated_at"] == int(item["updated_at"]) > 0
+
+
+def test_what_is_written_once_stays(storage: Storage) -> None:
+    storage.records.write_once("logs/base-1", {"first": True})
+    storage.records.write_once("logs/base-1", {"first": False})
+    assert storage.records.read("logs/base-1") == {"first": True}
