@@ -184,6 +184,11 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the destination's engine has to be as new as the source's: upgrade the destination",
     ),
     (
+        r"no data nodes? with criteria",
+        Unavailable,
+        "the primary of a shard has moved to another node: ask again",
+    ),
+    (
         r"more than one write index",
         Conflict,
         "an index of someone else has the alias already: take is_write_index or the alias off it",

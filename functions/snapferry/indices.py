@@ -88,12 +88,12 @@ def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
     if not selected:
         raise InvalidInput(
             f"domains[].indices: no index of the source matches include {list(wanted.include)} "
-            f"without exclude {list(wanted.exclude)}; it has {_some(movable)}"
+            f"without exclude {list(wanted.exclude)}; it has {some(movable)}"
         )
     closed = [index.name for index in selected if not index.open]
     if closed:
         raise InvalidInput(
-            f"domains[].indices: {_some(closed)}: a closed index can't be moved; open it, or put "
+            f"domains[].indices: {some(closed)}: a closed index can't be moved; open it, or put "
             "it into exclude"
         )
     return selected
@@ -117,7 +117,7 @@ def refuse_strangers(
     ]
     if strangers:
         raise Conflict(
-            f"{_some(strangers)}: the destination has an index of this name that no migration "
+            f"{some(strangers)}: the destination has an index of this name that no migration "
             "restored; remove or rename it there, or put it into domains[].indices.exclude"
         )
 
@@ -143,7 +143,7 @@ def _matches(name: str, pattern: str) -> bool:
     return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name))
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     """The first names, and how many more there are: messages have to stay readable."""
     listed = sorted(names)
     more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""

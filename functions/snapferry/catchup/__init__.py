@@ -1,0 +1,35 @@
+"""The tail: what was written since a snapshot, copied by sequence number.
+
+A restored shard holds each document under the sequence number that it has at the source. So the
+source can be asked for exactly what the snapshot lacks, and writes stop for seconds whatever the
+size of the data is. In the order of a migration:
+
+    qualify        which indices can't be caught up, and why
+    keep_base      before a snapshot is requested
+    begin          when it was restored; with `tune`
+    run_round      again and again, while clients write
+    freeze         stops the writes
+    run_last_round copies what is left, and proves that both sides are equal
+    give_back      the settings of before
+"""
+
+from snapferry.catchup.base import keep_base
+from snapferry.catchup.freeze import freeze, unfreeze
+from snapferry.catchup.qualification import qualify
+from snapferry.catchup.rounds import Round, begin, run_last_round, run_round
+from snapferry.catchup.tail import IndexRound
+from snapferry.catchup.tuning import give_back, tune
+
+__all__ = [
+    "IndexRound",
+    "Round",
+    "begin",
+    "freeze",
+    "give_back",
+    "keep_base",
+    "qualify",
+    "run_last_round",
+    "run_round",
+    "tune",
+    "unfreeze",
+]

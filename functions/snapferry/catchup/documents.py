@@ -1,0 +1,182 @@
+"""Reads and counts documents at the primary of a shard."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import Any
+
+from snapferry.catchup.side import Side, require_complete
+from snapferry.errors import Unavailable
+
+BATCH_BYTES = 4 * 1024 * 1024
+"""Of documents: well below the 10 MiB that a small Amazon domain takes in one request."""
+_FIRST_PAGE = 64
+LARGEST_PAGE = 5_000
+"""Half of what an index answers to one search, unless it is set otherwise."""
+_SEARCHES_AT_ONCE = 500
+_GETS_AT_ONCE = 1_000
+_GETS_WITH_SOURCE_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as a search or a get shows it.
+
+    Attributes:
+        id: its id.
+        routing: what decides on its shard, if it isn't the id.
+        version: its version.
+        seq_no: of the operation that wrote it.
+        source: its JSON, as it was sent once; empty where it wasn't asked for.
+    """
+
+    id: str
+    routing: str | None
+    version: int
+    seq_no: int
+    source: str
+
+    @property
+    def key(self) -> dict[str, str]:
+        """How bulks and gets name it."""
+        if self.routing is None:
+            return {"_id": self.id}
+        return {"_id": self.id, "routing": self.routing}
+
+
+class PageSize:
+    """How many documents to read at once, so that a page comes to about `BATCH_BYTES`."""
+
+    def __init__(self, documents: int = _FIRST_PAGE) -> None:
+        self.documents = documents
+
+    def learn(self, page: Sequence[Document]) -> None:
+        """Adapts it to a page that was read; it grows in steps, since sizes may differ much."""
+        fitting = BATCH_BYTES * len(page) // sum(len(document.source) + 1 for document in page)
+        self.documents = max(1, min(fitting, 8 * self.documents, LARGEST_PAGE))
+
+
+def after(seq_no: int, up_to: int) -> dict[str, Any]:
+    """The query for operations after a sequence number and up to another."""
+    return {"range": {"_seq_no": {"gt": seq_no, "lte": up_to}}}
+
+
+def pages(
+    side: Side,
+    index: str,
+    shard: int,
+    query: dict[str, Any],
+    size: PageSize,
+    *,
+    with_source: bool = True,
+) -> Iterator[list[Document]]:
+    """Yields the documents of a shard, in the order of their sequence numbers."""
+    body: dict[str, Any] = {
+        "query": query,
+        "sort": [{"_seq_no": "asc"}],
+        "version": True,
+        "_source": with_source,
+        "track_total_hits": False,
+        **side.engine.search_options,
+    }
+    while True:
+        body["size"] = size.documents
+        answer = side.patiently(
+            side.client.search,
+            index=index,
+            body=body,
+            params={
+                "preference": side.preference(index, shard),
+                "allow_partial_search_results": "false",
+            },
+        )
+        require_complete(answer, index)
+        page = [
+            Document(
+                id=hit["_id"],
+                routing=hit.get("_routing"),
+                version=hit["_version"],
+                # Elasticsearch 6 shows it in no other way.
+                seq_no=hit["sort"][0],
+                source=hit["_source"] if with_source else "",
+            )
+            for hit in answer["hits"]["hits"]
+        ]
+        if page:
+            yield page
+        if len(page) < body["size"]:
+            return
+        body["search_after"] = [page[-1].seq_no]
+        size.learn(page)
+
+
+def identities(side: Side, index: str, shard: int, query: dict[str, Any]) -> Iterator[Document]:
+    """Yields the documents of a shard without their sources, in the same order."""
+    for page in pages(side, index, shard, query, PageSize(LARGEST_PAGE), with_source=False):
+        yield from page
+
+
+def search_each(
+    side: Side, index: str, searches: Iterable[tuple[int, dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """Yields the answers of many searches without hits.
+
+    Args:
+        side: the cluster.
+        index: stands in the path, since a cluster may refuse it in the body.
+        searches: of each the shard's number and the body.
+    """
+    for batch in batched(searches, _SEARCHES_AT_ONCE, strict=False):
+        lines: list[dict[str, Any]] = []
+        for shard, body in batch:
+            lines += (
+                {
+                    "preference": side.preference(index, shard),
+                    "allow_partial_search_results": False,
+                },
+                {"size": 0, "track_total_hits": True, **body, **side.engine.search_options},
+            )
+        answer = side.patiently(
+            side.client.msearch,
+            index=index,
+            body="".join(f"{json.dumps(line)}\n" for line in lines),
+        )
+        for response in answer["responses"]:
+            require_complete(response, index)
+            yield response
+
+
+def get(
+    side: Side, index: str, shard: int, wanted: Iterable[Document], *, with_source: bool = False
+) -> dict[str, Document]:
+    """Reads documents as they are at this moment, also before a refresh.
+
+    Returns:
+        Those that are there, by id.
+    """
+    at_once = _GETS_WITH_SOURCE_AT_ONCE if with_source else _GETS_AT_ONCE
+    found: dict[str, Document] = {}
+    for batch in batched(wanted, at_once, strict=False):
+        answer = side.patiently(
+            side.client.mget,
+            index=index,
+            body={"docs": [document.key for document in batch]},
+            params={
+                "preference": side.preference(index, shard),
+                "realtime": "true",
+                "_source": str(with_source).lower(),
+            },
+        )
+        for asked, item in zip(batch, answer["docs"], strict=True):
+            if "error" in item:
+                raise Unavailable(f"{index}: {asked.id} can't be read: {item['error']}")
+            if item["found"]:
+                found[asked.id] = Document(
+                    id=asked.id,
+                    routing=asked.routing,
+                    version=item["_version"],
+                    seq_no=item["_seq_no"],
+                    source=item["_source"] if with_source else "",
+                )
+    return found

@@ -1,0 +1,200 @@
+"""How far each shard has been caught up: an item of the table for each index.
+
+It is written after each page, so that a call which dies loses no more than that.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from snapferry import table
+from snapferry.catchup.primaries import Lineage, Primary
+from snapferry.errors import Conflict
+from snapferry.records import Records
+
+MOST_SHARDS = 500
+"""With more of them, the marks of an index don't fit into the 400 KB of an item."""
+_FENCES_PER_INDEX = 1024
+_FENCES_PER_SHARD = 32
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A cut through the operations of both sides.
+
+    What was copied of the source's operations up to the one lies in the destination's up to the
+    other. So between two fences both sides have the same number of documents, unless some were
+    deleted at the source.
+
+    Attributes:
+        source: a sequence number of the source.
+        destination: one of the destination.
+    """
+
+    source: int
+    destination: int
+
+
+@dataclass(frozen=True)
+class ShardMarks:
+    """How far one shard is.
+
+    Attributes:
+        source: the primary whose sequence numbers these are.
+        destination: the primary of the copy.
+        mark: operations up to this are copied.
+        sealed_mark: as far as no failover can take back what was seen.
+        fences: from the base on, up to which both sides have the same numbers.
+        deletions: of the source when deletes were looked for last; None where they have to be.
+    """
+
+    source: Lineage
+    destination: Lineage
+    mark: int
+    sealed_mark: int
+    fences: tuple[Fence, ...]
+    deletions: int | None
+
+    @classmethod
+    def at_base(cls, base: Primary, destination: Primary) -> Self:
+        """The marks of a shard that was just restored.
+
+        Args:
+            base: the source's primary before the snapshot was requested.
+            destination: the restored one.
+        """
+        checkpoint = base.global_checkpoint
+        return cls(
+            source=base.lineage,
+            destination=destination.lineage,
+            mark=checkpoint,
+            sealed_mark=checkpoint,
+            fences=(Fence(checkpoint, checkpoint),),
+            deletions=base.deletions,
+        )
+
+    @property
+    def base(self) -> int:
+        """Operations up to this have the same numbers on both sides."""
+        return self.fences[0].source
+
+    def back_to(self, mark: int) -> Self:
+        """Has everything after `mark` copied once more, and all deletes looked for."""
+        fences = tuple(fence for fence in self.fences if fence.source <= mark)
+        return replace(self, mark=mark, sealed_mark=mark, fences=fences, deletions=None)
+
+    def moved_to(self, mark: int, destination_seq_no: int, shards: int) -> Self:
+        """Moves the mark on.
+
+        Args:
+            mark: everything up to this is copied.
+            destination_seq_no: the last operation of the destination.
+            shards: how many the index has.
+        """
+        base, *others = self.fences
+        if others and others[-1].destination == destination_seq_no:
+            others.pop()
+        if len(others) >= max(1, min(_FENCES_PER_SHARD, _FENCES_PER_INDEX // shards)):
+            others = others[1::2]
+        return replace(self, mark=mark, fences=(base, *others, Fence(mark, destination_seq_no)))
+
+
+@dataclass(frozen=True)
+class IndexMarks:
+    """How far an index is.
+
+    Attributes:
+        index: its name, on both sides.
+        index_uuid: of the index at the source.
+        destination_uuid: of its copy.
+        writer: the call that may move the marks.
+        shards: by number.
+    """
+
+    index: str
+    index_uuid: str
+    destination_uuid: str
+    writer: str
+    shards: tuple[ShardMarks, ...]
+
+    def with_shard(self, number: int, marks: ShardMarks) -> Self:
+        """Replaces those of one shard."""
+        return replace(self, shards=(*self.shards[:number], marks, *self.shards[number + 1 :]))
+
+
+def load(records: Records, domain: str, names: Iterable[str]) -> list[IndexMarks]:
+    """The marks of those indices that have some, in the order of their names."""
+    wanted = set(names)
+    items = table.between(
+        records.table,
+        records.migration_id,
+        _record(domain, min(wanted)),
+        _record(domain, max(wanted)),
+    )
+    return [_index_marks(item) for item in items if item["index"] in wanted]
+
+
+def begin(records: Records, domain: str, marks: IndexMarks) -> None:
+    """Stores the first marks of an index after a restore."""
+    records.put(_record(domain, marks.index), **asdict(marks))
+
+
+def claim(records: Records, domain: str, marks: IndexMarks) -> IndexMarks:
+    """Makes this call the only one that can move the marks.
+
+    Raises:
+        Conflict: where another call has been quicker.
+    """
+    claimed = replace(marks, writer=uuid.uuid4().hex)
+    _put(records, domain, claimed, present_writer=marks.writer)
+    return claimed
+
+
+def save(records: Records, domain: str, marks: IndexMarks) -> None:
+    """Stores marks that were moved.
+
+    Raises:
+        Conflict: where another call has claimed them.
+    """
+    _put(records, domain, marks, present_writer=marks.writer)
+
+
+def _put(records: Records, domain: str, marks: IndexMarks, present_writer: str) -> None:
+    item = {
+        "migration_id": records.migration_id,
+        "record": _record(domain, marks.index),
+        **asdict(marks),
+    }
+    if not table.put_if(records.table, item, "#writer = :writer", writer=present_writer):
+        raise Conflict(f"another call catches {marks.index} up")
+
+
+def _index_marks(item: Mapping[str, Any]) -> IndexMarks:
+    return IndexMarks(
+        index=item["index"],
+        index_uuid=item["index_uuid"],
+        destination_uuid=item["destination_uuid"],
+        writer=item["writer"],
+        shards=tuple(
+            ShardMarks(
+                source=Lineage(**shard["source"]),
+                destination=Lineage(**shard["destination"]),
+                mark=shard["mark"],
+                sealed_mark=shard["sealed_mark"],
+                fences=tuple(Fence(**fence) for fence in shard["fences"]),
+                deletions=shard["deletions"],
+            )
+            for shard in _whole(item["shards"])
+        ),
+    )
+
+
+def _whole(value: Any) -> Any:
+    """Makes the decimals of the table whole numbers again."""
+    return json.loads(json.dumps(value, default=int))
+
+
+def _record(domain: str, name: str) -> str:
+    return f"marks#{domain}#{name}"

@@ -1,0 +1,157 @@
+"""Which indices can't be caught up, and why; they need a last snapshot."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices
+from snapferry.catchup import mappings, primaries
+from snapferry.catchup.documents import LARGEST_PAGE
+from snapferry.catchup.marks import MOST_SHARDS
+from snapferry.catchup.side import Side
+from snapferry.catchup.visibility import hidden_documents
+from snapferry.engines import Engine
+from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.indices import Index
+
+# This bit of an index's created version says OpenSearch; without it, Elasticsearch.
+_OPENSEARCH_BIT = 0x08000000
+# No index can have this name, so that asking about it changes nothing.
+_NO_INDEX = "Snapferry"
+
+
+def qualify(
+    source: OpenSearch, destination: OpenSearch, selected: Sequence[Index]
+) -> dict[str, str]:
+    """Finds the indices that can't be caught up.
+
+    Args:
+        source: the domain.
+        destination: where the indices may be already, restored from a snapshot.
+        selected: the indices that are to be moved.
+
+    Returns:
+        The reason by the name of each index that can't; none for those that can.
+    """
+    engine = Engine.of(source)
+    if reason := _refused_calls(source, engine):
+        return {index.name: reason for index in selected}
+    present = indices.list_all(destination)
+    streamed = _backing_indices(destination)
+    reasons = {
+        index.name: reason
+        for index in selected
+        if (reason := _unfit_index(index, present.get(index.name), streamed))
+    }
+    names = [index.name for index in selected if index.name not in reasons]
+    found = primaries.look(source, names)
+    side = Side(source, engine, primaries.nodes(found))
+    mapping_of = mappings.read(side, names)
+    settings_of = _settings(source, names)
+    for name in names:
+        reason = (
+            _unfit_settings(settings_of[name], engine)
+            or _unfit_mapping(mapping_of[name])
+            or _unfit_rights(side, name, len(found[name]), mapping_of[name])
+        )
+        if reason:
+            reasons[name] = reason
+    return reasons
+
+
+def _refused_calls(source: OpenSearch, engine: Engine) -> str:
+    """What the domain doesn't allow of what every round or the freeze needs."""
+    if engine.is_too_old:
+        return "the source's engine is older than Elasticsearch 6.7"
+    try:
+        primaries.look(source, [_NO_INDEX])
+        if engine.blocks_and_waits:
+            with contextlib.suppress(NotFound):
+                source.transport.perform_request("PUT", f"/{_NO_INDEX}/_block/write")
+    except (AccessDenied, RequestRefused) as error:
+        return f"the source doesn't allow what catching up needs: {error}"
+    return ""
+
+
+def _backing_indices(destination: OpenSearch) -> set[str]:
+    """The indices that belong to a data stream at the destination."""
+    state = destination.cluster.state(
+        metric="metadata", params={"filter_path": "metadata.data_stream"}
+    )
+    streams = state.get("metadata", {}).get("data_stream", {}).get("data_stream", {})
+    return {index["index_name"] for stream in streams.values() for index in stream["indices"]}
+
+
+def _unfit_index(index: Index, copy: Index | None, streamed: set[str]) -> str:
+    if index.name.startswith("."):
+        return "it is a system index"
+    if not index.open:
+        return "it is closed"
+    if index.name in streamed:
+        return "it belongs to a data stream of the destination, which takes new documents only"
+    if index.shards > MOST_SHARDS:
+        return f"it has more than {MOST_SHARDS} shards"
+    if copy and copy.shards != index.shards:
+        return f"it has {index.shards} shards at the source and {copy.shards} at the destination"
+    return ""
+
+
+def _unfit_settings(settings: Mapping[str, str], engine: Engine) -> str:
+    """Judges by flat settings.
+
+    Sources: https://docs.opensearch.org/latest/field-types/metadata-fields/source/ and
+    https://docs.opensearch.org/latest/vector-search/performance-tuning-indexing/
+    """
+    created = int(settings["index.version.created"])
+    by_opensearch = bool(created & _OPENSEARCH_BIT)
+    major = (created ^ _OPENSEARCH_BIT if by_opensearch else created) // 1_000_000
+    if not by_opensearch and major < 6:
+        return "it was created before Elasticsearch 6.0, without sequence numbers"
+    if settings.get("index.append_only.enabled") == "true":
+        return "it is append-only"
+    if settings.get("index.derived_source.enabled") == "true":
+        return "its documents are derived from their fields: _source isn't stored"
+    # On by default for the vector indices of OpenSearch 3.
+    derives_vectors = settings.get(
+        "index.knn.derived_source.enabled", str(by_opensearch and major >= 3).lower()
+    )
+    if settings.get("index.knn") == "true" and derives_vectors == "true":
+        return "its vectors are derived from the k-NN fields: _source isn't complete"
+    if int(settings.get("index.max_result_window", LARGEST_PAGE)) < LARGEST_PAGE:
+        return f"its index.max_result_window is below {LARGEST_PAGE}"
+    if (
+        settings.get("index.search.default_pipeline", "_none") != "_none"
+        and not engine.ignores_search_pipelines
+    ):
+        return "its default search pipeline may change what a search shows"
+    return ""
+
+
+def _unfit_mapping(mapping: Mapping[str, Any]) -> str:
+    source = mapping.get("_source", {})
+    if str(source.get("enabled", "true")).lower() == "false":
+        return "its _source is disabled"
+    if source.get("includes") or source.get("excludes"):
+        return "its _source is filtered"
+    if source.get("mode", "stored") != "stored":
+        return f"its _source is {source['mode']}"
+    return ""
+
+
+def _unfit_rights(side: Side, name: str, shards: int, mapping: Mapping[str, Any]) -> str:
+    hidden = hidden_documents(side, name, range(shards), mapping)
+    if hidden:
+        return f"the caller isn't shown {hidden} of its documents: document-level security"
+    return ""
+
+
+def _settings(source: OpenSearch, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {
+        name: answer["settings"]
+        for path in indices.paths(names)
+        for name, answer in source.indices.get_settings(
+            index=path, params={"flat_settings": "true"}
+        ).items()
+    }

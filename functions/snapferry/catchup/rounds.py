@@ -1,0 +1,284 @@
+"""Rounds of the tail: while clients write, and the last one."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices
+from snapferry.catchup import marks, primaries
+from snapferry.catchup.base import kept_base
+from snapferry.catchup.marks import IndexMarks, ShardMarks
+from snapferry.catchup.primaries import Primary
+from snapferry.catchup.side import Side, Unfit, refresh
+from snapferry.catchup.steps import Steps
+from snapferry.catchup.tail import IndexRound, Tail
+from snapferry.catchup.writer import Writer
+from snapferry.engines import Engine
+from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.records import Records
+
+# Enough for two processors, and fewer than the connections that a client keeps.
+_REQUESTS_AT_ONCE = 8
+_LOOK_EVERY_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did.
+
+    Attributes:
+        seconds: how long it took.
+        indices: what it did to each index.
+    """
+
+    seconds: float
+    indices: list[IndexRound]
+
+
+def begin(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    names: Sequence[str],
+    round_number: int,
+) -> dict[str, str]:
+    """Makes the marks of indices whose snapshot was restored, all of its shards.
+
+    Args:
+        source: the domain.
+        destination: where it was restored; nobody has written to the indices since.
+        records: of the migration, with the base that `keep_base` stored.
+        domain: the domain's name.
+        names: the indices.
+        round_number: of the snapshot.
+
+    Returns:
+        Why some can't be caught up, by their names.
+    """
+    base = kept_base(records, domain, round_number)
+    engine = Engine.of(source)
+    at_source, at_destination = (
+        primaries.look(cluster, names) for cluster in (source, destination)
+    )
+    unfit = {}
+    for name in names:
+        here, there = at_source.get(name, []), at_destination.get(name, [])
+        try:
+            index_marks = _at_base(name, base.get(name, []), there)
+            _adopt(index_marks, here, there, engine)
+        except Unfit as error:
+            unfit[name] = str(error)
+        else:
+            marks.begin(records, domain, index_marks)
+    return unfit
+
+
+def _at_base(name: str, base: Sequence[Primary], restored: Sequence[Primary]) -> IndexMarks:
+    if not base:
+        raise Unfit("nothing was noted of it before its snapshot was requested")
+    if len(base) != len(restored):
+        raise Unfit(f"it has {len(base)} shards at the source and {len(restored)} when restored")
+    for before, after in zip(base, restored, strict=True):
+        if after.max_seq_no < before.global_checkpoint:
+            raise Unfit(f"shard {before.shard} wasn't restored from a snapshot taken afterwards")
+    return IndexMarks(
+        index=name,
+        index_uuid=base[0].index_uuid,
+        destination_uuid=restored[0].index_uuid,
+        writer="",
+        shards=tuple(map(ShardMarks.at_base, base, restored)),
+    )
+
+
+def run_round(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    names: Sequence[str],
+    hold_seconds: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Round:
+    """Brings indices at the destination up to the source, while clients may write to it.
+
+    Args:
+        source: the domain.
+        destination: where they were restored; nobody else writes to them.
+        records: of the migration, with the marks of `begin`.
+        domain: the domain's name.
+        names: the indices, which no other call takes at the same time.
+        hold_seconds: about how long to go on; the next call continues where this one stops.
+        sleep: waits.
+
+    Returns:
+        What was done. An index is done when it is sealed; its lag is the writing meanwhile.
+
+    Raises:
+        Unavailable: where a cluster has trouble that may pass; then call again.
+        Conflict: where another call has taken over.
+    """
+    started_at = time.monotonic()
+    with (
+        ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool,
+        ThreadPoolExecutor(_REQUESTS_AT_ONCE) as second_pool,
+    ):
+        loaded = {tail.index: tail for tail in marks.load(records, domain, names)}
+        at_destination = second_pool.submit(_side, destination, names, sleep)
+        source_side, source_primaries = _side(source, names, sleep)
+        destination_side, destination_primaries = at_destination.result()
+        tails, results = [], []
+        for name in names:
+            result = IndexRound(name)
+            results.append(result)
+            here = source_primaries.get(name, [])
+            there = destination_primaries.get(name, [])
+            try:
+                adopted = _adopt(loaded.get(name), here, there, source_side.engine)
+            except Unfit as error:
+                result.unfit = str(error)
+                continue
+            opaque_id = f"snapferry-{records.migration_id}-{adopted.destination_uuid}"
+            tails.append(
+                Tail(adopted, here, there, Writer(destination_side, name, opaque_id), result)
+            )
+        Steps(
+            source_side,
+            destination_side,
+            records,
+            domain,
+            pool,
+            second_pool,
+            leave_at=started_at + hold_seconds,
+        ).run(tails)
+    return Round(time.monotonic() - started_at, results)
+
+
+def run_last_round(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    names: Sequence[str],
+    hold_seconds: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Round:
+    """Runs the round after writes have stopped, and proves that both sides are equal.
+
+    Takes the arguments of `run_round`.
+
+    Returns:
+        What was done. Only if every index is sealed, it was the last one.
+
+    Raises:
+        Unavailable: where the copies of a shard aren't level yet, besides the reasons of a round.
+        VerificationFailed: where something still writes, or the numbers of documents differ.
+    """
+    leave_at = time.monotonic() + hold_seconds
+    while unsettled := _unsettled(primaries.look(source, names)):
+        if time.monotonic() >= leave_at:
+            raise Unavailable(
+                f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint "
+                "is below the last operation"
+            )
+        sleep(_LOOK_EVERY_SECONDS)
+    done = run_round(source, destination, records, domain, names, hold_seconds, sleep)
+    if all(index.sealed for index in done.indices):
+        _prove_equal(source, destination, marks.load(records, domain, names))
+    return done
+
+
+def _adopt(
+    stored: IndexMarks | None,
+    source: Sequence[Primary],
+    destination: Sequence[Primary],
+    engine: Engine,
+) -> IndexMarks:
+    """Makes the marks of an index those of its present primaries.
+
+    Args:
+        stored: its marks; None where it has none.
+        source: its primaries.
+        destination: those of its copy.
+        engine: of the source.
+
+    Returns:
+        The marks, moved back as far as the primaries that they rest on have changed.
+
+    Raises:
+        Unfit: where they have lost their meaning.
+    """
+    if stored is None:
+        raise Unfit("its catching up hasn't begun: no snapshot of it was restored")
+    for primary_list, uuid, side in (
+        (source, stored.index_uuid, "source"),
+        (destination, stored.destination_uuid, "destination"),
+    ):
+        if len(primary_list) != len(stored.shards) or primary_list[0].index_uuid != uuid:
+            raise Unfit(f"the {side} has another index of this name by now, or none")
+    shards = []
+    for shard, here, there in zip(stored.shards, source, destination, strict=True):
+        before, now = shard.source, here.lineage
+        if here.global_checkpoint == primaries.UNKNOWN_CHECKPOINT:
+            raise Unavailable(f"{stored.index}[{here.shard}]: its checkpoint isn't known yet")
+        if now.history_uuid != before.history_uuid:
+            raise Unfit(f"shard {here.shard} of the source has a new history")
+        if now.term != before.term and not engine.keeps_checkpoint_at_failover:
+            raise Unfit(f"shard {here.shard} of the source has failed over")
+        adopted = replace(shard, source=now, destination=there.lineage)
+        if now != before:
+            adopted = adopted.back_to(shard.sealed_mark)
+        if not there.lineage.continues(shard.destination):
+            adopted = adopted.back_to(shard.base)
+        shards.append(adopted)
+    return replace(stored, shards=tuple(shards))
+
+
+def _side(
+    cluster: OpenSearch, names: Sequence[str], sleep: Callable[[float], None]
+) -> tuple[Side, dict[str, list[Primary]]]:
+    found = primaries.look(cluster, names)
+    return Side(cluster, Engine.of(cluster), primaries.nodes(found), sleep), found
+
+
+def _unsettled(found: Mapping[str, Sequence[Primary]]) -> list[str]:
+    return [
+        name
+        for name, index_primaries in found.items()
+        if any(primary.global_checkpoint != primary.max_seq_no for primary in index_primaries)
+    ]
+
+
+def _prove_equal(source: OpenSearch, destination: OpenSearch, sealed: Sequence[IndexMarks]) -> None:
+    """Compares numbers that no search is needed for, shard by shard."""
+    names = [index_marks.index for index_marks in sealed]
+    for cluster in (source, destination):
+        refresh(cluster, names)
+    at_source, at_destination = (
+        primaries.look(cluster, names) for cluster in (source, destination)
+    )
+    faults = []
+    for index_marks in sealed:
+        for shard, here, there in zip(
+            index_marks.shards,
+            at_source[index_marks.index],
+            at_destination[index_marks.index],
+            strict=True,
+        ):
+            place = f"{index_marks.index}[{here.shard}]"
+            if here.max_seq_no != shard.mark:
+                faults.append(f"{place}: written to at the source after writes had stopped")
+            elif here.lucene_documents != there.lucene_documents:
+                faults.append(
+                    f"{place}: {there.lucene_documents} documents instead of "
+                    f"{here.lucene_documents}, nested ones counted apart"
+                )
+    if faults:
+        raise VerificationFailed(
+            f"{len(faults)} shards differ from the source: {'; '.join(faults[:10])}. What to do: "
+            "make sure that nothing writes to the source nor to the destination, then migrate "
+            "these indices by a last snapshot."
+        )

@@ -1,0 +1,229 @@
+"""The steps of a round: copies what was written since the last one, then what was deleted."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from snapferry.catchup import mappings, marks, primaries
+from snapferry.catchup.deletes import Comparison, Cut
+from snapferry.catchup.marks import ShardMarks
+from snapferry.catchup.primaries import Primary
+from snapferry.catchup.side import Side, Unfit, refresh
+from snapferry.catchup.tail import Tail
+from snapferry.catchup.upserts import ShardCopy
+from snapferry.catchup.visibility import hidden_documents
+from snapferry.errors import Unavailable
+from snapferry.records import Records
+
+_LOOK_EVERY_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a round.
+
+    Attributes:
+        source: the source.
+        destination: the destination.
+        records: where the marks are.
+        domain: whose marks.
+        pool: runs what is done for each shard or index.
+        second_pool: runs what these ask the other side; nothing in it waits for either pool.
+        leave_at: when to stop, by the monotonic clock.
+    """
+
+    source: Side
+    destination: Side
+    records: Records
+    domain: str
+    pool: Executor
+    second_pool: Executor
+    leave_at: float
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self, tails: Sequence[Tail]) -> None:
+        """Takes all steps for some indices, as far as the time allows."""
+        for tail in tails:
+            tail.result.sealed = tail.is_idle
+        tails = [tail for tail in tails if not tail.is_idle]
+        if not tails:
+            return
+        for tail in tails:
+            tail.marks = marks.claim(self.records, self.domain, tail.marks)
+        self._wait_for_earlier_writers({tail.writer.opaque_id for tail in tails})
+        # The checkpoints were read before, so everything up to them is searchable after this.
+        refresh(self.source.client, [tail.name for tail in tails])
+        at_source = mappings.read(self.source, [tail.name for tail in tails])
+        self._bring_mappings(tails, at_source)
+        self._each(
+            [
+                (tail, number)
+                for tail in tails
+                for number, shard, primary in tail.shards
+                if shard.mark < primary.global_checkpoint and not tail.result.unfit
+            ],
+            self._copy,
+        )
+        for tail in tails:
+            tail.result.lag = tail.lag(tail.source)
+        tails = [tail for tail in tails if tail.is_copied and not tail.result.unfit]
+        self._find_deletes([tail for tail in tails if tail.has_deletes])
+        self._seal([tail for tail in tails if not tail.result.unfit])
+        self._each(
+            [(tail, at_source[tail.name]) for tail in tails if tail.result.sealed], self._finish
+        )
+
+    def _each[A](self, items: Iterable[tuple[Tail, A]], call: Callable[[Tail, A], None]) -> None:
+        """Calls for all at once; an index that proves unfit leaves the others alone."""
+
+        def attempt(item: tuple[Tail, A]) -> None:
+            tail, argument = item
+            try:
+                call(tail, argument)
+            except Unfit as error:
+                tail.result.unfit = str(error)
+                tail.result.sealed = False
+
+        for _ in self.pool.map(attempt, items):
+            pass
+
+    def _wait_for_earlier_writers(self, opaque_ids: set[str]) -> None:
+        """Waits until nothing is left of what a call that was given up had sent.
+
+        Source: https://docs.opensearch.org/latest/api-reference/tasks/
+        """
+        while True:
+            answer = self.destination.client.tasks.list(
+                params={"actions": "indices:data/write/*", "group_by": "none"}
+            )
+            if "node_failures" in answer:
+                raise Unavailable(f"the destination can't list its tasks: {answer}")
+            running = {task.get("headers", {}).get("X-Opaque-Id") for task in answer["tasks"]}
+            if not running & opaque_ids:
+                return
+            if time.monotonic() >= self.leave_at:
+                raise Unavailable("writes of an earlier attempt still run at the destination")
+            self.destination.sleep(_LOOK_EVERY_SECONDS)
+
+    def _bring_mappings(self, tails: Sequence[Tail], at_source: dict[str, dict[str, Any]]) -> None:
+        present = mappings.read(self.destination, [tail.name for tail in tails])
+        self._each(
+            ((tail, None) for tail in tails),
+            lambda tail, _: mappings.bring(
+                self.destination, tail.name, at_source[tail.name], present[tail.name]
+            ),
+        )
+
+    def _copy(self, tail: Tail, number: int) -> None:
+        copy = ShardCopy(
+            source=self.source,
+            writer=tail.writer,
+            shard=number,
+            shards=len(tail.source),
+            up_to=tail.source[number].global_checkpoint,
+            destination_seq_no=tail.destination[number].max_seq_no,
+            leave_at=self.leave_at,
+        )
+        documents, document_bytes = copy.run(
+            tail.marks.shards[number],
+            tail.page_size,
+            lambda shard: self._keep(tail, {number: shard}),
+        )
+        with self.lock:
+            tail.result.documents += documents
+            tail.result.document_bytes += document_bytes
+
+    def _keep(self, tail: Tail, shards: Mapping[int, ShardMarks]) -> None:
+        with self.lock:
+            for number, shard in shards.items():
+                tail.marks = tail.marks.with_shard(number, shard)
+            marks.save(self.records, self.domain, tail.marks)
+
+    def _find_deletes(self, tails: Sequence[Tail]) -> None:
+        refresh(self.destination.client, [tail.name for tail in tails])
+        found: list[tuple[Tail, list[Cut]]] = []
+
+        def count(tail: Tail, comparison: Comparison) -> None:
+            of_shards = {number: tail.marks.shards[number] for number in tail.has_deletes}
+            found.extend((tail, cuts) for cuts in comparison.differing(of_shards).values())
+
+        self._each([(tail, self._comparison(tail)) for tail in tails], count)
+        self._each(found, self._find_documents)
+
+    def _comparison(self, tail: Tail) -> Comparison:
+        return Comparison(self.source, self.destination, tail.name, self.second_pool)
+
+    def _find_documents(self, tail: Tail, cuts: list[Cut]) -> None:
+        number = cuts[0].shard
+        shard = tail.marks.shards[number]
+        differences = self._comparison(tail).differences(cuts, shard)
+        tail.surplus[number] = differences.surplus
+        if differences.lacking:
+            _, conflicts = tail.writer.put(differences.lacking)
+            tail.writer.replace(conflicts)
+
+    def _seal(self, tails: Sequence[Tail]) -> None:
+        """Waits until all that searches have shown is on every copy; a failover can't undo it.
+
+        Where another copy has become the primary since the round began, its searches may have
+        shown what is no more, or not what there is: then the round counts as not done.
+        """
+        names = [tail.name for tail in tails]
+        shown = present = primaries.look(self.source.client, names) if names else {}
+        while not _all_durable(shown, present) and time.monotonic() < self.leave_at:
+            self.source.sleep(_LOOK_EVERY_SECONDS)
+            present = primaries.look(self.source.client, names)
+        for tail in tails:
+            name = tail.name
+            moved = {
+                number: shard.back_to(shard.sealed_mark)
+                for (number, shard, then), now in zip(
+                    tail.shards, present.get(name, []), strict=False
+                )
+                if now.lineage != then.lineage
+            }
+            if moved:
+                self._keep(tail, moved)
+            tail.result.lag = tail.lag(present.get(name, []))
+            tail.result.sealed = not moved and _all_durable(
+                {name: shown[name]}, {name: present.get(name, [])}
+            )
+
+    def _finish(self, tail: Tail, mapping: dict[str, Any]) -> None:
+        """Deletes at the destination what the source lacks, and seals the marks."""
+        shards = [number for number, surplus in tail.surplus.items() if surplus]
+        if shards:
+            hidden = hidden_documents(self.source, tail.name, shards, mapping)
+            if hidden:
+                raise Unfit(
+                    f"the source has {hidden} documents more than it shows: document-level "
+                    "security must not apply to the role that reads it"
+                )
+            # Nobody else has taken over, or this raises.
+            self._keep(tail, {})
+            for number in shards:
+                tail.writer.delete(tail.surplus[number])
+                tail.result.deletes += len(tail.surplus[number])
+        self._keep(
+            tail,
+            {
+                number: replace(shard, sealed_mark=shard.mark, deletions=primary.deletions)
+                for number, shard, primary in tail.shards
+            },
+        )
+
+
+def _all_durable(
+    shown: Mapping[str, Sequence[Primary]], present: Mapping[str, Sequence[Primary]]
+) -> bool:
+    return all(
+        len(present.get(name, [])) == len(before)
+        and all(
+            now.global_checkpoint >= then.max_seq_no
+            for then, now in zip(before, present[name], strict=True)
+        )
+        for name, before in shown.items()
+    )

@@ -1,0 +1,59 @@
+"""Settings of the destination's indices while they are caught up, given back afterwards."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices
+from snapferry.records import Records
+
+_SETTINGS = {
+    # Each round refreshes when it needs it.
+    "index.refresh_interval": "-1",
+    # A document that was deleted and made anew may come with a lower version.
+    "index.gc_deletes": "0",
+    # Documents come as they are.
+    "index.final_pipeline": "_none",
+    # What was answered is kept, whatever happens to a node.
+    "index.translog.durability": "request",
+}
+
+
+def tune(
+    destination: OpenSearch, records: Records, domain: str, names: Sequence[str], round_number: int
+) -> None:
+    """Sets what catching up needs, and stores what was there before.
+
+    Args:
+        destination: where the indices were restored.
+        records: of the migration.
+        domain: the domain's name.
+        names: the indices.
+        round_number: of the snapshot; a restore brings the source's settings.
+    """
+    before = {
+        name: {setting: answer["settings"].get(setting) for setting in _SETTINGS}
+        for path in indices.paths(names)
+        for name, answer in destination.indices.get_settings(
+            index=path, params={"flat_settings": "true"}
+        ).items()
+    }
+    # Of a repeated call, this is what the first one has set.
+    records.write_once(_name(domain, round_number), before)
+    for path in indices.paths(names):
+        destination.indices.put_settings(index=path, body=_SETTINGS)
+
+
+def give_back(destination: OpenSearch, records: Records, domain: str, round_number: int) -> None:
+    """Sets what was there before `tune`."""
+    alike: dict[tuple[tuple[str, str | None], ...], list[str]] = defaultdict(list)
+    for name, settings in records.read(_name(domain, round_number), default={}).items():
+        alike[tuple(settings.items())].append(name)
+    for items, names in alike.items():
+        for path in indices.paths(names):
+            destination.indices.put_settings(index=path, body=dict(items))
+
+
+def _name(domain: str, round_number: int) -> str:
+    return f"{domain}/tuned-settings-{round_number}"

@@ -1,0 +1,67 @@
+"""Copies what was written at the source, in the order of its sequence numbers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from snapferry.catchup.documents import PageSize, after, get, pages
+from snapferry.catchup.marks import ShardMarks
+from snapferry.catchup.side import Side
+from snapferry.catchup.writer import Writer
+
+
+@dataclass(frozen=True)
+class ShardCopy:
+    """The part of a round that one shard is.
+
+    Attributes:
+        source: the source.
+        writer: of the index at the destination.
+        shard: its number.
+        shards: how many the index has.
+        up_to: the source's checkpoint before it was refreshed: what is above isn't durable.
+        destination_seq_no: the destination's last operation before the round.
+        leave_at: when to stop, by the monotonic clock.
+    """
+
+    source: Side
+    writer: Writer
+    shard: int
+    shards: int
+    up_to: int
+    destination_seq_no: int
+    leave_at: float
+
+    def run(
+        self, marks: ShardMarks, size: PageSize, keep: Callable[[ShardMarks], None]
+    ) -> tuple[int, int]:
+        """Copies documents after the mark, at least a page of them.
+
+        Args:
+            marks: of the shard.
+            size: of the pages; shards of an index share it.
+            keep: stores the marks, after each page.
+
+        Returns:
+            How many documents were copied, and how many bytes they have.
+        """
+        documents = copied_bytes = 0
+        index = self.writer.index
+        last = self.destination_seq_no
+        for page in pages(self.source, index, self.shard, after(marks.mark, self.up_to), size):
+            written, conflicts = self.writer.put(page)
+            last = max(last, written)
+            if conflicts:
+                # Only what is durable; what was written again since then comes in a later round.
+                present = get(self.source, index, self.shard, conflicts, with_source=True)
+                anew = [item for item in present.values() if item.seq_no <= self.up_to]
+                last = max(last, self.writer.replace(anew))
+            documents += len(page)
+            copied_bytes += sum(len(document.source) for document in page)
+            marks = marks.moved_to(page[-1].seq_no, last, self.shards)
+            keep(marks)
+            if time.monotonic() >= self.leave_at:
+                return documents, copied_bytes
+        if marks.mark < self.up_to:
+            keep(marks.moved_to(self.up_to, last, self.shards))
+        return documents, copied_bytes

@@ -1,0 +1,46 @@
+"""Whether searches show all documents, which document-level security prevents in silence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from snapferry.catchup.documents import search_each
+from snapferry.catchup.mappings import nested_paths
+from snapferry.catchup.primaries import look
+from snapferry.catchup.side import Side, refresh
+from snapferry.engines import total_hits
+from snapferry.errors import Unavailable
+
+_ATTEMPTS = 20
+
+
+def hidden_documents(
+    source: Side, index: str, shards: Sequence[int], mapping: Mapping[str, Any]
+) -> int:
+    """Counts the documents of some shards that exist and that no search shows.
+
+    The statistics of a shard count what its searcher holds, whoever asks, and nested documents
+    apart. While clients write, only a count between two equal ones says something.
+
+    Raises:
+        Unavailable: where the statistics never stand still.
+    """
+    body: dict[str, Any] = {
+        "query": {"match_all": {}},
+        "aggs": {path: {"nested": {"path": path}} for path in nested_paths(mapping)},
+    }
+    for _ in range(_ATTEMPTS):
+        refresh(source.client, [index])
+        before = _lucene_documents(source, index, shards)
+        shown = 0
+        for answer in search_each(source, index, [(shard, body) for shard in shards]):
+            shown += total_hits(answer["hits"])
+            for nested in answer.get("aggregations", {}).values():
+                shown += nested["doc_count"]
+        if before == _lucene_documents(source, index, shards):
+            return before - shown
+    raise Unavailable(f"{index}: its documents can't be counted while so much is written to it")
+
+
+def _lucene_documents(source: Side, index: str, shards: Sequence[int]) -> int:
+    present = look(source.client, [index])[index]
+    return sum(present[shard].lucene_documents for shard in shards)
