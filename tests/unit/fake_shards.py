@@ -1,0 +1,449 @@
+"""A fake cluster whose shards have operations: numbered, durable or not, visible or not."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tests.unit.fakes import FakeCluster, Request, _Refused
+
+REPLICA_STATS = {
+    "routing": {"primary": False, "node": "node-of-replica"},
+    "docs": {"count": 1},
+    "indexing": {"delete_total": 0},
+    "seq_no": {"max_seq_no": 1, "global_checkpoint": 1},
+    "commit": {"user_data": {"history_uuid": "history-of-replica"}},
+}
+"""What a copy says that lags behind its primary."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A document as a shard holds it."""
+
+    seq_no: int
+    version: int
+    source: dict[str, Any]
+    routing: str | None = None
+
+
+@dataclass
+class FakeShard:
+    """The primary of a shard.
+
+    Attributes:
+        documents: as the last operations left them.
+        visible: as they were at the last refresh.
+        max_seq_no: of its operations.
+        lagging: how many of the last operations the other copies don't have yet.
+        tombstones: versions of deleted documents that aren't forgotten yet.
+    """
+
+    number: int
+    node: str = "node-1"
+    allocation: int = 1
+    term: int = 1
+    history: str = "history-1"
+    documents: dict[str, Stored] = field(default_factory=dict)
+    visible: dict[str, Stored] = field(default_factory=dict)
+    max_seq_no: int = -1
+    lagging: int = 0
+    unknown_checkpoint: bool = False
+    deletions: int = 0
+    tombstones: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def global_checkpoint(self) -> int:
+        return -2 if self.unknown_checkpoint else self.max_seq_no - self.lagging
+
+    def index(
+        self,
+        key: str,
+        source: dict[str, Any] | None = None,
+        version: int | None = None,
+        routing: str | None = None,
+    ) -> int:
+        """Writes a document; returns its sequence number."""
+        before = self.documents.get(key)
+        self.max_seq_no += 1
+        self.documents[key] = Stored(
+            self.max_seq_no,
+            version or (before.version + 1 if before else 1),
+            source or {"written": self.max_seq_no},
+            routing,
+        )
+        return self.max_seq_no
+
+    def delete(self, key: str) -> None:
+        self.max_seq_no += 1
+        self.deletions += 1
+        self.documents.pop(key, None)
+
+    def refresh(self) -> None:
+        self.visible = dict(self.documents)
+
+    def fail_over(self, documents: Mapping[str, Stored], max_seq_no: int) -> None:
+        """Another copy, which has these documents, becomes the primary."""
+        self.term += 1
+        self.allocation += 1
+        self.deletions = 0
+        self.documents = dict(documents)
+        self.max_seq_no = max_seq_no
+        self.lagging = 0
+        self.refresh()
+
+    def move(self) -> None:
+        """It moves to another node, and counts anew."""
+        self.allocation += 1
+        self.node = f"node-{self.allocation}"
+        self.deletions = 0
+
+
+@dataclass
+class FakeTailIndex:
+    """An index.
+
+    Attributes:
+        hides: documents that the caller's role doesn't show.
+        nested: how many nested documents each document has, in the field `parts`.
+    """
+
+    shards: list[FakeShard]
+    uuid: str = "uuid-1"
+    settings: dict[str, Any] = field(default_factory=lambda: {"index.version.created": "136357827"})
+    mapping: dict[str, Any] = field(default_factory=dict)
+    hides: set[str] = field(default_factory=set)
+    nested: int = 0
+
+    def restored(self, uuid: str) -> "FakeTailIndex":
+        """What a restore of its snapshot makes of it."""
+        return replace(
+            self,
+            uuid=uuid,
+            settings=dict(self.settings),
+            mapping=dict(self.mapping),
+            hides=set(),
+            shards=[
+                FakeShard(
+                    number=shard.number,
+                    history="history-restored",
+                    documents=dict(shard.documents),
+                    visible=dict(shard.documents),
+                    max_seq_no=shard.max_seq_no,
+                )
+                for shard in self.shards
+            ],
+        )
+
+
+class FakeTailCluster(FakeCluster):
+    """The part of a cluster that the tail touches.
+
+    Attributes:
+        tails: indices by name.
+        version: what the cluster says of itself.
+        before: what happens before requests that match are answered, once each.
+        tasks: opaque ids of writes that run; each look at them sees one end.
+        refreshes_to_forget: after so many the version of a deleted document is forgotten.
+    """
+
+    def __init__(self, tails: dict[str, FakeTailIndex]) -> None:
+        super().__init__({})
+        self.tails = tails
+        self.version: dict[str, Any] = {"distribution": "opensearch", "number": "3.6.0"}
+        self.before: list[tuple[str, Callable[[], object]]] = []
+        self.tasks: list[str] = []
+        self.refreshes_to_forget = 1
+
+    @property
+    def major(self) -> int:
+        return int(self.version["number"].split(".")[0])
+
+    def _carry_out(self, request: Request) -> Any:
+        line = f"{request.method} {request.path}"
+        for happening in [one for one in self.before if re.fullmatch(one[0], line)]:
+            self.before.remove(happening)
+            happening[1]()
+        match request.method, request.path.strip("/").split("/"):
+            case "GET", [""]:
+                return {"version": self.version}
+            case "GET", ["_cluster", "state", _, names]:
+                return self._cluster_state(names)
+            case "GET", [names, "_stats", _]:
+                return {
+                    "indices": {
+                        name: {
+                            "shards": {
+                                str(shard.number): [
+                                    REPLICA_STATS,
+                                    self._shard_stats(index, shard),
+                                ]
+                                for shard in index.shards
+                            }
+                        }
+                        for name, index in self._found(names).items()
+                    }
+                }
+            case "POST", [names, "_refresh" | "_flush" as kind]:
+                shards = [shard for index in self._found(names).values() for shard in index.shards]
+                if kind == "_refresh":
+                    for shard in shards:
+                        shard.refresh()
+                        shard.tombstones = {
+                            key: left - 1 for key, left in shard.tombstones.items() if left > 1
+                        }
+                return {"_shards": {"total": len(shards), "successful": len(shards), "failed": 0}}
+            case "GET", [names, "_mapping"]:
+                return {
+                    name: {"mappings": index.mapping} for name, index in self._found(names).items()
+                }
+            case "PUT", [name, "_mapping"]:
+                self.tails[name].mapping = request.body
+                return {"acknowledged": True}
+            case "GET", [names, "_settings"]:
+                return {
+                    name: {"settings": index.settings} for name, index in self._found(names).items()
+                }
+            case "PUT", [names, "_settings"]:
+                for index in self._found(names).values():
+                    for key, value in request.body.items():
+                        index.settings[key] = value
+                return {"acknowledged": True}
+            case "PUT", [names, "_block", "write"]:
+                for index in self._found(names).values():
+                    index.settings["index.blocks.write"] = True
+                return {"acknowledged": True}
+            case "GET", ["_tasks"]:
+                running = [{"headers": {"X-Opaque-Id": task}} for task in self.tasks]
+                self.tasks = self.tasks[1:]
+                return {"tasks": running}
+            case "GET", ["_cluster", "state", "metadata"]:
+                return {}
+            case "GET", ["_cat", "indices"]:
+                return [
+                    {
+                        "index": name,
+                        "uuid": index.uuid,
+                        "status": "open",
+                        "pri": str(len(index.shards)),
+                        "rep": "0",
+                        "pri.store.size": "1",
+                        "creation.date": "1",
+                    }
+                    for name, index in self.tails.items()
+                ]
+            case "POST", [name, "_search"]:
+                return self._search(name, request.parameters, request.body)
+            case "POST", [name, "_msearch"]:
+                pairs = zip(request.body[::2], request.body[1::2], strict=True)
+                return {"responses": [self._search(name, head, body) for head, body in pairs]}
+            case "POST", [name, "_mget"]:
+                shard = self._shard(name, request.parameters)
+                return {
+                    "docs": [
+                        self._get(self.tails[name], shard, wanted, request.parameters)
+                        for wanted in request.body["docs"]
+                    ]
+                }
+            case "POST", [name, "_bulk"]:
+                return {"items": list(self._bulk(self.tails[name], iter(request.body)))}
+        raise NotImplementedError(line)
+
+    def _found(self, names: str) -> dict[str, FakeTailIndex]:
+        missing = [name for name in names.split(",") if name not in self.tails]
+        if missing:
+            raise _Refused(404, "index_not_found_exception", f"no such index {missing}")
+        return {name: self.tails[name] for name in names.split(",")}
+
+    def _cluster_state(self, names: str) -> dict[str, Any]:
+        found = {name: self.tails[name] for name in names.split(",") if name in self.tails}
+        if not found:
+            return {}
+        return {
+            "metadata": {
+                "indices": {
+                    name: {
+                        "settings": {"index": {"uuid": index.uuid}},
+                        "primary_terms": {str(shard.number): shard.term for shard in index.shards},
+                    }
+                    for name, index in found.items()
+                }
+            },
+            "routing_table": {
+                "indices": {
+                    name: {
+                        "shards": {
+                            str(shard.number): [
+                                {
+                                    "shard": shard.number,
+                                    "primary": primary,
+                                    "state": "STARTED",
+                                    "node": shard.node if primary else "node-of-replica",
+                                    "allocation_id": {"id": f"allocation-{shard.allocation}"},
+                                }
+                                for primary in (False, True)
+                            ]
+                            for shard in index.shards
+                        }
+                    }
+                    for name, index in found.items()
+                }
+            },
+        }
+
+    def _shard_stats(self, index: FakeTailIndex, shard: FakeShard) -> dict[str, Any]:
+        return {
+            "routing": {"primary": True, "node": shard.node},
+            "docs": {"count": len(shard.visible) * (1 + index.nested)},
+            "indexing": {"delete_total": shard.deletions},
+            "seq_no": {
+                "max_seq_no": shard.max_seq_no,
+                "global_checkpoint": shard.global_checkpoint,
+            },
+            "commit": {"user_data": {"history_uuid": shard.history}},
+        }
+
+    def _shard(self, name: str, options: Mapping[str, Any]) -> FakeShard:
+        """The shard of a preference, which has to name its primary in the engine's words."""
+        number, where = options["preference"].removeprefix("_shards:").split("|")
+        shard = self.tails[name].shards[int(number)]
+        is_new = self.version.get("distribution") == "opensearch" and self.major >= 3
+        assert where == ("_primary" if is_new else f"_only_nodes:{shard.node}")
+        return shard
+
+    def _search(
+        self, name: str, options: Mapping[str, Any], body: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        assert str(options["allow_partial_search_results"]).lower() == "false"
+        index, shard = self.tails[name], self._shard(name, options)
+        last = body.get("search_after", [-1])[0]
+        matching = sorted(
+            (stored.seq_no, key, stored)
+            for key, stored in shard.visible.items()
+            if key not in index.hides and _matches(body["query"], stored.seq_no)
+        )
+        hits = [
+            {
+                "_id": key,
+                "_version": stored.version,
+                "sort": [seq_no],
+                **({"_routing": stored.routing} if stored.routing else {}),
+                **({"_source": stored.source} if body.get("_source") else {}),
+            }
+            for seq_no, key, stored in matching
+            if seq_no > last
+        ]
+        answer: dict[str, Any] = {
+            "timed_out": False,
+            "_shards": {"total": 1, "successful": 1, "failed": 0},
+            "hits": {
+                "total": len(matching) if self.major == 6 else {"value": len(matching)},
+                "hits": hits[: body["size"]],
+            },
+        }
+        for title, aggregation in body.get("aggs", {}).items():
+            numbers = [seq_no for seq_no, _, _ in matching]
+            answer.setdefault("aggregations", {})[title] = _aggregated(
+                aggregation, numbers, index.nested
+            )
+        return answer
+
+    @staticmethod
+    def _get(
+        index: FakeTailIndex,
+        shard: FakeShard,
+        wanted: Mapping[str, str],
+        options: Mapping[str, str],
+    ) -> dict[str, Any]:
+        assert options["realtime"] == "true"
+        stored = shard.documents.get(wanted["_id"])
+        if stored is None or wanted["_id"] in index.hides:
+            return {"_id": wanted["_id"], "found": False}
+        if stored.routing != wanted.get("routing"):
+            return {"_id": wanted["_id"], "error": {"type": "routing_missing_exception"}}
+        return {
+            "_id": wanted["_id"],
+            "found": True,
+            "_seq_no": stored.seq_no,
+            "_version": stored.version,
+            **({"_source": stored.source} if options["_source"] == "true" else {}),
+        }
+
+    def _bulk(self, index: FakeTailIndex, lines: Iterable[Any]) -> Iterable[dict[str, Any]]:
+        lines = iter(lines)
+        for line in lines:
+            [(kind, action)] = line.items()
+            # A document's shard stands in its id here: `2-a` lies in shard 2.
+            shard = index.shards[int(action["_id"].split("-")[0])]
+            key = action["_id"]
+            before = shard.documents.get(key)
+            if kind == "delete":
+                shard.delete(key)
+                if before:
+                    shard.tombstones[key] = self.refreshes_to_forget
+                yield {"delete": {"status": 200 if before else 404, "_seq_no": shard.max_seq_no}}
+                continue
+            source = next(lines)
+            assert action["version_type"] == "external_gte"
+            if source.get("refused"):
+                yield {"index": {"status": 400, "error": {"type": "mapper_parsing_exception"}}}
+            elif key in shard.tombstones or (before and before.version > action["version"]):
+                yield {
+                    "index": {"status": 409, "error": {"type": "version_conflict_engine_exception"}}
+                }
+            else:
+                shard.index(key, source, action["version"], action.get("routing"))
+                yield {"index": {"status": 201, "_seq_no": shard.max_seq_no}}
+
+
+def _aggregated(aggregation: Mapping[str, Any], numbers: list[int], nested: int) -> Any:
+    match aggregation:
+        case {"sum": _}:
+            return {"value": float(sum(numbers))}
+        case {"nested": _}:
+            return {"doc_count": len(numbers) * nested}
+        case {"histogram": {"interval": width}, "aggs": {"sum": inner}}:
+            buckets: dict[int, list[int]] = {}
+            for number in numbers:
+                buckets.setdefault(number // width * width, []).append(number)
+            return {
+                "buckets": [
+                    {
+                        "key": float(key),
+                        "doc_count": len(bucket),
+                        "sum": _aggregated(inner, bucket, nested),
+                    }
+                    for key, bucket in buckets.items()
+                ]
+            }
+    raise NotImplementedError(aggregation)
+
+
+def _matches(query: Mapping[str, Any], seq_no: int) -> bool:
+    match query:
+        case {"match_all": _}:
+            return True
+        case {"range": {"_seq_no": {"gt": after, "lte": up_to}}}:
+            return bool(after < seq_no <= up_to)
+        case {"bool": {"should": parts}}:
+            return any(_matches(part, seq_no) for part in parts)
+    raise NotImplementedError(query)
+
+
+def shards(count: int, documents: int) -> list[FakeShard]:
+    """Shards with documents `<shard>-<number>`, refreshed."""
+    made = [FakeShard(number) for number in range(count)]
+    for shard in made:
+        for number in range(documents):
+            shard.index(f"{shard.number}-{number}")
+        shard.refresh()
+    return made
+
+
+def content(cluster: FakeTailCluster, name: str) -> dict[str, tuple[int, str | None, Any]]:
+    """All documents of an index: version, routing and source by id."""
+    return {
+        key: (stored.version, stored.routing, stored.source)
+        for shard in cluster.tails[name].shards
+        for key, stored in shard.documents.items()
+    }
