@@ -98,13 +98,13 @@ def index(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[str]:
 class Clients:
     """Clients that write at the source: everything that changes a document."""
 
-    def __init__(self, cluster: OpenSearch, index: str, threads: int = 6) -> None:
+    def __init__(self, cluster: OpenSearch, index: str) -> None:
         self._cluster = cluster
         self._index = index
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._write, args=(random.Random(seed),))  # noqa: S311
-            for seed in range(threads)
+            for seed in range(6)
         ]
         self.writes = 0
 
@@ -120,7 +120,8 @@ class Clients:
                 thread.join()
 
     def _write(self, chance: random.Random) -> None:
-        while not self._stop.is_set():
+        # Enough to have writes under way at each moment, and some processor for the clusters.
+        while not self._stop.wait(0.02):
             actions = [action for _ in range(10) for action in self._actions(chance)]
             answer = self._cluster.bulk(
                 index=self._index, body="".join(f"{json.dumps(line)}\n" for line in actions)
@@ -181,7 +182,6 @@ def create(cluster: OpenSearch, index: str, *, shards: int = 3) -> None:
 def test_every_document_and_version_arrives(sandbox: Sandbox, tail: Tail, index: str) -> None:
     create(sandbox.source, index)
     fill(sandbox.source, index, 3000)
-    # Which the source counts for itself: a client may raise a version as far as it likes.
     clients_writing = Clients(sandbox.source, index)
     with clients_writing.writing():
         for round_number in (1, 2):
