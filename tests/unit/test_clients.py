@@ -284,9 +284,11 @@ def test_a_malformed_secret_is_refused_without_being_told(
 
 
 def test_services_without_a_route_are_tried_again_later(
-    make_job: MakeJob, aws: FakeAws, source: OpenSearch
+    make_job: MakeJob, aws: FakeAws, source: OpenSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.reachable = False
+    # The AWS client's own attempts have pauses between them.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(Unavailable, match="route to STS and to Secrets Manager"):
         source.info()
     with pytest.raises(Unavailable, match="route to STS and to Secrets Manager"):
