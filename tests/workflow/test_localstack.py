@@ -190,3 +190,27 @@ def test_an_expression_that_fails(run: Run, expression: str) -> None:
     ended = run({"Type": "Pass", "Output": f"{{% {expression} %}}"})
     assert (ended["status"], ended["error"]) == ("FAILED", "States.QueryEvaluationError")
     assert expression in ended["cause"]
+
+
+def test_a_rule_passes_on_a_part_of_the_event(
+    session: boto3.Session, state_machines: StateMachines
+) -> None:
+    endpoint = state_machines.client.meta.endpoint_url
+    step_functions = session.client("stepfunctions", endpoint_url=endpoint)
+    events = session.client("events", endpoint_url=endpoint)
+    definition = {"StartAt": "S", "States": {"S": {"Type": "Succeed"}}}
+    machine = step_functions.create_state_machine(
+        name="started-by-a-rule", definition=json.dumps(definition), roleArn=ROLE_ARN
+    )["stateMachineArn"]
+    events.put_rule(Name="part", EventPattern=json.dumps({"source": ["test"]}))
+    events.put_targets(
+        Rule="part",
+        Targets=[{"Id": "1", "Arn": machine, "RoleArn": ROLE_ARN, "InputPath": "$.detail"}],
+    )
+
+    events.put_events(Entries=[{"Source": "test", "DetailType": "t", "Detail": '{"name": "m-1"}'}])
+
+    while not (started := step_functions.list_executions(stateMachineArn=machine)["executions"]):
+        time.sleep(0.05)
+    described = step_functions.describe_execution(executionArn=started[0]["executionArn"])
+    assert json.loads(described["input"]) == {"name": "m-1"}

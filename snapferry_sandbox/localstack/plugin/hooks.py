@@ -12,6 +12,7 @@ def prepare() -> None:
     from snapferry_sandbox.localstack.plugin import (
         buckets,
         cloudformation,
+        events,
         executions,
         expressions,
         identities,
@@ -22,6 +23,7 @@ def prepare() -> None:
     settings = Settings.from_environment()
     buckets.add_routes(settings.buckets)
     cloudformation.patch()
+    events.patch()
     executions.patch()
     expressions.patch()
     identities.add_route()
