@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+import uuid
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -214,3 +215,16 @@ def test_a_rule_passes_on_a_part_of_the_event(
         time.sleep(0.05)
     described = step_functions.describe_execution(executionArn=started[0]["executionArn"])
     assert json.loads(described["input"]) == {"name": "m-1"}
+
+
+def test_objects_are_not_where_other_worlds_keep_theirs(
+    session: boto3.Session, state_machines: StateMachines
+) -> None:
+    s3 = session.client("s3", endpoint_url=state_machines.client.meta.endpoint_url)
+    bucket = f"bucket-{uuid.uuid4()}"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_object(Bucket=bucket, Key="key", Body=b"content")
+
+    assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == b"content"
+    # LocalStack's own choice.
+    assert not Path("/tmp/localstack-s3-storage", bucket).exists()  # noqa: S108

@@ -16,6 +16,7 @@ def prepare() -> None:
         executions,
         expressions,
         identities,
+        s3,
         time_scale,
         trust,
     )
@@ -27,5 +28,6 @@ def prepare() -> None:
     executions.patch()
     expressions.patch()
     identities.add_route()
+    s3.patch()
     time_scale.patch(settings.time_scale)
     trust.patch()
