@@ -644,7 +644,7 @@ class _NoSuchKey(Exception):  # noqa: N818 - the name that boto3 gives it
 class FakeS3:
     """A bucket's objects by their keys."""
 
-    exceptions = SimpleNamespace(NoSuchKey=_NoSuchKey)
+    exceptions = SimpleNamespace(NoSuchKey=_NoSuchKey, ClientError=ClientError)
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
