@@ -13,12 +13,12 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job`; returns the repository's name and how many snapshots the destination sees."""
+    """Takes `job`; returns the repository's name."""
     job = DomainJob.model_validate(event["job"])
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
-        snapshots = repositories.register_destination(
+        repositories.register_destination(
             clients.journal(job.migration_id), clients.destination(job.destination), job
         )
-    return {"repository": job.repository, "snapshots": len(snapshots)}
+    return {"repository": job.repository}

@@ -81,16 +81,14 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
     )
 
 
-def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]:
-    """Registers the same path at the destination, read-only, and reads the list of snapshots.
+def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> None:
+    """Registers the same path at the destination, read-only.
 
-    A read-only repository is registered without a look at the bucket; the list is that look.
-
-    Returns:
-        The names of the snapshots that the destination sees.
+    That takes no look at the bucket: whether the destination can read is shown by
+    `snapferry.access.prove`.
 
     Raises:
-        AccessDenied: by the cluster or by the bucket.
+        AccessDenied: by the cluster.
     """
     settings = {
         "bucket": job.bucket.name,
@@ -105,8 +103,6 @@ def register_destination(journal: Journal, destination: OpenSearch, job: DomainJ
         Repository(destination, job.repository, settings),
         _identity(settings),
     )
-    answer = destination.snapshot.get(repository=job.repository, snapshot="_all")
-    return [snapshot["snapshot"] for snapshot in answer["snapshots"]]
 
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:

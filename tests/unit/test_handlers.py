@@ -112,10 +112,7 @@ ANSWERS: dict[str, Any] = {
     "let_source_write": {"way": "policy"},
     "grant_rights": {"granted_at_source": ..., "granted_at_destination": ...},
     "register_source_repository": {"repository": f"snapferry-{MIGRATION}-logs"},
-    "register_destination_repository": {
-        "repository": f"snapferry-{MIGRATION}-logs",
-        "snapshots": 0,
-    },
+    "register_destination_repository": {"repository": f"snapferry-{MIGRATION}-logs"},
     "prove_bucket_access": {"way": "policy"},
     "list_indices": {"indices": 2, "primary_store_bytes": 2_000},
     "start_snapshot": {"snapshot": SNAPSHOT},

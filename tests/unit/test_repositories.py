@@ -1,7 +1,6 @@
 import pytest
 
 from snapferry import repositories
-from snapferry.errors import BucketDenied
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -84,31 +83,6 @@ def test_no_setting_makes_the_destination_a_second_writer(
     )
 
     assert destination.cluster.repositories[job.repository]["readonly"] == "true"
-
-
-def test_the_destination_proves_that_it_can_read(
-    destination: Side, storage: Storage, bucket: Bucket, job: DomainJob
-) -> None:
-    bucket["snapferry/logs"] = {"earlier": FakeSnapshot({}, new_bytes=0, began_at=0)}
-
-    assert repositories.register_destination(storage.journal, destination.client, job) == [
-        "earlier"
-    ]
-
-
-def test_a_destination_that_cannot_read_says_so(
-    destination: Side, storage: Storage, job: DomainJob
-) -> None:
-    reason = "Access Denied (Service: Amazon S3; Status Code: 403; Error Code: AccessDenied)"
-    destination.cluster.faults = [
-        Fault(
-            "GET /_snapshot/.*/_all",
-            (500, {"error": {"type": "repository_exception", "reason": reason}, "status": 500}),
-        )
-    ]
-
-    with pytest.raises(BucketDenied, match=r"^destination .*the destination's own identity"):
-        repositories.register_destination(storage.journal, destination.client, job)
 
 
 def test_registering_twice_changes_nothing(source: Side, storage: Storage, job: DomainJob) -> None:

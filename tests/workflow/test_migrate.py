@@ -158,11 +158,11 @@ def test_a_bucket_that_needs_its_acl_is_tried_by_it(migration: Migration) -> Non
     assert turns == ["let_source_write"] * 2 + 4 * TURN
 
 
+@pytest.mark.parametrize("refusal", [AclRefused("no ACLs"), BucketDenied("no rights")])
 def test_a_bucket_that_refuses_the_registration_is_proven_all_the_same(
-    migration: Migration,
+    migration: Migration, refusal: Exception
 ) -> None:
-    migration.handlers["register_source_repository"] = in_turn(AclRefused("no ACLs"), {})
-    migration.handlers["register_destination_repository"] = in_turn(BucketDenied("not yet"), {})
+    migration.handlers["register_source_repository"] = in_turn(refusal, {})
     migration.handlers["prove_bucket_access"] = in_turn({"way": "acl"})
 
     execution = migration.run("migrate", "logs", **ACL)
