@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from snapferry import clients, leases
-from snapferry.errors import Conflict, InvalidInput, MigrationEnded, VerificationFailed
+from snapferry.access import Bucket
+from snapferry.errors import Conflict, InvalidInput, MigrationEnded, NotFound, VerificationFailed
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from tests.unit import buckets
@@ -54,6 +56,25 @@ def handle(name: str, **changes: Any) -> Any:
     return json.loads(json.dumps(handler(event(name) | changes, FakeContext(name))))
 
 
+@pytest.fixture
+def migration_bucket(storage: Storage) -> Iterator[Bucket]:  # noqa: ARG001 - the same moto
+    with buckets.bucket() as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """The security plugins of both sides."""
+
+    source: FakeSecurity
+    destination: FakeSecurity
+
+
+@pytest.fixture
+def plugins(source: Side, destination: Side) -> Plugins:
+    return Plugins(FakeSecurity(source.cluster), FakeSecurity(destination.cluster))
+
+
 @pytest.fixture(autouse=True)
 def world(
     source: Side,
@@ -61,8 +82,10 @@ def world(
     storage: Storage,
     announcements: Announcements,
     executions: Executions,
+    migration_bucket: Bucket,
+    plugins: Plugins,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[None]:
+) -> None:
     """A source with two indices of 2,000 bytes to move, and what must not be moved."""
     executions.fake.executions = {
         EXECUTION: FakeExecution(children=[DOMAIN_EXECUTION, ROLLER]),
@@ -84,28 +107,24 @@ def world(
     monkeypatch.setattr(clients, "topic", lambda: announcements.client)
     monkeypatch.setenv("ROLL_BACK_STATE_MACHINE_ARN", f"{STATES}:stateMachine:snapferry-roll-back")
     monkeypatch.setenv("TOPIC_ARN", "arn:aws:sns:eu-west-1:222222222222:snapferry")
-    with buckets.bucket() as migration_bucket:
-        monkeypatch.setattr(clients, "bucket", lambda _: migration_bucket)
-        # The fake clusters have no security plugin: the rights are those of a fake of its own.
-        plugin = FakeSecurity(destination.cluster)
-        of_plugin = {
-            "source": lambda _: plugin.client(ACCESS_ROLE_ARN),
-            "source_administrator": lambda _: plugin.client("admin"),
-            "destination": lambda _: plugin.client("mover"),
-            "destination_administrator": lambda _: plugin.client("admin"),
-            "destination_user": lambda _: "mover",
-        }
-        monkeypatch.setattr(
-            importlib.import_module("grant_rights"),
-            "clients",
-            SimpleNamespace(**vars(clients) | of_plugin),
-        )
-        for name in ("source_administrator", "destination_administrator"):
-            monkeypatch.setattr(clients, name, of_plugin[name])
-        yield
+    monkeypatch.setattr(clients, "bucket", lambda _: migration_bucket)
+    of_plugins = {
+        "source": lambda _: plugins.source.client(ACCESS_ROLE_ARN),
+        "source_administrator": lambda _: plugins.source.client("admin"),
+        "destination": lambda _: plugins.destination.client("mover"),
+        "destination_administrator": lambda _: plugins.destination.client("admin"),
+        "destination_user": lambda _: "mover",
+    }
+    monkeypatch.setattr(
+        importlib.import_module("grant_rights"),
+        "clients",
+        SimpleNamespace(**vars(clients) | of_plugins),
+    )
+    for name in ("source_administrator", "destination_administrator"):
+        monkeypatch.setattr(clients, name, of_plugins[name])
 
 
-# In the order of the state machines. `...` stands for a time.
+# In the order of the state machines. `...` stands for a time, or a number of permissions.
 ANSWERS: dict[str, Any] = {
     "check_input": {"jobs": [event("list_indices")["job"]], "domains_at_once": 4},
     "begin_migration": {"migration_id": MIGRATION},
@@ -151,7 +170,7 @@ ANSWERS: dict[str, Any] = {
         "remaining_seconds": ...,
         "wait_seconds": ...,
     },
-    "give_back_restore_limits": {"given_back": ..., "foreign": [], "failed": []},
+    "give_back_restore_limits": {"given_back": 5, "foreign": [], "failed": []},
     "announce_gate": None,
     "verify_copy": {"documents": 20},
     "hand_over_indices": {"domain": "logs"},
@@ -160,14 +179,15 @@ ANSWERS: dict[str, Any] = {
     "begin_roll_back": {"needed": True, "reason": "the migration may have changed something"},
     "stop_executions": {"stopped": 0},
     "check_functions": {"at_work": False, "wait_seconds": 1},
-    "give_back_changes": {"done": ..., "waiting": 0, "failed": [], "foreign": []},
+    "give_back_changes": {"done": 14, "waiting": 0, "failed": [], "foreign": []},
     "end_migration": {"migration_id": MIGRATION},
     "report_leftovers": None,
     "write_report": {"status": "SUCCEEDED", "report": f"migrations/{MIGRATION}/report.json"},
     "sweep_leases": {"rolled_back": []},
 }
 # Where the second answer isn't the first again.
-SECOND_ANSWERS = {
+SECOND_ANSWERS: dict[str, Any] = {
+    "give_back_restore_limits": {"given_back": 0, "foreign": [], "failed": []},
     "give_back_changes": {"done": 0, "waiting": 0, "failed": [], "foreign": []},
 }
 
@@ -198,6 +218,8 @@ def test_the_golden_events_move_the_indices(
     storage: Storage,
     announcements: Announcements,
     executions: Executions,
+    migration_bucket: Bucket,
+    plugins: Plugins,
     times: int,
 ) -> None:
     before = dict(source.cluster.indices)
@@ -214,27 +236,38 @@ def test_the_golden_events_move_the_indices(
     assert source.cluster.bucket == {"snapferry/logs": {}}
     assert len(announcements.topic.messages) == 2 * times
     assert Journal(storage.table, MIGRATION).open_changes() == []
-    assert {migration for migration, _ in storage.items} == {MIGRATION}
-    records = {record for _, record in storage.items}
-    changes = {record for record in records if record.startswith("change#")}
-    assert records - changes == {
-        "migration",
-        "last_change",
-        "progress#logs",
-        "gate#logs#stop_writes",
+    repository = f"repository#snapferry-{MIGRATION}-logs"
+    changes = {name: item for name, item in storage.items.items() if "kind" in item}
+    assert set(storage.items) - set(changes) == {
+        (MIGRATION, "migration"),
+        (MIGRATION, "last_change"),
+        (MIGRATION, "progress#logs"),
+        (MIGRATION, "gate#logs#stop_writes"),
     }
-    assert {tuple(change.split("#")[1:3]) for change in changes} == {
-        ("bucket", "policy_statement"),
-        ("destination", "repository"),
-        ("destination", "restore_limit"),
-        ("destination", "role"),
-        ("destination", "role_mapping"),
-        ("source/logs", "probe_snapshot"),
-        ("source/logs", "repository"),
-        ("source/logs", "role"),
-        ("source/logs", "role_mapping"),
-        ("source/logs", "running_snapshot"),
+    assert {
+        (MIGRATION, f"change#source/logs#{repository}"),
+        (MIGRATION, f"change#destination#{repository}"),
+        (MIGRATION, f"change#source/logs#running_snapshot#snapferry-{MIGRATION}-logs/{SNAPSHOT}"),
+    } <= set(changes)
+    assert {item["state"] for item in changes.values()} == {"given_back"}
+    assert Counter((item["side"], item["kind"]) for item in changes.values()) == {
+        ("bucket", "policy_statement"): 4,
+        ("destination", "repository"): 1,
+        ("destination", "restore_limit"): 5,
+        ("destination", "role"): 1,
+        ("destination", "role_mapping"): 2,
+        ("source/logs", "probe_snapshot"): 1,
+        ("source/logs", "repository"): 1,
+        ("source/logs", "role"): 1,
+        ("source/logs", "role_mapping"): 2,
+        ("source/logs", "running_snapshot"): 1,
     }
+    assert destination.cluster.settings["persistent"] == {}
+    with pytest.raises(NotFound):
+        migration_bucket.s3.get_bucket_policy(Bucket=migration_bucket.name)
+    for plugin in (plugins.source, plugins.destination):
+        assert set(plugin.roles) == {"manage_snapshots"}
+        assert plugin.mappings == {}
     mark = Fence(storage.table, MIGRATION).mark()
     assert mark is not None
     assert (mark["state"], mark["roller_arn"]) == ("ended", ROLLER)
@@ -332,10 +365,16 @@ def test_a_failure_gives_everything_back_and_the_next_migration_goes_on(
 @pytest.mark.parametrize(
     "name",
     [
+        "let_source_write",
+        "grant_rights",
         "register_source_repository",
         "register_destination_repository",
+        "prove_bucket_access",
         "start_snapshot",
+        "let_destination_read",
+        "lift_restore_limits",
         "start_restore",
+        "give_back_restore_limits",
         "hand_over_indices",
         "move_aliases",
         "delete_snapshots",
