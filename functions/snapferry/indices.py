@@ -79,12 +79,7 @@ def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
             f"domains[].indices.include: {', '.join(missing)}: the source has no such index; "
             "correct the name or remove it"
         )
-    selected = [
-        movable[name]
-        for name in sorted(movable)
-        if any(_matches(name, pattern) for pattern in wanted.include)
-        and not any(_matches(name, pattern) for pattern in wanted.exclude)
-    ]
+    selected = [movable[name] for name in sorted(movable) if is_wanted(name, wanted)]
     if not selected:
         raise InvalidInput(
             f"domains[].indices: no index of the source matches include {list(wanted.include)} "
@@ -97,6 +92,13 @@ def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
             "it into exclude"
         )
     return selected
+
+
+def is_wanted(name: str, wanted: Indices) -> bool:
+    """Whether an index of this name is moved, if it is there."""
+    return any(_matches(name, pattern) for pattern in wanted.include) and not any(
+        _matches(name, pattern) for pattern in wanted.exclude
+    )
 
 
 def refuse_strangers(

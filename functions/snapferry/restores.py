@@ -1,7 +1,7 @@
 """Restores at the destination: over closed indices of its own, until every shard is active."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -48,16 +48,26 @@ def start(
     if not _started_before(destination, job.snapshot(round_number), shards.keys() & present.keys()):
         own = {name: present[name] for name in sorted(ownership.of(present))}
         indices.refuse_strangers(selected, present, own)
-        outdated = [name for name, index in own.items() if shards.get(name) != index.shards]
+        outdated = [name for name, index in own.items() if _is_outdated(index, shards, job)]
         for path in indices.paths(outdated):
             destination.indices.delete(index=path)
         kept = {name: index for name, index in own.items() if name not in outdated}
-        for path in indices.paths(name for name, index in kept.items() if index.open):
+        for path in indices.paths(name for name in kept if name in shards and kept[name].open):
             destination.indices.close(index=path)
         ownership.announce(kept, selected)
         _restore(destination, job, round_number, shards)
         present = indices.list_all(destination)
-    ownership.confirm({name: present[name] for name in shards})
+    ownership.confirm({name: present[name] for name in ownership.of(present) | shards.keys()})
+
+
+def _is_outdated(index: Index, shards: Mapping[str, int], job: DomainJob) -> bool:
+    """Whether an index of an earlier round has another number of shards now, or none at all.
+
+    What an earlier migration restored and this one leaves out isn't gone.
+    """
+    if index.name in shards:
+        return shards[index.name] != index.shards
+    return indices.is_wanted(index.name, job.domain.indices)
 
 
 def _restore(

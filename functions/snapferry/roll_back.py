@@ -126,10 +126,8 @@ def give_back(
 
     outcome: GivenBack = journal.give_back(find, leave_at=leave_at)
     foreign = journal.foreign_changes()
-    records.write(
-        "roll_back",
-        {"done": outcome.done, "failed": outcome.failed, "foreign": foreign},
-    )
+    done = records.read("roll_back", default={"done": []})["done"] + outcome.done
+    records.write("roll_back", {"done": done, "failed": outcome.failed, "foreign": foreign})
     return {
         "done": len(outcome.done),
         "waiting": outcome.waiting,

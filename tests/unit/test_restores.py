@@ -99,6 +99,21 @@ def test_an_index_that_was_closed_by_an_attempt_that_failed_is_not_closed_again(
     ]
 
 
+def test_what_a_later_migration_leaves_out_stays_and_is_still_its_own(
+    source: Side, destination: Side, storage: Storage, restore: Restore, make_job: MakeJob
+) -> None:
+    restore()
+    narrower = make_job(domain__indices={"include": ["logs"]})
+    snapshots.start(storage.journal, source.client, narrower, 2, ["logs"])
+    selected = source.listed("logs")
+
+    restores.start(destination.client, Ownership(storage.records, narrower), narrower, 2, selected)
+
+    assert destination.index("orders").open
+    present = {index.name: index for index in destination.listed()}
+    assert Ownership(storage.records, narrower).of(present) == {"logs", "orders"}
+
+
 def test_what_is_gone_at_the_source_goes_at_the_destination(
     source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
