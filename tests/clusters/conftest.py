@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
 
-from snapferry import clients, repositories, request, roll_back, security
+from snapferry import access, clients, repositories, request, roll_back, security
 from snapferry.journal import Journal
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
@@ -86,6 +87,23 @@ def ownership(job: DomainJob) -> Ownership:
     return Ownership(clients.records(job.migration_id), job)
 
 
+@contextmanager
+def bucket_let_write(job: DomainJob) -> Iterator[None]:
+    """The bucket lets the domain write, by a journal apart from the migration's."""
+    bucket = clients.bucket(job.bucket)
+    changes = clients.journal(f"{job.migration_id}-bucket")
+    access.let_source_write(changes, bucket, [job], job.way)
+    yield
+    outcome = changes.give_back(lambda place: access.CHANGEABLES[place.kind](bucket, place.key))
+    assert (outcome.failed, outcome.foreign) == ([], [])
+
+
+@pytest.fixture
+def writable_bucket(job: DomainJob) -> Iterator[None]:
+    with bucket_let_write(job):
+        yield
+
+
 type GiveBack = Callable[[], dict[str, Any]]
 
 
@@ -107,6 +125,7 @@ def registered(
     destination: OpenSearch,
     ownership: Ownership,
     give_back: GiveBack,
+    writable_bucket: None,  # noqa: ARG001
 ) -> Iterator[DomainJob]:
     """The job, with its repository on both sides."""
     repositories.register_source(journal, source, job)

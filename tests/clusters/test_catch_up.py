@@ -76,7 +76,11 @@ def records(job: DomainJob) -> Records:
 
 @pytest.fixture
 def tail(
-    job: DomainJob, source: OpenSearch, destination: OpenSearch, records: Records
+    job: DomainJob,
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    writable_bucket: None,  # noqa: ARG001
 ) -> Iterator[Tail]:
     made = Tail(source, destination, records, job)
     repositories.register_source(made.journal, source, job)

@@ -27,6 +27,7 @@ from snapferry import (
 from snapferry.errors import AccessDenied
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
+from tests.clusters.conftest import bucket_let_write
 from tests.sandbox.migrations import Sandbox, fill
 
 _PATIENCE_SECONDS = 60
@@ -218,7 +219,8 @@ def test_rights_are_granted_used_and_taken_away(
     assert at_source > 0
     assert at_destination > 0
     assert grant(job) == (0, 0)
-    migrate(sandbox, job)
+    with bucket_let_write(job):
+        migrate(sandbox, job)
     outcome = give_back(job)
     assert (outcome["failed"], outcome["foreign"], outcome["waiting"]) == ([], [], 0)
     assert rights_of(sandbox) == before
@@ -252,7 +254,8 @@ def test_rights_that_are_listed_as_missing_are_all_that_a_migration_needs(
         )
 
     assert grant(job) == (0, 0)
-    migrate(sandbox, job)
+    with bucket_let_write(job):
+        migrate(sandbox, job)
 
     assert give_back(job)["failed"] == []
     for cluster in (sandbox.source, sandbox.destination):

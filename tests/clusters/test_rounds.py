@@ -163,6 +163,7 @@ def test_snapshot_that_runs_is_ended_by_the_roll_back(
     assert left["snapshots"] == []
 
 
+@pytest.mark.usefixtures("writable_bucket")
 def test_index_that_is_being_restored_is_waited_for(
     sandbox: Sandbox,
     job: DomainJob,
