@@ -189,6 +189,12 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "the primary of a shard has moved to another node: ask again",
     ),
     (
+        # The security plugin writes all roles, or all mappings, as one document.
+        r"version conflict, required seqNo",
+        Unavailable,
+        "someone else has changed the same at this moment: ask again",
+    ),
+    (
         r"more than one write index",
         Conflict,
         "an index of someone else has the alias already: take is_write_index or the alias off it",

@@ -497,6 +497,15 @@ def test_what_the_cluster_does_not_know_is_not_found() -> None:
     assert "no such index [orders]" in str(error)
 
 
+def test_two_that_change_security_at_once_take_turns() -> None:
+    conflict = "[rolesmapping]: version conflict, required seqNo [7], primary term [1]"
+
+    error = explained(409, {"status": "CONFLICT", "message": conflict})
+
+    assert type(error) is Unavailable
+    assert conflict in str(error)
+
+
 @pytest.mark.parametrize("status", [400, 405, 409, 413])
 def test_any_other_refusal_is_final(status: int) -> None:
     assert type(explained(status, body(("parsing_exception", "[3:1] unknown")))) is RequestRefused
