@@ -11,6 +11,7 @@ from snapferry.errors import (
     BucketDenied,
     LeaseHeld,
     SnapshotFailed,
+    SnapshotInProgress,
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
@@ -169,6 +170,16 @@ def test_a_bucket_that_refuses_the_registration_is_proven_all_the_same(
 
     assert execution.status == "SUCCEEDED"
     assert ways(migration, "register_source_repository") == ["policy", "acl"]
+
+
+def test_the_proof_lets_another_snapshot_of_the_domain_end_first(migration: Migration) -> None:
+    in_the_way = [SnapshotInProgress("the domain's automated snapshot runs")] * 10
+    migration.handlers["prove_bucket_access"] = in_turn(*in_the_way, {"way": "policy"})
+
+    execution = migration.run("migrate", "logs")
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("prove_bucket_access")) == 11
 
 
 def test_snapshots_are_deleted_by_a_source_that_may_write_again(migration: Migration) -> None:
