@@ -22,5 +22,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         clients.records(migration_id),
         jobs,
         event["execution_arn"],
+        context.aws_request_id,
+        context.get_remaining_time_in_millis(),
     )
     return {"migration_id": migration_id}

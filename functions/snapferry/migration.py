@@ -18,6 +18,8 @@ def begin(
     records: Records,
     jobs: Sequence[DomainJob],
     execution_arn: str,
+    request_id: str,
+    remaining_milliseconds: int,
 ) -> None:
     """Notes the migration and its jobs, and takes the leases of its bucket and destination.
 
@@ -27,16 +29,21 @@ def begin(
         records: of the migration.
         jobs: one for each domain, with one bucket and one destination.
         execution_arn: of the state machine `migrate`.
+        request_id: of the function's invocation.
+        remaining_milliseconds: after which Lambda ends it.
 
     Raises:
         Conflict: there has been a migration of this id before.
         LeaseHeld: another migration uses the bucket or the destination.
+        MigrationEnded: it is being rolled back already.
     """
     fence.open(execution_arn)
-    records.write("jobs", [job.model_dump(mode="json") for job in jobs])
-    leases.acquire(
-        items,
-        [f"bucket {jobs[0].bucket.name}", f"destination {jobs[0].destination.endpoint}"],
-        fence.migration_id,
-        execution_arn,
-    )
+    # A lease that is taken after the roll-back's end would never be given up.
+    with fence.effect(request_id, remaining_milliseconds):
+        records.write("jobs", [job.model_dump(mode="json") for job in jobs])
+        leases.acquire(
+            items,
+            [f"bucket {jobs[0].bucket.name}", f"destination {jobs[0].destination.endpoint}"],
+            fence.migration_id,
+            execution_arn,
+        )

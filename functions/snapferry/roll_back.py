@@ -160,9 +160,12 @@ def report_leftovers(
 
 
 def end(fence: Fence, items: "Table") -> None:
-    """Marks the migration as ended and gives up its leases, once everything is given back."""
-    fence.end()
+    """Gives up the migration's leases and marks it as ended, once everything is given back.
+
+    In this order: nobody rolls back a migration that has ended, whatever leases it has.
+    """
     leases.release(items, fence.migration_id)
+    fence.end()
 
 
 def sweep(

@@ -1,23 +1,33 @@
+from typing import TYPE_CHECKING, Any, cast
+
 import pytest
 
 from snapferry import leases, migration, roll_back
 from snapferry.errors import Conflict, LeaseHeld
 from snapferry.fence import Fence
+from snapferry.records import Records
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Storage
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
 
 EXECUTIONS = "arn:aws:states:eu-west-1:222222222222:execution:snapferry-migrate"
 BUCKET = "bucket company-migration"
 DESTINATION = "destination search.example.com:9200"
 
 
-def begin(storage: Storage, job: DomainJob, migration_id: str = "m-1") -> None:
+def begin(
+    storage: Storage, job: DomainJob, migration_id: str = "m-1", records: Records | None = None
+) -> None:
     migration.begin(
         Fence(storage.table, migration_id),
         storage.table,
-        storage.records_of(migration_id),
+        records or storage.records_of(migration_id),
         [job],
         f"{EXECUTIONS}:{migration_id}",
+        request_id="r-1",
+        remaining_milliseconds=60_000,
     )
 
 
@@ -82,6 +92,44 @@ def test_a_migration_that_was_refused_gives_up_what_it_took(
     roll_back.end(Fence(storage.table, "m-2"), storage.table)
 
     assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+
+
+def test_a_roll_back_waits_until_no_lease_is_taken_any_more(
+    storage: Storage, job: DomainJob
+) -> None:
+    seconds_until_quiet = []
+
+    class Storing(Records):
+        def write(self, name: str, value: Any) -> str:
+            seconds_until_quiet.append(storage.fence.seconds_until_quiet())
+            return super().write(name, value)
+
+    begin(storage, job, records=Storing(**vars(storage.records)))
+
+    assert seconds_until_quiet == [pytest.approx(60, abs=2)]
+    assert storage.fence.seconds_until_quiet() == 0
+
+
+def test_a_migration_has_not_ended_before_its_leases_are_given_up(
+    storage: Storage, job: DomainJob
+) -> None:
+    class Throttled:
+        """A table that deletes nothing at the moment."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(storage.table, name)
+
+        def delete_item(self, **_: Any) -> None:
+            raise TimeoutError
+
+    begin(storage, job)
+
+    with pytest.raises(TimeoutError):
+        roll_back.end(storage.fence, cast("Table", Throttled()))
+
+    mark = storage.fence.mark()
+    assert mark is not None
+    assert mark["state"] != "ended"
 
 
 def test_a_name_is_used_once(storage: Storage, job: DomainJob) -> None:
