@@ -266,12 +266,20 @@ def _explained(failure: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
+        if _is_transient(error):
+            raise Unavailable(f"{failure} at the moment: {error}") from error
         raise AccessDenied(f"{failure}: {error}. What to do: {remedy}.") from error
     except (ConnectionError, HTTPClientError) as error:
         raise Unavailable(
             f"{failure}: {error}. What to do: in a VPC, give the functions' subnets a route to "
             "STS and to Secrets Manager, by interface endpoints or a NAT gateway."
         ) from error
+
+
+def _is_transient(error: ClientError) -> bool:
+    """Whether AWS had too much to do or failed itself, also after the client's own attempts."""
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status == 429 or status >= 500 or "Throttl" in error.response["Error"]["Code"]
 
 
 @functools.cache

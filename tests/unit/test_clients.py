@@ -47,6 +47,7 @@ class FakeAws:
         self.valid_for = datetime.timedelta(hours=1)
         self.secret = json.dumps({"username": "mover", "password": "p w"})
         self.refusal: str | None = None
+        self.refusal_status = 400
         self.reachable = True
         self.bucket_answer = (200, '{"Statement": []}')
 
@@ -54,7 +55,7 @@ class FakeAws:
         self.requests.append(request)
         if not self.reachable:
             raise EndpointConnectionError(endpoint_url=request.url)
-        status = 400 if self.refusal else 200
+        status = self.refusal_status if self.refusal else 200
         if request.url.startswith("https://sts."):
             body = self._refused_by_sts() if self.refusal else self._assume_role()
         elif ".s3." in request.url:
@@ -302,6 +303,18 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
     aws.refusal = refusal
 
     with pytest.raises(AccessDenied, match=r"^destination\.secret_arn: .*SecretNamePrefix"):
+        clients.destination(make_job().destination)
+
+
+@pytest.mark.parametrize("refusal", ["ThrottlingException", "InternalServiceError"])
+def test_a_secret_that_cannot_be_read_at_the_moment_is_asked_for_again(
+    make_job: MakeJob, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    aws.refusal = refusal
+    aws.refusal_status = 500 if refusal == "InternalServiceError" else 400
+
+    with pytest.raises(Unavailable, match=r"^destination\.secret_arn: "):
         clients.destination(make_job().destination)
 
 
