@@ -1,6 +1,5 @@
 """Gives back what a migration has changed, after its end, a failure, an abort or a time-out."""
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -63,7 +62,7 @@ def stop_executions(
     """Stops the migration and all executions that it started, but for those that roll back.
 
     Their ARNs are read from the history of what started them, which is complete once that has
-    been stopped.
+    been stopped. What has succeeded had waited for all that it started.
 
     Args:
         step_functions: the client.
@@ -81,7 +80,10 @@ def stop_executions(
         execution = remaining.pop()
         if execution.startswith(f"{roll_backs}:"):
             continue
-        if execution != started_by and _runs(step_functions, execution):
+        status = _status(step_functions, execution)
+        if status in (None, "SUCCEEDED"):
+            continue
+        if execution != started_by and status == "RUNNING":
             step_functions.stop_execution(
                 executionArn=execution,
                 error="RolledBack",
@@ -203,23 +205,25 @@ def _start(step_functions: "SFNClient", state_machine_arn: str, lease: Lease, no
 
 
 def _runs(step_functions: "SFNClient", execution_arn: str) -> bool:
+    return _status(step_functions, execution_arn) == "RUNNING"
+
+
+def _status(step_functions: "SFNClient", execution_arn: str) -> str | None:
+    """The status of an execution; None of one that is forgotten, which it is after 90 days."""
     try:
-        answer = step_functions.describe_execution(executionArn=execution_arn)
+        return step_functions.describe_execution(executionArn=execution_arn)["status"]
     except step_functions.exceptions.ExecutionDoesNotExist:
-        return False
-    return answer["status"] == "RUNNING"
+        return None
 
 
 def _children(step_functions: "SFNClient", execution_arn: str) -> Iterator[str]:
     """The executions that an execution has started and waited for."""
     history = step_functions.get_paginator("get_execution_history")
-    # Step Functions forgets an execution 90 days after its end.
-    with contextlib.suppress(step_functions.exceptions.ExecutionDoesNotExist):
-        for page in history.paginate(executionArn=execution_arn, includeExecutionData=True):
-            for event in page["events"]:
-                submitted = event.get("taskSubmittedEventDetails", {})
-                if submitted.get("resource", "").startswith("startExecution"):
-                    yield json.loads(submitted["output"])["ExecutionArn"]
+    for page in history.paginate(executionArn=execution_arn, includeExecutionData=True):
+        for event in page["events"]:
+            submitted = event.get("taskSubmittedEventDetails", {})
+            if submitted.get("resource", "").startswith("startExecution"):
+                yield json.loads(submitted["output"])["ExecutionArn"]
 
 
 def _shown(notes: list[str]) -> list[str]:

@@ -190,6 +190,18 @@ def test_children_of_executions_that_ended_are_stopped(
     assert (tree[EXECUTION].error, tree[DOMAIN].error) == (None, None)
 
 
+def test_what_has_succeeded_is_not_searched_for_children(
+    tree: dict[str, FakeExecution], executions: Executions
+) -> None:
+    """It has waited for them. A fleet has thousands, and Step Functions answers few a second."""
+    tree[EXECUTION].status = "ABORTED"
+    tree[DOMAIN].status = "SUCCEEDED"
+    # Would be stopped if it were found.
+    tree[DOMAIN].children = [SNAPSHOT]
+
+    assert roll_back.stop_executions(executions.client, EXECUTION, ROLLER, None) == []
+
+
 @pytest.mark.usefixtures("tree")
 def test_child_that_was_started_at_the_last_moment_is_stopped(executions: Executions) -> None:
     class Late(FakeStepFunctions):
