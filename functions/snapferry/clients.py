@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
     CredentialProvider,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _REQUEST_TIMEOUT_SECONDS = 120
+# Where there is no route, the AWS client's attempts end before the shortest function's time does,
+# so that the error says so.
+_AWS = Config(connect_timeout=5)
 
 
 class _ExplainingTransport(Transport):
@@ -132,7 +136,7 @@ def _bucket(name: str, region: str, role_arn: str, external_id: str | None) -> a
     )
     session = botocore.session.get_session()
     session.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
-    s3 = boto3.Session(botocore_session=session).client("s3", region_name=region)
+    s3 = boto3.Session(botocore_session=session).client("s3", region_name=region, config=_AWS)
 
     def explain_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
         if http_response.status_code >= 300:
@@ -174,6 +178,7 @@ def _assumed(
     """Credentials of a role that renew themselves before they expire."""
     session = botocore.session.get_session()
     session.set_config_variable("region", region)
+    session.set_default_client_config(_AWS)
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=session.create_client,
         source_credentials=session.get_credentials(),
@@ -257,7 +262,7 @@ def _as_user(name: str, endpoint: str, secret: _Secret) -> OpenSearch:
 
 @functools.cache
 def _secrets(region: str) -> "SecretsManagerClient":
-    return boto3.client("secretsmanager", region_name=region)
+    return boto3.client("secretsmanager", region_name=region, config=_AWS)
 
 
 @contextlib.contextmanager

@@ -306,6 +306,16 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
         clients.destination(make_job().destination)
 
 
+def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
+    bucket: access.Bucket,
+) -> None:
+    shortest_timeout_seconds, attempts, pauses_seconds = 60, 5, 1 + 2 + 4 + 8
+
+    for client in (clients._secrets("eu-west-1"), bucket.s3):
+        waited_seconds = attempts * client.meta.config.connect_timeout + pauses_seconds
+        assert waited_seconds < shortest_timeout_seconds
+
+
 @pytest.mark.parametrize("refusal", ["ThrottlingException", "InternalServiceError"])
 def test_a_secret_that_cannot_be_read_at_the_moment_is_asked_for_again(
     make_job: MakeJob, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, refusal: str
