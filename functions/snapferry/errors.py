@@ -60,6 +60,10 @@ class SnapshotInProgress(SnapferryError):  # noqa: N818
     """Another snapshot runs on the cluster; ours has to wait for it."""
 
 
+class RollBackInProgress(SnapferryError):  # noqa: N818
+    """Another execution gives back what the migration has changed; it may not come to its end."""
+
+
 class SnapshotFailed(SnapferryError):  # noqa: N818
     """The snapshot ended incomplete; it must not be restored."""
 

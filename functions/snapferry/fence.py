@@ -56,6 +56,25 @@ class Fence:
                 "with another name"
             )
 
+    def never_open(self, execution_arn: str) -> bool:
+        """Marks a migration that was never opened as ended, lest a late function opens it.
+
+        Returns:
+            Whether it was never opened.
+        """
+        now = int(time.time())
+        return table.put_if(
+            self.items,
+            self._key(_MARK)
+            | {
+                "state": "ended",
+                "execution_arn": execution_arn,
+                "started_at": now,
+                "ended_at": now,
+            },
+            "attribute_not_exists(#record)",
+        )
+
     def mark(self) -> dict[str, Any] | None:
         """`state`, `execution_arn`, `started_at`, and `roller_arn` once it is rolled back.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from snapferry import access, leases, repositories, restore_limits, security, snapshots
+from snapferry.errors import RollBackInProgress
 from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
 from snapferry.leases import Lease
@@ -42,7 +43,12 @@ def begin(
 
     Returns:
         `needed`, and `reason` in words.
+
+    Raises:
+        RollBackInProgress: another one runs; when it has ended, this one may have to take over.
     """
+    if fence.never_open(execution_arn):
+        return {"needed": False, "reason": "the migration ended before it changed anything"}
     mark = fence.mark()
     if mark is None or mark["execution_arn"] != execution_arn:
         return {"needed": False, "reason": "the migration ended before it changed anything"}
@@ -50,9 +56,9 @@ def begin(
         return {"needed": False, "reason": "everything has been given back before"}
     earlier = mark.get("roller_arn")
     if earlier and earlier != roller_arn and _runs(step_functions, earlier):
-        return {"needed": False, "reason": f"{earlier} is giving everything back"}
+        raise RollBackInProgress(f"{earlier} is giving everything back")
     if not fence.close(roller_arn, ended_roller_arn=earlier):
-        return {"needed": False, "reason": "another execution is giving everything back"}
+        raise RollBackInProgress("another execution is giving everything back")
     return {"needed": True, "reason": "the migration may have changed something"}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from snapferry import leases, repositories, roll_back, snapshots
-from snapferry.errors import MigrationEnded, Unavailable
+from snapferry.errors import Conflict, MigrationEnded, RollBackInProgress, Unavailable
 from snapferry.fence import Fence
 from snapferry.journal import DESTINATION, Place, side_of
 from snapferry.leases import Lease
@@ -68,7 +68,20 @@ def test_migration_that_never_began_has_nothing_to_give_back(
         "needed": False,
         "reason": "the migration ended before it changed anything",
     }
-    assert storage.items == {}
+
+
+def test_migration_that_was_stopped_before_it_began_does_not_begin_any_more(
+    storage: Storage, executions: Executions
+) -> None:
+    """Its function may be late: what it took then would be nobody's to give back."""
+    roll_back.begin(storage.fence, executions.client, EXECUTION, ROLLER)
+
+    with pytest.raises(Conflict):
+        storage.fence.open(EXECUTION)
+
+    for _ in range(2):
+        answer = roll_back.begin(storage.fence, executions.client, EXECUTION, SECOND_ROLLER)
+        assert not answer["needed"]
 
 
 def test_execution_that_was_refused_for_its_name_does_not_end_the_one_that_has_it(
@@ -93,12 +106,13 @@ def test_migration_that_was_given_back_is_not_given_back_again(
     assert answer == {"needed": False, "reason": "everything has been given back before"}
 
 
-def test_roll_back_that_runs_is_left_to_it(begun: Fence, executions: Executions) -> None:
+def test_roll_back_that_runs_is_waited_for(begun: Fence, executions: Executions) -> None:
+    """It may be about to be stopped, with the migration that has started it."""
     roll_back.begin(begun, executions.client, EXECUTION, ROLLER)
 
-    answer = roll_back.begin(begun, executions.client, EXECUTION, SECOND_ROLLER)
+    with pytest.raises(RollBackInProgress, match=ROLLER):
+        roll_back.begin(begun, executions.client, EXECUTION, SECOND_ROLLER)
 
-    assert answer == {"needed": False, "reason": f"{ROLLER} is giving everything back"}
     assert roller_of(begun) == ROLLER
 
 
@@ -128,9 +142,9 @@ def test_one_of_two_that_take_over_at_once_does(begun: Fence, executions: Execut
     overtaken = Overtaken()
     overtaken.executions = executions.fake.executions
 
-    answer = roll_back.begin(begun, Executions(overtaken).client, EXECUTION, SECOND_ROLLER)
+    with pytest.raises(RollBackInProgress):
+        roll_back.begin(begun, Executions(overtaken).client, EXECUTION, SECOND_ROLLER)
 
-    assert answer == {"needed": False, "reason": "another execution is giving everything back"}
     assert roller_of(begun) == third
 
 

@@ -1,6 +1,6 @@
 """The state machine that gives back what a migration has changed."""
 
-from snapferry.errors import AccessDenied, Unavailable
+from snapferry.errors import AccessDenied, RollBackInProgress, Unavailable
 from tests.workflow.fake_handlers import in_turn
 from tests.workflow.migration import ROLL_BACK, Migration, given_back
 
@@ -45,6 +45,18 @@ def test_nothing_is_done_where_nothing_is_needed(migration: Migration) -> None:
 
     assert execution.output == {"given_back": 0, "foreign": [], "reason": "done before"}
     assert _handlers(migration) == ["begin_roll_back"]
+
+
+def test_another_roll_back_is_waited_for(migration: Migration) -> None:
+    first = [RollBackInProgress("the first one gives everything back")] * 10
+    migration.handlers["begin_roll_back"] = in_turn(
+        *first, {"needed": False, "reason": "everything has been given back before"}
+    )
+
+    execution = migration.run("roll_back")
+
+    assert execution.output["reason"] == "everything has been given back before"
+    assert _handlers(migration) == ["begin_roll_back"] * 11
 
 
 def test_functions_at_work_are_waited_for(migration: Migration) -> None:
