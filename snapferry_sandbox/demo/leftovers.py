@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 from opensearchpy import OpenSearch
 
+from snapferry import leases
 from snapferry_sandbox.demo.execution import session_of_destination
 from snapferry_sandbox.world import World
 
@@ -18,14 +19,20 @@ type Facts = Mapping[str, Any]
 
 
 def look(world: World) -> Facts:
-    """Look at both clusters and the bucket."""
+    """Look at both clusters, the bucket and the table."""
     facts: dict[str, Any] = {}
     for cluster in (*world.sources, *world.destinations):
         for where, fact in _of_cluster(cluster.client()):
             facts[f"{cluster.name}: {where}"] = fact
-    s3 = session_of_destination(world).client("s3", endpoint_url=world.s3.endpoint)
+    session = session_of_destination(world)
+    s3 = session.client("s3", endpoint_url=world.s3.endpoint)
     for where, fact in _of_bucket(s3, world.s3.bucket):
         facts[f"bucket {world.s3.bucket}: {where}"] = fact
+    items = session.resource("dynamodb", endpoint_url=world.aws.endpoint).Table(
+        world.deployment["table"]
+    )
+    for lease in leases.held(items):
+        facts[f"lease of {lease.resource}"] = lease.migration_id
     return facts
 
 

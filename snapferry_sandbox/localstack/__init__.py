@@ -1,5 +1,5 @@
 """AWS: LocalStack in an environment of its own, with a plugin in place of Docker and Java."""
 
-from snapferry_sandbox.localstack.service import LocalStack, start
+from snapferry_sandbox.localstack.service import CALLS, LocalStack, start
 
-__all__ = ["LocalStack", "start"]
+__all__ = ["CALLS", "LocalStack", "start"]

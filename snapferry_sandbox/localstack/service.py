@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from snapferry_sandbox import environments, processes
+from snapferry_sandbox import environments, faults, processes
 from snapferry_sandbox.localstack.plugin.settings import Settings
 
 _PLUGIN = Path(__file__).parent / "plugin"
+_FUNCTIONS = Path(__file__).parent / "functions"
 _CLONE = Path(__file__).parents[2]
 _START_TIMEOUT_SECONDS = 120
+CALLS = "aws-calls.jsonl"
+"""Among the logs: who called what of AWS, a JSON object a line."""
 
 _SERVICES = (
     "cloudformation",
@@ -41,6 +44,8 @@ class LocalStack:
     endpoint: str
     """All services; `GET /_snapferry/identities/<access key id>` tells whose a key is."""
     process: processes.Process
+    faults: faults.Faults
+    """What is to go wrong."""
 
 
 def start(
@@ -55,7 +60,8 @@ def start(
 
     Args:
         folder: takes all its files.
-        logs: takes localstack.log, and lambda/<function>/<execution environment>.log.
+        logs: takes localstack.log, aws-calls.jsonl and
+            lambda/<function>/<execution environment>.log.
         lambda_environment: variables that all functions get, on top of their own.
         buckets: endpoints of the buckets that another S3 keeps; requests for them are passed on.
         time_scale: how long a second of a Wait state or of a Retry takes, in seconds.
@@ -67,9 +73,15 @@ def start(
     settings = Settings(
         lambda_python=str(environments.ensure("lambda") / "bin" / "python"),
         lambda_logs=str(logs / "lambda"),
-        lambda_environment=lambda_environment,
+        lambda_environment={
+            "PYTHONPATH": str(_FUNCTIONS),
+            faults.VARIABLE: str(folder / "faults"),
+            **lambda_environment,
+        },
         buckets=buckets or {},
         time_scale=time_scale,
+        faults=str(folder / "faults"),
+        calls=str(logs / CALLS),
     )
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
@@ -102,7 +114,7 @@ def start(
     )
     endpoint = f"http://127.0.0.1:{port}"
     processes.wait_until(lambda: _healthy(endpoint), process, _START_TIMEOUT_SECONDS)
-    return LocalStack(endpoint, process)
+    return LocalStack(endpoint, process, faults.Faults(Path(settings.faults)))
 
 
 def _healthy(endpoint: str) -> bool:

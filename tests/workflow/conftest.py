@@ -43,9 +43,9 @@ def migrations() -> Migrations:
 
 
 @pytest.fixture(scope="session")
-def state_machines(
+def aws(
     migrations: Migrations, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StateMachines]:
+) -> Iterator[localstack.LocalStack]:
     folder = tmp_path_factory.mktemp("localstack")
     with serve(migrations.answer) as url:
         started = localstack.start(
@@ -55,9 +55,14 @@ def state_machines(
             time_scale=TIME_SCALE,
         )
         try:
-            yield StateMachines(started.endpoint)
+            yield started
         finally:
             started.process.stop(timeout_seconds=0)
+
+
+@pytest.fixture(scope="session")
+def state_machines(aws: localstack.LocalStack) -> StateMachines:
+    return StateMachines(aws.endpoint)
 
 
 @pytest.fixture

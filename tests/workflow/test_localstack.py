@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from snapferry_sandbox.faults import Faults, Way
+from snapferry_sandbox.localstack import LocalStack
 from tests.sandbox.test_processes import wait_until_gone
 from tests.workflow.state_machines import StateMachines
 
@@ -116,26 +118,33 @@ def run(session: boto3.Session, state_machines: StateMachines) -> Run:
     arn = topic.create_topic(Name="tokens")["TopicArn"]
     number = iter(range(1000))
 
-    def run(state: dict[str, Any], *, stop: bool = False) -> "DescribeExecutionOutputTypeDef":
-        """Run a state machine of one state to its end, or stop it in there."""
+    def run(
+        state: dict[str, Any],
+        *,
+        name: str | None = None,
+        stop_when: Callable[[set[str]], bool] | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> "DescribeExecutionOutputTypeDef":
+        """Run a state machine of one state to its end, or stop it at certain events."""
         state = {"End": True, **state}
         if state["Type"] == "Task":
-            state["Arguments"] = {
-                "TopicArn": arn,
-                "Message": "{% $states.context.Task.Token %}",
-            }
+            token = {"TopicArn": arn, "Message": "{% $states.context.Task.Token %}"}
+            state.setdefault("Arguments", token)
         definition = {"QueryLanguage": "JSONata", "StartAt": "S", "States": {"S": state}}
         machine = client.create_state_machine(
-            name=f"machine-{next(number)}", definition=json.dumps(definition), roleArn=ROLE_ARN
+            name=name or f"machine-{next(number)}",
+            definition=json.dumps(definition),
+            roleArn=ROLE_ARN,
         )["stateMachineArn"]
         execution = client.start_execution(stateMachineArn=machine)["executionArn"]
-        if stop:
-            while not any(
-                event["type"] == "TaskSubmitted"
-                for event in client.get_execution_history(executionArn=execution)["events"]
-            ):
+        if stop_when:
+            events: set[str] = set()
+            while not stop_when(events):
                 time.sleep(0.05)
+                history = client.get_execution_history(executionArn=execution)
+                events = {event["type"] for event in history["events"]}
             client.stop_execution(executionArn=execution, error="Enough", cause="of this")
+            then()
         while (found := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
             time.sleep(0.05)
         return found
@@ -147,13 +156,78 @@ TOKEN = "arn:aws:states:::sns:publish.waitForTaskToken"
 
 
 def test_an_execution_is_stopped_while_it_waits_for_a_token(run: Run) -> None:
-    stopped = run({"Type": "Task", "Resource": TOKEN, "TimeoutSeconds": 600}, stop=True)
+    task = {"Type": "Task", "Resource": TOKEN, "TimeoutSeconds": 600}
+    stopped = run(task, stop_when=lambda events: "TaskSubmitted" in events)
 
     assert (stopped["status"], stopped["error"], stopped["cause"]) == (
         "ABORTED",
         "Enough",
         "of this",
     )
+
+
+def test_an_execution_that_is_stopped_leaves_its_function_running(
+    run: Run, functions: "LambdaClient", tmp_path: Path
+) -> None:
+    payload = {"folder": str(tmp_path), "together": 2}
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": "function", "Payload": payload},
+    }
+
+    stopped = run(task, stop_when=lambda _: bool(processes_in(tmp_path)))
+
+    assert stopped["status"] == "ABORTED"
+    [still_running] = processes_in(tmp_path)
+    (tmp_path / "0").touch()
+    # It comes to its end, and then takes other work.
+    assert any(invoke(functions, tmp_path) == still_running for _ in range(100))
+
+
+@pytest.fixture
+def faults(aws: LocalStack) -> Iterator[Faults]:
+    aws.faults.clear()
+    yield aws.faults
+    aws.faults.clear()
+
+
+def test_an_execution_waits_at_a_state_and_is_stopped_there(run: Run, faults: Faults) -> None:
+    faults.pause_at("paused", "S")
+
+    def reached(_: set[str]) -> bool:
+        return faults.has_paused()
+
+    stopped = run({"Type": "Pass"}, stop_when=reached, then=faults.go_on, name="paused")
+    passed = run({"Type": "Pass"}, name="paused-no-more")
+
+    assert (stopped["status"], passed["status"]) == ("ABORTED", "SUCCEEDED")
+
+
+@pytest.mark.parametrize(
+    ("way", "error"),
+    [("raise", "UnexpectedError"), ("die", "Runtime.ExitError"), ("hang", "Sandbox.Timedout")],
+)
+def test_a_call_of_a_function_goes_wrong_once(
+    functions: "LambdaClient", faults: Faults, tmp_path: Path, way: Way, error: str
+) -> None:
+    faults.arm("function", way)
+
+    assert invoke(functions, tmp_path)["errorType"] == error
+    assert faults.has_struck("function")
+    assert invoke(functions, tmp_path) in processes_in(tmp_path)
+
+
+def test_a_function_lingers(functions: "LambdaClient", faults: Faults, tmp_path: Path) -> None:
+    faults.arm("function", "linger")
+
+    with ThreadPoolExecutor(1) as threads:
+        invocation = threads.submit(invoke, functions, tmp_path)
+        while not faults.has_struck("function"):
+            time.sleep(0.05)
+        assert not processes_in(tmp_path)
+        faults.go_on()
+        assert invocation.result() in processes_in(tmp_path)
 
 
 def test_a_missed_heartbeat_has_a_name_of_its_own(run: Run) -> None:

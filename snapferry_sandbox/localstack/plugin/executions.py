@@ -2,6 +2,8 @@
 
 import datetime
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 
 from localstack.aws.api.stepfunctions import (
     ExecutionStatus,
@@ -18,6 +20,9 @@ from localstack.services.stepfunctions.asl.component.common.error_name.states_er
 from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name_type import (  # noqa: E501
     StatesErrorNameType,
 )
+from localstack.services.stepfunctions.asl.component.state.state_execution.state_task import (
+    lambda_eval_utils,
+)
 from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.state_task import (  # noqa: E501
     StateTask,
 )
@@ -28,12 +33,16 @@ from localstack.services.stepfunctions.asl.eval.program_state import ProgramStop
 from localstack.services.stepfunctions.backend.execution import Execution
 from localstack.services.stepfunctions.backend.execution_worker import ExecutionWorker
 
+_LOOK_EVERY_SECONDS = 0.1
+_functions = ThreadPoolExecutor(max_workers=100, thread_name_prefix="function-of-execution")
+
 
 def patch() -> None:
     """Change LocalStack's interpreter."""
     _let_stopped_executions_stay_stopped()
     _stop_children_of_stopped_executions()
     _end_pending_tasks_of_stopped_executions()
+    _leave_functions_of_stopped_executions_running()
     _name_missed_heartbeats()
 
 
@@ -84,6 +93,21 @@ def _end_pending_tasks_of_stopped_executions() -> None:
             callback.interrupt_all()
 
     ExecutionWorker.stop = stop_pending_tasks_too
+
+
+def _leave_functions_of_stopped_executions_running() -> None:
+    """A stopped execution ends at once, whatever its function still does; LocalStack waits."""
+    execute = lambda_eval_utils.execute_lambda_function_integration
+
+    def execute_while_running(env: Environment, **arguments: Any) -> None:
+        if env.is_running():
+            executed = _functions.submit(execute, env=env, **arguments)
+            while env.is_running() and not wait([executed], _LOOK_EVERY_SECONDS).done:
+                pass
+            if executed.done():
+                executed.result()
+
+    lambda_eval_utils.execute_lambda_function_integration = execute_while_running
 
 
 def _name_missed_heartbeats() -> None:

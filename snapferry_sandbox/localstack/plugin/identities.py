@@ -15,7 +15,8 @@ PARTITION = "aws"
 
 
 def add_route() -> None:
-    """Make LocalStack answer that path."""
+    """Make LocalStack answer that path, and without a key at its end with all roles' sessions."""
+    ROUTER.add("/_snapferry/identities", _answer_sessions, methods=["GET"])
     ROUTER.add("/_snapferry/identities/<access_key_id>", _answer, methods=["GET"])
 
 
@@ -30,17 +31,20 @@ def _answer(_: Request, access_key_id: str) -> Response:
     return Response.for_json(identity, status=404 if identity is None else 200)
 
 
+def _answer_sessions(_: Request) -> Response:
+    sessions = [
+        _of_session(account, role)
+        for account, backends in sts_backends.items()
+        for role in backends[PARTITION].assumed_roles
+    ]
+    return Response.for_json(sessions)
+
+
 def _find(access_key_id: str) -> dict[str, str | None] | None:
     account = get_account_id_from_access_key_id(access_key_id)
     role = find_session(access_key_id)
     if role:
-        return {
-            "account": account,
-            "arn": role.arn,
-            "secret_access_key": role.secret_access_key,
-            "session_token": role.session_token,
-            "expires_at": role.expiration.replace(tzinfo=datetime.UTC).isoformat(),
-        }
+        return _of_session(account, role)
     user = iam_backends[account][PARTITION].get_user_from_access_key_id(access_key_id)
     if user:
         return {
@@ -51,3 +55,13 @@ def _find(access_key_id: str) -> dict[str, str | None] | None:
             "expires_at": None,
         }
     return None
+
+
+def _of_session(account: str, role: AssumedRole) -> dict[str, str | None]:
+    return {
+        "account": account,
+        "arn": role.arn,
+        "secret_access_key": role.secret_access_key,
+        "session_token": role.session_token,
+        "expires_at": role.expiration.replace(tzinfo=datetime.UTC).isoformat(),
+    }

@@ -24,6 +24,10 @@ class Settings:
     """Endpoints of the buckets that another S3 keeps."""
     time_scale: float
     """How long a second of a Wait state or of a Retry takes, in seconds."""
+    faults: str
+    """Folder that says what is to go wrong."""
+    calls: str
+    """File that takes who called what, a JSON object a line."""
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment variable for LocalStack's process."""
