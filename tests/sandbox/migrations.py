@@ -1,5 +1,6 @@
 """Migrations on the deployed stack, as somebody would run them who answers every gate at once."""
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -8,7 +9,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,14 +19,32 @@ import boto3
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 
-from snapferry_sandbox.world import World
+from snapferry import leases
+from snapferry.fence import Fence
+from snapferry_sandbox.demo.execution import started_executions
+from snapferry_sandbox.faults import Faults
+from snapferry_sandbox.world import RUN, World
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _LOOK_EVERY_SECONDS = 0.2
 _LONGEST_MIGRATION_SECONDS = 180
+_LONGEST_ROLL_BACK_SECONDS = 120
 _LONGEST_UPDATE_SECONDS = 60
+# Longer than what any function does with a few small indices.
+_SHORT_TIME_OUT_SECONDS = 5
+# Of one migration there are at most three: its own, that of the event, and that of somebody.
+_LATEST_ROLL_BACKS = 6
+
+
+@dataclass(frozen=True)
+class Started:
+    """An execution of `migrate`, and the tokens of its gates that were answered."""
+
+    migration_id: str
+    execution_arn: str
+    answered: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -50,23 +69,28 @@ class Sandbox:
         self.world = world
         self.source = world.sources[0].client()
         self.destination = world.destinations[0].client()
-        self._session = boto3.Session(
+        self.session = boto3.Session(
             region_name=world.aws.region,
             aws_access_key_id=world.aws.accounts["destination"],
             aws_secret_access_key=world.s3.accounts["destination"].secret_key,
         )
         endpoint = world.aws.endpoint
-        self.executions = self._session.client("stepfunctions", endpoint_url=endpoint)
-        self._functions = self._session.client("lambda", endpoint_url=endpoint)
-        self._table = self._session.resource("dynamodb", endpoint_url=endpoint).Table(
+        self.executions = self.session.client("stepfunctions", endpoint_url=endpoint)
+        self._functions = self.session.client("lambda", endpoint_url=endpoint)
+        self.table = self.session.resource("dynamodb", endpoint_url=endpoint).Table(
             world.deployment["table"]
         )
-        self._records = self._session.client("s3", endpoint_url=endpoint)
+        self.faults = Faults(RUN / "localstack" / "faults")
+        self._records = self.session.client("s3", endpoint_url=endpoint)
+
+    def client(self, service: str) -> Any:
+        """A client of the account that runs the migrations."""
+        return self.session.client(service, endpoint_url=self.world.aws.endpoint)  # type: ignore[call-overload]
 
     @cached_property
     def bucket(self) -> "S3Client":
         """The migration bucket, as its owner sees it."""
-        return self._session.client("s3", endpoint_url=self.world.s3.endpoint)
+        return self.session.client("s3", endpoint_url=self.world.s3.endpoint)
 
     def request(self, *patterns: str, **changes: Any) -> dict[str, Any]:
         """The input that moves the indices of these patterns; `domain__x=1` changes a domain."""
@@ -107,34 +131,169 @@ class Sandbox:
         self, document: Any, at_gate: Mapping[str, Callable[[], None]] | None = None
     ) -> Outcome:
         """Runs a migration to its end; whoever is asked at a gate says yes, after `at_gate`."""
+        started = self.start(document)
+        outcomes: list[Outcome] = []
+
+        def ended() -> bool:
+            outcomes.extend(filter(None, [self.outcome(started)]))
+            return bool(outcomes)
+
+        self.follow(started, ended, at_gate)
+        return outcomes[0]
+
+    def start(self, document: Any) -> Started:
+        """Starts a migration."""
         migration_id = f"test-{uuid.uuid4().hex[:12]}"
         execution = self.executions.start_execution(
             stateMachineArn=self.world.deployment["state_machines"]["migrate"],
             name=migration_id,
             input=json.dumps(document),
-        )["executionArn"]
-        answered: set[str] = set()
+        )
+        return Started(migration_id, execution["executionArn"])
+
+    def outcome(self, started: Started) -> Outcome | None:
+        """How a migration ended; None while it runs."""
+        state = self.executions.describe_execution(executionArn=started.execution_arn)
+        if state["status"] == "RUNNING":
+            return None
+        return Outcome(
+            migration_id=started.migration_id,
+            status=state["status"],
+            output=json.loads(state.get("output", "null")),
+            error=state.get("error", ""),
+            cause=state.get("cause", ""),
+        )
+
+    def follow(
+        self,
+        started: Started,
+        until: Callable[[], bool],
+        at_gate: Mapping[str, Callable[[], None]] | None = None,
+    ) -> None:
+        """Says yes at every gate, after `at_gate`, until something has happened."""
         give_up_at = time.monotonic() + _LONGEST_MIGRATION_SECONDS
-        while time.monotonic() < give_up_at:
-            state = self.executions.describe_execution(executionArn=execution)
-            if state["status"] != "RUNNING":
-                return Outcome(
-                    migration_id=migration_id,
-                    status=state["status"],
-                    output=json.loads(state.get("output", "null")),
-                    error=state.get("error", ""),
-                    cause=state.get("cause", ""),
+        while not until():
+            if time.monotonic() > give_up_at:
+                raise TimeoutError(
+                    f"{started.migration_id} runs for more than {_LONGEST_MIGRATION_SECONDS} s"
                 )
-            for gate, token in self._gates(migration_id):
-                if token not in answered:
+            for gate, token in self._gates(started.migration_id):
+                if token not in started.answered:
                     (at_gate or {}).get(gate, lambda: None)()
-                    self.executions.send_task_success(taskToken=token, output='{"approved": true}')
-                    answered.add(token)
+                    # One whose announcement failed may be answered by nobody any more.
+                    with contextlib.suppress(
+                        self.executions.exceptions.TaskDoesNotExist,
+                        self.executions.exceptions.TaskTimedOut,
+                    ):
+                        self.executions.send_task_success(
+                            taskToken=token, output='{"approved": true}'
+                        )
+                    started.answered.add(token)
             time.sleep(_LOOK_EVERY_SECONDS)
-        raise TimeoutError(f"{migration_id} runs for more than {_LONGEST_MIGRATION_SECONDS} s")
+
+    def abort(self, started: Started) -> None:
+        """Stops a migration, as people do in the console."""
+        self.executions.stop_execution(executionArn=started.execution_arn)
+
+    def roll_back_of(self, started: Started) -> list[Any]:
+        """What the roll-backs of a migration ended with, the last first, once all have ended."""
+        give_up_at = time.monotonic() + _LONGEST_ROLL_BACK_SECONDS
+        while time.monotonic() < give_up_at:
+            found = [
+                execution
+                for execution in self._roll_backs()
+                if json.loads(execution["input"])["name"] == started.migration_id
+            ]
+            if found and all(execution["status"] != "RUNNING" for execution in found):
+                return [
+                    json.loads(execution["output"])
+                    for execution in found
+                    if execution["status"] == "SUCCEEDED"
+                ]
+            time.sleep(_LOOK_EVERY_SECONDS)
+        raise TimeoutError(
+            f"{started.migration_id} isn't rolled back after {_LONGEST_ROLL_BACK_SECONDS} s"
+        )
+
+    def _roll_backs(self) -> Iterator[Any]:
+        """The latest roll-backs, with their input."""
+        answer = self.executions.list_executions(
+            stateMachineArn=self.world.deployment["state_machines"]["roll_back"]
+        )
+        latest = sorted(answer["executions"], key=lambda one: one["startDate"], reverse=True)
+        for execution in latest[:_LATEST_ROLL_BACKS]:
+            yield self.executions.describe_execution(executionArn=execution["executionArn"])
+
+    def run(self, state_machine: str, document: Any) -> Outcome:
+        """Runs an execution of any state machine to its end."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        execution = self.executions.start_execution(
+            stateMachineArn=self.world.deployment["state_machines"][state_machine],
+            name=name,
+            input=json.dumps(document),
+        )
+        started = Started(name, execution["executionArn"])
+        self.follow(started, lambda: self.outcome(started) is not None)
+        outcome = self.outcome(started)
+        assert outcome
+        return outcome
+
+    @contextmanager
+    def lost_events(self) -> Iterator[None]:
+        """Nobody is told how migrations end."""
+        events = self.session.client("events", endpoint_url=self.world.aws.endpoint)
+        [rule] = [
+            rule["Name"]
+            for rule in events.list_rules()["Rules"]
+            if "MigrationDidNotSucceed" in rule["Name"]
+        ]
+        events.disable_rule(Name=rule)
+        try:
+            yield
+        finally:
+            events.enable_rule(Name=rule)
+
+    def expire_leases(self) -> None:
+        """Has all leases expired, as after an hour in which nobody renewed them."""
+        for lease in leases.held(self.table):
+            self.table.update_item(
+                Key={"migration_id": "#leases", "record": f"lease#{lease.resource}"},
+                UpdateExpression="SET expires_at = :now",
+                ExpressionAttributeValues={":now": int(time.time()) - 1},
+            )
+
+    def sweep(self) -> Any:
+        """Has the sweep of leases done; returns whose roll-back it has started."""
+        answer = self._functions.invoke(FunctionName=self._function("sweep_leases"))
+        return json.loads(answer["Payload"].read())["rolled_back"]
+
+    def snapshots(self) -> set[str]:
+        """The keys of what describes a snapshot in the migration bucket."""
+        pages = self.bucket.get_paginator("list_objects_v2").paginate(Bucket=self.world.s3.bucket)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return {key for key in keys if "/snap-" in key}
+
+    def has_entered(self, started: Started, state: str) -> bool:
+        """Whether a migration, or an execution that it started, has come to a state."""
+        remaining = [started.execution_arn]
+        while remaining:
+            pages = self.executions.get_paginator("get_execution_history").paginate(
+                executionArn=remaining.pop()
+            )
+            events = [event for page in pages for event in page["events"]]
+            entered = {event.get("stateEnteredEventDetails", {}).get("name") for event in events}
+            if state in entered:
+                return True
+            remaining += started_executions(events)
+        return False
+
+    def mark(self, started: Started) -> str | None:
+        """Whether a migration is `running`, `rolling_back` or `ended`; None if nobody knows it."""
+        mark = Fence(self.table, started.migration_id).mark()
+        return mark["state"] if mark else None
 
     def _gates(self, migration_id: str) -> list[tuple[str, str]]:
-        answer = self._table.query(
+        answer = self.table.query(
             KeyConditionExpression="migration_id = :id AND begins_with(#record, :gate)",
             ExpressionAttributeNames={"#record": "record"},
             ExpressionAttributeValues={":id": migration_id, ":gate": "gate#"},
@@ -196,6 +355,21 @@ class Sandbox:
         finally:
             self._deploy_code(function, original)
 
+    @contextmanager
+    def short_time_out(self, handler: str) -> Iterator[None]:
+        """Has a function end after a few seconds."""
+        name = self._function(handler)
+        seconds = self._functions.get_function_configuration(FunctionName=name)["Timeout"]
+        self._configure(name, _SHORT_TIME_OUT_SECONDS)
+        try:
+            yield
+        finally:
+            self._configure(name, seconds)
+
+    def _configure(self, name: str, time_out_seconds: int) -> None:
+        self._functions.update_function_configuration(FunctionName=name, Timeout=time_out_seconds)
+        self._wait_for_update(name)
+
     def _function(self, handler: str) -> str:
         [name] = [
             function["FunctionName"]
@@ -207,6 +381,9 @@ class Sandbox:
 
     def _deploy_code(self, name: str, code: bytes) -> None:
         self._functions.update_function_code(FunctionName=name, ZipFile=code)
+        self._wait_for_update(name)
+
+    def _wait_for_update(self, name: str) -> None:
         self._functions.get_waiter("function_updated_v2").wait(
             FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": _LONGEST_UPDATE_SECONDS}
         )

@@ -1,0 +1,23 @@
+"""The order of the sandbox's tests, and how many of those there are that are generated."""
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is held against all other tests comes after them."""
+    items.sort(key=lambda item: item.path.name == "test_least_privilege.py")
+
+
+def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
+    """Of how many states how many cases are tried."""
+    cases = [
+        item.callspec.params
+        for item in items
+        if isinstance(item, pytest.Function)
+        and item.originalname == "test_a_migration_that_is_stopped_leaves_nothing"
+    ]
+    stopped_at = {(case["state_machine"], case["state"]) for case in cases}
+    return (
+        [f"Migrations stopped in {len(cases)} cases at {len(stopped_at)} states"] if cases else []
+    )

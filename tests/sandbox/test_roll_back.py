@@ -1,0 +1,429 @@
+"""However and wherever a migration ends, everything but the data is as it was before."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from snapferry_sandbox.demo import leftovers
+from snapferry_sandbox.faults import Way
+from tests.sandbox.migrations import Sandbox, Started, fill
+from tests.workflow.state_machines import handler_of, states
+
+INDEX = "stopped-1"
+STATE_MACHINES = ("migrate", "migrate_domain", "snapshot", "restore")
+HANDLER_WAYS = ("raise", "die", "hang", "linger")
+_LOOK_EVERY_SECONDS = 0.05
+_LONGEST_WAIT_SECONDS = 60
+
+# A migration that comes to as many states as one can.
+EVERYWHERE = {
+    "snapshots_afterwards": "delete",
+    "bucket__base_path": "snapferry/stopped",
+    "cutover": {"rounds": 2},
+}
+PLAIN = EVERYWHERE | {"cutover": {"rounds": 1, "gates": []}}
+
+
+@dataclass(frozen=True)
+class Detour:
+    """How a migration comes to a state by another way than `EVERYWHERE`.
+
+    Attributes:
+        handler: whose call goes otherwise.
+        way: how.
+        details: of the fault.
+    """
+
+    handler: str
+    way: Way = "raise"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+# As a domain that keeps its objects to itself, so that all goes on by the bucket's ACL.
+BY_ACL = Detour("prove_bucket_access", "answer", {"answer": {"way": "acl"}})
+NOT_ENDED = {"answer": {"ended": False, "wait_seconds": 2}}
+DETOURS = {
+    ("migrate", "Go by the bucket's ACL"): BY_ACL,
+    ("migrate_domain", "Let source write"): BY_ACL,
+    ("migrate_domain", "Let destination read"): BY_ACL,
+    ("migrate_domain", "Let source delete"): BY_ACL,
+    ("snapshot", "Wait for the snapshot"): Detour("check_snapshot", "answer", NOT_ENDED),
+    ("restore", "Wait for the restore"): Detour("check_restore", "answer", NOT_ENDED),
+    ("migrate", "Explain failure of domain"): Detour("list_indices"),
+    ("migrate", "Note failure of domain"): Detour("list_indices"),
+    ("migrate", "Name domains that failed"): Detour("list_indices"),
+    ("migrate", "Explain leftovers"): Detour("begin_roll_back"),
+    ("migrate", "Migration failed"): Detour("begin_migration"),
+}
+
+
+def detour_of(state_machine: str, state: str) -> Detour | None:
+    """What leads to a state; for those that a Catch leads to, a failure."""
+    if (state_machine, state) in DETOURS:
+        return DETOURS[state_machine, state]
+    definitions = states(state_machine)
+    for task in definitions.values():
+        handler = task["Type"] == "Task" and handler_of(task)
+        if not handler:
+            continue
+        following = task["Catch"][-1]["Next"]
+        while following and definitions[following]["Type"] in ("Pass", "Fail"):
+            if following == state:
+                return Detour(handler)
+            following = definitions[following].get("Next")
+    return None
+
+
+CASES = [
+    (state_machine, state, way)
+    for state_machine in STATE_MACHINES
+    for state, definition in states(state_machine).items()
+    for way in (
+        "abort",
+        *(HANDLER_WAYS if definition["Type"] == "Task" and handler_of(definition) else ()),
+    )
+]
+# Each kind of change, and each of the ways.
+ALWAYS = [
+    ("migrate", "Begin migration", "linger"),
+    ("migrate", "Grant rights", "die"),
+    ("migrate_domain", "Let source write", "raise"),
+    ("snapshot", "Check snapshot", "abort"),
+    ("restore", "Start restore", "hang"),
+    ("migrate", "Register destination repository", "linger"),
+]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + _LONGEST_WAIT_SECONDS
+    while not happened():
+        assert time.monotonic() < give_up_at
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def source_index(sandbox: Sandbox) -> str:
+    fill(sandbox.source, INDEX, 50)
+    return INDEX
+
+
+@pytest.fixture
+def faulty(sandbox: Sandbox, source_index: str) -> Iterator[Sandbox]:  # noqa: ARG001
+    sandbox.faults.clear()
+    sandbox.destination.indices.delete(index=INDEX, ignore_unavailable=True)
+    yield sandbox
+    sandbox.faults.clear()
+
+
+@pytest.mark.parametrize(
+    ("state_machine", "state", "way"),
+    [
+        pytest.param(
+            *case, marks=() if case in ALWAYS else pytest.mark.exhaustive, id="-".join(case)
+        )
+        for case in CASES
+    ],
+)
+def test_a_migration_that_is_stopped_leaves_nothing(
+    faulty: Sandbox, state_machine: str, state: str, way: str
+) -> None:
+    sandbox, handler = faulty, handler_of_state(state_machine, state)
+    before = leftovers.look(sandbox.world)
+    if detour := detour_of(state_machine, state):
+        sandbox.faults.arm(detour.handler, detour.way, **detour.details)
+    started = pause(sandbox, state_machine, state)
+
+    STOPS[way](sandbox, started, handler)
+
+    sandbox.roll_back_of(started)
+    wait_until(lambda: sandbox.mark(started) == "ended")
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    assert again(sandbox, started) == ("SUCCEEDED", "")
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+
+
+def pause(sandbox: Sandbox, state_machine: str, state: str, **changes: Any) -> Started:
+    """Starts a migration that waits at a state."""
+    sandbox.faults.pause_at(f"snapferry-{state_machine.replace('_', '-')}", state)
+    started = sandbox.start(sandbox.request(INDEX, **(EVERYWHERE | changes)))
+    sandbox.follow(
+        started, lambda: sandbox.faults.has_paused() or sandbox.outcome(started) is not None
+    )
+    assert sandbox.faults.has_paused(), sandbox.outcome(started)
+    return started
+
+
+def handler_of_state(state_machine: str, state: str) -> str:
+    definition = states(state_machine)[state]
+    return (handler_of(definition) if definition["Type"] == "Task" else None) or ""
+
+
+def abort(sandbox: Sandbox, started: Started, _: str) -> None:
+    sandbox.abort(started)
+    sandbox.faults.go_on()
+
+
+def fail(sandbox: Sandbox, started: Started, handler: str, way: Way) -> None:
+    sandbox.faults.arm(handler, way)
+    sandbox.faults.go_on()
+    sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
+    assert sandbox.faults.has_struck(handler)
+    outcome = sandbox.outcome(started)
+    assert outcome
+    assert (outcome.status, outcome.error) == (
+        "FAILED",
+        {"raise": "UnexpectedError", "die": "Runtime.ExitError"}[way],
+    )
+
+
+def hang(sandbox: Sandbox, started: Started, handler: str) -> None:
+    """The time-out of a function is a reason to try again."""
+    with sandbox.short_time_out(handler):
+        sandbox.faults.arm(handler, "hang")
+        sandbox.faults.go_on()
+        sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
+    assert sandbox.faults.has_struck(handler)
+    outcome = sandbox.outcome(started)
+    assert outcome
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+
+
+def linger(sandbox: Sandbox, started: Started, handler: str) -> None:
+    sandbox.faults.arm(handler, "linger")
+    sandbox.faults.go_on()
+    wait_until(lambda: sandbox.faults.has_struck(handler))
+    sandbox.abort(started)
+    wait_until(lambda: sandbox.mark(started) != "running")
+    # So that a roll-back that doesn't wait has given everything back before.
+    time.sleep(1)
+    sandbox.faults.go_on()
+    wait_until(lambda: sandbox.faults.has_ended(handler))
+
+
+STOPS: Mapping[str, Callable[[Sandbox, Started, str], None]] = {
+    "abort": abort,
+    "raise": lambda sandbox, started, handler: fail(sandbox, started, handler, "raise"),
+    "die": lambda sandbox, started, handler: fail(sandbox, started, handler, "die"),
+    "hang": hang,
+    "linger": linger,
+}
+
+
+def again(sandbox: Sandbox, stopped: Started) -> tuple[str, str]:
+    """Moves the same index by another migration; says how that ended."""
+    sandbox.faults.clear()
+    if sandbox.has_entered(stopped, "Hand over indices"):
+        # From there on it is the clients'.
+        sandbox.destination.indices.delete(index=INDEX, ignore_unavailable=True)
+    outcome = sandbox.migrate(sandbox.request(INDEX, **PLAIN))
+    return outcome.status, outcome.cause
+
+
+# What was there before, and what others change meanwhile
+
+_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "Others",
+            "Effect": "Allow",
+            "Principal": {"AWS": "arn:aws:iam::222222222222:root"},
+            "Action": ["s3:GetObject", "s3:GetBucketLocation"],
+            "Resource": ["arn:aws:s3:::snapferry-migration", "arn:aws:s3:::snapferry-migration/*"],
+        }
+    ],
+}
+_SETTINGS = {
+    "persistent": {"cluster.routing.allocation.node_initial_primaries_recoveries": "2"},
+    "transient": {"indices.recovery.max_bytes_per_sec": "30mb"},
+}
+_MAPPING = {"backend_roles": ["somebody"], "users": ["someone"], "hosts": ["*.example.com"]}
+
+
+@pytest.fixture
+def furnished(faulty: Sandbox) -> Iterator[Sandbox]:
+    """A bucket with a policy, and clusters with mappings and settings of their own."""
+    bucket = faulty.world.s3.bucket
+    clusters = (faulty.source, faulty.destination)
+    faulty.bucket.put_bucket_policy(Bucket=bucket, Policy=json.dumps(_POLICY))
+    faulty.destination.cluster.put_settings(body=_SETTINGS)
+    ownership = faulty.bucket.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]
+    mappings = [cluster.security.get_role_mappings().get(_ROLE) for cluster in clusters]
+    for cluster in clusters:
+        cluster.security.create_role_mapping(role=_ROLE, body=_MAPPING)
+    yield faulty
+    faulty.bucket.delete_bucket_policy(Bucket=bucket)
+    faulty.bucket.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=ownership)
+    faulty.destination.cluster.put_settings(
+        body={scope: dict.fromkeys(settings) for scope, settings in _SETTINGS.items()}
+    )
+    for cluster, mapping in zip(clusters, mappings, strict=True):
+        if mapping is None:
+            cluster.security.delete_role_mapping(role=_ROLE)
+        else:
+            kept = {name: mapping[name] for name in ("backend_roles", "users", "hosts")}
+            cluster.security.create_role_mapping(role=_ROLE, body=kept)
+
+
+_ROLE = "manage_snapshots"
+
+
+@pytest.mark.parametrize("end", ["abort", "success"])
+def test_what_was_there_before_is_there_after(furnished: Sandbox, end: str) -> None:
+    before = leftovers.look(furnished.world)
+    started = pause(furnished, "restore", "Check restore")
+    meanwhile = leftovers.difference(before, leftovers.look(furnished.world))
+
+    if end == "abort":
+        furnished.abort(started)
+    furnished.faults.go_on()
+    furnished.follow(started, lambda: furnished.outcome(started) is not None)
+    furnished.roll_back_of(started)
+
+    assert leftovers.difference(before, leftovers.look(furnished.world)) == []
+    for kind in ("policy", "repository", "role", "mapping", "persistent", "transient", "lease"):
+        assert any(kind in change for change in meanwhile), kind
+
+
+def test_what_others_changed_meanwhile_is_left_and_told(furnished: Sandbox) -> None:
+    access = furnished.world.deployment["bucket_access"] | {"way": "acl"}
+    started = pause(furnished, "restore", "Check restore", bucket__access=access)
+    furnished.destination.cluster.health(wait_for_status="green", index=INDEX)
+    with changed_by_others(furnished) as found:
+        theirs = {kind: find() for kind, find in found.items()}
+        furnished.abort(started)
+        furnished.faults.go_on()
+
+        [outcome] = furnished.roll_back_of(started)
+
+        assert {kind: find() for kind, find in found.items()} == theirs
+    recorded = furnished.record(started.migration_id, "roll_back")["foreign"]
+    for notes in (outcome["foreign"], recorded):
+        assert len(notes) == len(theirs)
+        for kind in theirs:
+            assert any(note.startswith(kind) for note in notes), (kind, notes)
+    assert furnished.mark(started) == "ended"
+
+
+@contextmanager
+def changed_by_others(sandbox: Sandbox) -> Iterator[Mapping[str, Callable[[], Any]]]:
+    """Somebody else changes one thing of each kind; gives what tells how they are now."""
+    bucket, source, destination = sandbox.world.s3.bucket, sandbox.source, sandbox.destination
+
+    def limits() -> Any:
+        return destination.cluster.get_settings(flat_settings=True)["transient"]
+
+    def repository() -> Any:
+        return {
+            name: repository["settings"]["base_path"]
+            for name, repository in destination.snapshot.get_repository().items()
+        }
+
+    def role() -> Any:
+        roles = source.security.get_roles().items()
+        return {name: role for name, role in roles if name.startswith("snapferry-")}
+
+    def statement() -> Any:
+        policy = json.loads(sandbox.bucket.get_bucket_policy(Bucket=bucket)["Policy"])
+        return [one for one in policy["Statement"] if one["Sid"].endswith("Locate")]
+
+    def ownership() -> Any:
+        answer = sandbox.bucket.get_bucket_ownership_controls(Bucket=bucket)
+        return answer["OwnershipControls"]
+
+    destination.cluster.put_settings(
+        body={"transient": {"indices.recovery.max_bytes_per_sec": "77mb"}}
+    )
+    [(repository_name, registered)] = destination.snapshot.get_repository().items()
+    destination.snapshot.create_repository(
+        repository=repository_name,
+        body={"type": "s3", "settings": registered["settings"] | {"base_path": "elsewhere"}},
+    )
+    [(role_name, definition)] = role().items()
+    source.security.create_role(
+        role=role_name,
+        body={
+            "cluster_permissions": [*definition["cluster_permissions"], "cluster:admin/reindex"],
+            "index_permissions": definition["index_permissions"],
+        },
+    )
+    policy = json.loads(sandbox.bucket.get_bucket_policy(Bucket=bucket)["Policy"])
+    for one in policy["Statement"]:
+        if one["Sid"].endswith("Locate"):
+            one["Action"] = "s3:GetBucketLocation"
+    sandbox.bucket.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    sandbox.bucket.put_bucket_ownership_controls(
+        Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )
+    yield {
+        "restore limit": limits,
+        "repository": repository,
+        "role": role,
+        "policy statement": statement,
+        "object ownership": ownership,
+    }
+    destination.snapshot.delete_repository(repository=repository_name)
+    source.security.delete_role(role=role_name)
+
+
+# Other ends
+
+
+def test_a_migration_whose_end_nobody_noticed_is_rolled_back_by_the_sweep(faulty: Sandbox) -> None:
+    before = leftovers.look(faulty.world)
+    with faulty.lost_events():
+        started = pause(faulty, "snapshot", "Check snapshot")
+        faulty.abort(started)
+        faulty.faults.go_on()
+        assert faulty.sweep() == []
+        faulty.expire_leases()
+
+        assert faulty.sweep() == [started.migration_id]
+
+    faulty.roll_back_of(started)
+    assert leftovers.difference(before, leftovers.look(faulty.world)) == []
+
+
+def test_one_migration_at_a_time_uses_the_bucket_and_the_destination(faulty: Sandbox) -> None:
+    before = leftovers.look(faulty.world)
+    first = pause(faulty, "snapshot", "Check snapshot")
+
+    second = faulty.migrate(faulty.request(INDEX, **PLAIN))
+
+    assert (second.status, second.error) == ("FAILED", "LeaseHeld")
+    assert first.migration_id in second.cause
+    assert faulty.mark(first) == "running"
+    faulty.faults.go_on()
+    faulty.follow(first, lambda: faulty.outcome(first) is not None)
+    outcome = faulty.outcome(first)
+    assert outcome
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    assert leftovers.difference(before, leftovers.look(faulty.world)) == []
+
+
+def test_an_execution_that_goes_on_after_the_end_changes_nothing(faulty: Sandbox) -> None:
+    """As one that somebody redrives."""
+    started = pause(faulty, "restore", "Check restore")
+    faulty.abort(started)
+    faulty.faults.go_on()
+    faulty.roll_back_of(started)
+    before = leftovers.look(faulty.world)
+    snapshots = faulty.snapshots()
+    [job] = faulty.record(started.migration_id, "jobs")
+
+    for state_machine, error in {
+        # The rights are gone, too.
+        "migrate_domain": "AccessDenied",
+        "snapshot": "MigrationEnded",
+        "restore": "MigrationEnded",
+    }.items():
+        late = faulty.run(state_machine, {"job": job, "round": 1, "hold_seconds": 5})
+        assert (late.status, late.error) == ("FAILED", error)
+
+    assert leftovers.difference(before, leftovers.look(faulty.world)) == []
+    assert faulty.snapshots() == snapshots

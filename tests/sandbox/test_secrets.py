@@ -1,0 +1,112 @@
+"""Whatever a migration leaves for people to read holds no secret."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import urlopen
+
+from tests.sandbox.migrations import Sandbox, fill
+
+_QUEUE = "everything-that-is-told"
+_RULE = "everything-that-happens"
+
+
+def secrets_of(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
+    """What it is, and the secret: of users, of accounts and of all sessions of roles."""
+    manager = sandbox.client("secretsmanager")
+    for secret in manager.list_secrets()["SecretList"]:
+        value = json.loads(manager.get_secret_value(SecretId=secret["ARN"])["SecretString"])
+        yield f"password of {secret['Name']}", value["password"]
+    for name, account in sandbox.world.s3.accounts.items():
+        yield f"secret key of the {name} account", account.secret_key
+    sessions = f"{sandbox.world.aws.endpoint}/_snapferry/identities"
+    with urlopen(sessions) as answer:  # noqa: S310 - of the sandbox
+        for identity in json.load(answer):
+            yield f"secret key of {identity['arn']}", identity["secret_access_key"]
+            yield f"session token of {identity['arn']}", identity["session_token"]
+
+
+def texts_of(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
+    """Where it stands, and the text."""
+    for state_machine, arn in sandbox.world.deployment["state_machines"].items():
+        for execution in sandbox.executions.list_executions(stateMachineArn=arn)["executions"]:
+            pages = sandbox.executions.get_paginator("get_execution_history").paginate(
+                executionArn=execution["executionArn"]
+            )
+            for page in pages:
+                yield f"history of {state_machine}", json.dumps(page["events"], default=str)
+    for file in sandbox.world.logs.glob("lambda/*/*.log"):
+        yield f"log of {file.parent.name}", file.read_text(errors="replace")
+    logs = sandbox.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+        yield f"log group {group['logGroupName']}", json.dumps(events)
+    yield "table", json.dumps(sandbox.table.scan()["Items"], default=str)
+    s3, bucket = sandbox.client("s3"), sandbox.world.deployment["records_bucket"]
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for item in page["Contents"]:
+            content = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().decode()
+            yield f"record {item['Key']}", content
+
+
+@contextmanager
+def overheard(sandbox: Sandbox) -> Iterator[list[tuple[str, str]]]:
+    """Gives at the end what the topic told, and which events there were."""
+    queues, topics, events = (sandbox.client(name) for name in ("sqs", "sns", "events"))
+    url = queues.create_queue(QueueName=_QUEUE)["QueueUrl"]
+    answer = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn = answer["Attributes"]["QueueArn"]
+    topic = sandbox.world.deployment["topic"]
+    subscription = topics.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
+    )["SubscriptionArn"]
+    events.put_rule(Name=_RULE, EventPattern=json.dumps({"source": ["aws.states"]}))
+    events.put_targets(Rule=_RULE, Targets=[{"Id": "queue", "Arn": arn}])
+    heard: list[tuple[str, str]] = []
+    try:
+        yield heard
+        while messages := _received(queues, url):
+            for message in messages:
+                body = json.loads(message["Body"])
+                heard.append((f"message of {body.get('source', 'the topic')}", message["Body"]))
+                queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    finally:
+        topics.unsubscribe(SubscriptionArn=subscription)
+        events.remove_targets(Rule=_RULE, Ids=["queue"])
+        events.delete_rule(Name=_RULE)
+        queues.delete_queue(QueueUrl=url)
+
+
+def _received(queues: Any, url: str) -> list[Any]:
+    answer = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+    return list(answer.get("Messages", []))
+
+
+def test_no_secret_is_anywhere(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "secret-1", 20)
+    with overheard(sandbox) as heard:
+        succeeded = sandbox.migrate(sandbox.request("secret-1"))
+        # It is in the way of another one.
+        failed = sandbox.migrate(sandbox.request("secret-1"))
+    assert (succeeded.status, failed.error) == ("SUCCEEDED", "Conflict")
+
+    secrets = list(secrets_of(sandbox))
+    texts = [*texts_of(sandbox), *heard]
+
+    for place in (
+        *(f"history of {name}" for name in sandbox.world.deployment["state_machines"]),
+        "log of snapferry-GrantRights",
+        "log group /aws/vendedlogs/states/snapferry",
+        "table",
+        "record migrations/",
+        "message of the topic",
+        "message of aws.states",
+    ):
+        assert any(where.startswith(place) and len(text) > 2 for where, text in texts), place
+    for kind in ("password of", "secret key of the source", "session token of arn:aws:sts::111"):
+        assert any(what.startswith(kind) for what, _ in secrets), kind
+    found = [
+        f"{what} in {where}" for what, secret in secrets for where, text in texts if secret in text
+    ]
+    assert found == []
