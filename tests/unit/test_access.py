@@ -488,6 +488,22 @@ def test_a_way_that_works_is_proven_by_a_snapshot_of_nothing(
     assert source.cluster.bucket == {"snapferry/logs": {}}
 
 
+def test_the_proof_of_one_domain_leaves_the_policy_for_all_of_them_alone(
+    journal: Journal,
+    migration_bucket: Bucket,
+    source: Side,
+    destination: Side,
+    proven_job: DomainJob,
+) -> None:
+    """Even where S3 tells of the policy as it was before."""
+    for side in (source, destination):
+        side.cluster.repositories[proven_job.repository] = {"base_path": proven_job.base_path}
+
+    access.prove(journal, migration_bucket, source.client, destination.client, proven_job)
+
+    assert journal.open_changes(["policy_statement"]) == []
+
+
 @pytest.mark.parametrize(
     ("side", "request_line", "answer"),
     [
