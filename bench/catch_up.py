@@ -120,7 +120,7 @@ def _measure(
         snapshot = snapshots.start(journal, source, job, 1, names)
         assert snapshots.check(source, job, snapshot, _PATIENCE_SECONDS).ended
         started_at = time.time()
-        restores.start(destination, Ownership(records, job), job, 1, selected)
+        restores.start(destination, Ownership(records, job), job, 1, selected, names)
         assert restores.check(destination, selected, started_at, _PATIENCE_SECONDS).ended
         catchup.tune(destination, records, domain, names, 1)
         assert not catchup.begin(source, destination, records, domain, names, 1)

@@ -5,8 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, restores
-from snapferry.indices import Index
+from snapferry import clients, listing, restores
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -17,10 +16,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`, `round`, `started_at` and `hold_seconds`; returns the progress."""
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
-    selected = [
-        Index(**index) for index in records.read(f"{job.domain.name}/indices-{event['round']}")
-    ]
+    restored = listing.for_snapshot(records, job.domain.name, event["round"])
     progress = restores.check(
-        clients.destination(job.destination), selected, event["started_at"], event["hold_seconds"]
+        clients.destination(job.destination), restored, event["started_at"], event["hold_seconds"]
     )
     return progress.report(records, job.domain.name, event["round"])

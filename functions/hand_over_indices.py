@@ -1,12 +1,11 @@
-"""State "Hand over indices": no migration restores over them any more."""
+"""State "Hand over indices": from here on there is no way back."""
 
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients
-from snapferry.ownership import Ownership
+from snapferry import clients, cutover
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -19,5 +18,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
-        Ownership(clients.records(job.migration_id), job).hand_over()
+        cutover.hand_over(clients.journal(job.migration_id), clients.records(job.migration_id), job)
     return {"domain": job.domain.name}

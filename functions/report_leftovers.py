@@ -1,4 +1,4 @@
-"""State "Report leftovers": tells people what couldn't be given back."""
+"""States "Report leftovers" and "Report kept changes": tells people what they have to do."""
 
 import os
 from typing import Any
@@ -13,7 +13,11 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Takes `migration_id` and `failed`, what is left in words."""
+    """Takes `migration_id`, and in words `failed` and `kept`, what is left."""
     roll_back.report_leftovers(
-        clients.topic(), os.environ["TOPIC_ARN"], event["migration_id"], event["failed"]
+        clients.topic(),
+        os.environ["TOPIC_ARN"],
+        event["migration_id"],
+        event["failed"],
+        event["kept"],
     )

@@ -6,8 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, restores
-from snapferry.indices import Index
+from snapferry import clients, listing, restores
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 
@@ -19,9 +18,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns when the restore was started, in seconds of the epoch."""
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
-    selected = [
-        Index(**index) for index in records.read(f"{job.domain.name}/indices-{event['round']}")
-    ]
+    domain, round_number = job.domain.name, event["round"]
     started_at = time.time()
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
@@ -30,7 +27,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             clients.destination(job.destination),
             Ownership(records, job),
             job,
-            event["round"],
-            selected,
+            round_number,
+            listing.selected(records, domain, round_number),
+            [index.name for index in listing.for_snapshot(records, domain, round_number)],
         )
     return {"started_at": started_at}

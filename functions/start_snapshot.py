@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, snapshots
+from snapferry import clients, cutover, listing, snapshots
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -15,16 +15,15 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns the snapshot's name."""
     job = DomainJob.model_validate(event["job"])
-    selected = clients.records(job.migration_id).read(f"{job.domain.name}/indices-{event['round']}")
-    names = [index["name"] for index in selected]
+    records = clients.records(job.migration_id)
+    source = clients.source(job.domain)
+    indices = listing.for_snapshot(records, job.domain.name, event["round"])
+    names = [index.name for index in indices]
+    cutover.keep_base(source, records, job, event["round"], names)
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
         snapshot = snapshots.start(
-            clients.journal(job.migration_id),
-            clients.source(job.domain),
-            job,
-            event["round"],
-            names,
+            clients.journal(job.migration_id), source, job, event["round"], names
         )
     return {"snapshot": snapshot}

@@ -5,8 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, verification
-from snapferry.indices import Index
+from snapferry import clients, listing, verification
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -17,9 +16,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns the number of documents, equal on both sides."""
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
-    selected = [
-        Index(**index) for index in records.read(f"{job.domain.name}/indices-{event['round']}")
-    ]
+    selected = listing.selected(records, job.domain.name, event["round"])
     verdicts = verification.verify(
         clients.source(job.domain), clients.destination(job.destination), selected
     )

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
+from snapferry import cutover
 from snapferry.records import Records
 from snapferry.request import DomainJob, Gate
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 _PROMPTS: dict[Gate, str] = {
     "stop_writes": (
         "Stop every client that writes to the source {host}, then answer the gate. What is "
-        "written after the answer is not moved."
+        "written after the answer is refused or not moved.{prediction}"
     ),
     "clients_moved": (
         "The destination {endpoint} holds everything and takes writes. Point the clients there, "
@@ -37,7 +38,14 @@ def announce(
         gate: which gate.
         token: the task token that answers it.
     """
-    prompt = _PROMPTS[gate].format(host=job.domain.host, endpoint=job.destination.endpoint)
+    seconds = cutover.predicted_write_stop_seconds(records, job.domain.name)
+    prompt = _PROMPTS[gate].format(
+        host=job.domain.host,
+        endpoint=job.destination.endpoint,
+        prediction=""
+        if seconds is None
+        else f" From then on it takes about {seconds} s until the destination takes writes.",
+    )
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(
         f"gate#{job.domain.name}#{gate}",

@@ -7,7 +7,7 @@ mapping, never a whole document, because someone else may change the rest of it 
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,25 +119,71 @@ class Journal:
         """
         present = changeable.read()
         if present != value:
-            self._write_ahead(place, present, value)
+            self.note(place, present, value)
             changeable.write(value)
+
+    def note(self, place: Place, present: Any, value: Any) -> None:
+        """Notes a change before it is made, however many attempts and others note it, too.
+
+        For what makes many changes by one call; a single one is `change`d.
+
+        Args:
+            place: where the value is.
+            present: what is there now.
+            value: to be set.
+        """
+        while True:
+            item = table.get(self.items, self.migration_id, _record(place))
+            if item is None or item["state"] != "open":
+                version = item["version"] if item else 0
+                change = Change(place, self._next_number(), present, (value,), version + 1)
+            else:
+                noted = _change(item)
+                ours = noted.ours if value in noted.ours else (*noted.ours, value)
+                # Not ours and noted by an earlier attempt: someone else was here in between.
+                before = noted.before if present in noted.ours else present
+                change = Change(place, noted.number, before, ours, noted.version + 1)
+            if self._put(change, "open", ""):
+                return
 
     def open_changes(self, kinds: Collection[str] | None = None) -> list[Change]:
         """The changes that aren't given back, the last first; of some kinds only, if given."""
         changes = [
             _change(item)
-            for item in table.query(self.items, self.migration_id, _PREFIX)
-            if item["state"] == "open" and (kinds is None or item["kind"] in kinds)
+            for item in self._in_state("open")
+            if kinds is None or item["kind"] in kinds
         ]
         return sorted(changes, key=lambda change: change.number, reverse=True)
 
     def foreign_changes(self) -> list[str]:
         """In words, what someone else changed meanwhile and was left."""
-        return [
-            item["note"]
-            for item in table.query(self.items, self.migration_id, _PREFIX)
-            if item["state"] == "foreign"
-        ]
+        return [item["note"] for item in self._in_state("foreign")]
+
+    def keep(self, side: str, kinds: Collection[str]) -> None:
+        """From here on a roll-back leaves changes as they are, until `release`.
+
+        Args:
+            side: where they were made.
+            kinds: which of them.
+        """
+        for change in self.open_changes(kinds):
+            if change.place.side == side:
+                note = (
+                    f"{change.place}: the migration made it {_text(change.ours[-1])} and leaves "
+                    f"it, because clients may have moved; it was {_text(change.before)} before"
+                )
+                self._close(change, "kept", note)
+
+    def release(self, side: str) -> int:
+        """Lets the roll-back give back what was kept on a side; returns how many changes."""
+        kept = [_change(item) for item in self._in_state("kept") if item["side"] == side]
+        for change in kept:
+            self._put(replace(change, version=change.version + 1), "open", "")
+        return len(kept)
+
+    def kept_changes(self) -> list[str]:
+        """In words, what was kept and not released."""
+        return [item["note"] for item in self._in_state("kept")]
 
     def give_back(
         self,
@@ -186,21 +232,10 @@ class Journal:
                 outcome.foreign.append(note)
         return outcome
 
-    def _write_ahead(self, place: Place, present: Any, value: Any) -> None:
-        """Notes a change before it is made, however many attempts and others note it, too."""
-        while True:
-            item = table.get(self.items, self.migration_id, _record(place))
-            if item is None or item["state"] != "open":
-                version = item["version"] if item else 0
-                change = Change(place, self._next_number(), present, (value,), version + 1)
-            else:
-                noted = _change(item)
-                ours = noted.ours if value in noted.ours else (*noted.ours, value)
-                # Not ours and noted by an earlier attempt: someone else was here in between.
-                before = noted.before if present in noted.ours else present
-                change = Change(place, noted.number, before, ours, noted.version + 1)
-            if self._put(change, "open", ""):
-                return
+    def _in_state(self, state: str) -> Iterator[dict[str, Any]]:
+        for item in table.query(self.items, self.migration_id, _PREFIX):
+            if item["state"] == state:
+                yield item
 
     def _close(self, change: Change, state: str, note: str) -> None:
         # Without effect if it was noted anew meanwhile: then it is open by intent.

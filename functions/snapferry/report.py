@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from snapferry import cutover
 from snapferry.records import Records
 
 # A hundred of them stay below the 32,768 characters of a Fail state's Cause.
@@ -45,7 +46,11 @@ def write(
         **outcome,
         "given_back": given_back,
         "domains": [
-            domain | {"verification": records.read(f"{domain['domain']}/verification", default=[])}
+            domain
+            | {
+                "catch_up": cutover.outcome(records, domain["domain"]),
+                "verification": records.read(f"{domain['domain']}/verification", default=[]),
+            }
             for domain in domains
         ],
     }

@@ -293,6 +293,28 @@ class Cutover(_Model):
         description="snapshots restored while clients still write, before the last one",
         examples=[2],
     )
+    catch_up: bool = Field(
+        default=True,
+        description="whether what was written since the last round's snapshot is copied document "
+        "by document, so that writes stop for seconds; where an index can't be, or if false, a "
+        "last snapshot is restored while writes are stopped",
+        examples=[True],
+    )
+    write_stop_seconds: int = Field(
+        default=5,
+        ge=1,
+        le=3_600,
+        description="the write stop that is wanted: catching up goes on until it is predicted to "
+        "be as short, or doesn't become shorter",
+        examples=[5],
+    )
+    catch_up_rounds: int = Field(
+        default=20,
+        ge=1,
+        le=100,
+        description="rounds of catching up, at most, before the writes are stopped",
+        examples=[20],
+    )
     gates: tuple[Gate, ...] = Field(
         default=("stop_writes", "clients_moved"),
         description="at which points a person has to say that it may go on",

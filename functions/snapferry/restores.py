@@ -1,7 +1,7 @@
 """Restores at the destination: over closed indices of its own, until every shard is active."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -24,6 +24,7 @@ def start(
     job: DomainJob,
     round_number: int,
     selected: Sequence[Index],
+    names: Collection[str],
 ) -> None:
     """Starts to restore a round's snapshot.
 
@@ -36,7 +37,8 @@ def start(
         ownership: which indices there may be restored over.
         job: whose snapshot.
         round_number: whose snapshot, too.
-        selected: the indices in the snapshot, all of which are restored.
+        selected: the indices that the round moves.
+        names: those of them that are in the snapshot; the others are there already.
 
     Raises:
         Conflict: where an index stands in the way that isn't the migrations'.
@@ -44,20 +46,41 @@ def start(
             them; try again later.
     """
     present = indices.list_all(destination)
-    shards = {index.name: index.shards for index in selected}
-    if not _started_before(destination, job.snapshot(round_number), shards.keys() & present.keys()):
-        own = {name: present[name] for name in sorted(ownership.of(present))}
-        indices.refuse_strangers(selected, present, own)
-        outdated = [name for name, index in own.items() if _is_outdated(index, shards, job)]
-        for path in indices.paths(outdated):
-            destination.indices.delete(index=path)
-        kept = {name: index for name, index in own.items() if name not in outdated}
-        for path in indices.paths(name for name in kept if name in shards and kept[name].open):
+    if not _started_before(destination, job.snapshot(round_number), present.keys() & set(names)):
+        indices.refuse_strangers(selected, present, ownership.of(present))
+        kept = remove_outdated(destination, ownership, job, selected)
+        for path in indices.paths(
+            name for name, index in kept.items() if name in names and index.open
+        ):
             destination.indices.close(index=path)
-        ownership.announce(kept, selected)
-        _restore(destination, job, round_number, shards)
+        ownership.announce(kept, [index for index in selected if index.name in names])
+        _restore(destination, job, round_number, names)
         present = indices.list_all(destination)
-    ownership.confirm({name: present[name] for name in ownership.of(present) | shards.keys()})
+    names_there = ownership.of(present) | {index.name for index in selected}
+    ownership.confirm({name: present[name] for name in names_there})
+
+
+def remove_outdated(
+    destination: OpenSearch, ownership: Ownership, job: DomainJob, selected: Sequence[Index]
+) -> dict[str, Index]:
+    """Deletes what was restored before of indices that have another number of shards or are gone.
+
+    Args:
+        destination: the cluster that takes the indices.
+        ownership: which indices there are the migrations' own.
+        job: whose indices.
+        selected: those of the source that are moved.
+
+    Returns:
+        Those of the migrations' own that are left, by name.
+    """
+    present = indices.list_all(destination)
+    shards = {index.name: index.shards for index in selected}
+    own = {name: present[name] for name in sorted(ownership.of(present))}
+    outdated = [name for name, index in own.items() if _is_outdated(index, shards, job)]
+    for path in indices.paths(outdated):
+        destination.indices.delete(index=path)
+    return {name: index for name, index in own.items() if name not in outdated}
 
 
 def _is_outdated(index: Index, shards: Mapping[str, int], job: DomainJob) -> bool:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snapferry import access, leases, repositories, restore_limits, security, snapshots
+from snapferry import access, catchup, leases, repositories, restore_limits, security, snapshots
 from snapferry.errors import RollBackInProgress
 from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
@@ -22,6 +22,7 @@ _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **snapshots.CHANGEABLES,
     **restore_limits.CHANGEABLES,
     **security.CHANGEABLES,
+    **catchup.CHANGEABLES,
 }
 # Looks for functions at work are no rarer than this, since they mostly end at once.
 _LONGEST_WAIT_SECONDS = 10
@@ -125,45 +126,59 @@ def give_back(
         leave_at: when to stop, in seconds of the epoch.
 
     Returns:
-        `done`, how many were given back; `waiting`, how many are still to be tried; `failed` and
-        `foreign`, in words, the first of each.
+        `done`, how many were given back; `waiting`, how many are still to be tried; `failed`,
+        `foreign` and `kept` (what people have to give back), in words, the first of each.
     """
 
     def find(place: Place) -> Changeable:
         return _CHANGEABLES[place.kind](connect(place), place.key)
 
     outcome: GivenBack = journal.give_back(find, leave_at=leave_at)
-    foreign = journal.foreign_changes()
+    foreign, kept = journal.foreign_changes(), journal.kept_changes()
     done = records.read("roll_back", default={"done": []})["done"] + outcome.done
-    records.write("roll_back", {"done": done, "failed": outcome.failed, "foreign": foreign})
+    records.write(
+        "roll_back", {"done": done, "failed": outcome.failed, "foreign": foreign, "kept": kept}
+    )
     return {
         "done": len(outcome.done),
         "waiting": outcome.waiting,
         "failed": _shown(outcome.failed),
         "foreign": _shown(foreign),
+        "kept": _shown(kept),
     }
 
 
 def report_leftovers(
-    topic: "SNSClient", topic_arn: str, migration_id: str, failed: list[str]
+    topic: "SNSClient", topic_arn: str, migration_id: str, failed: list[str], kept: list[str]
 ) -> None:
-    """Tells people that something couldn't be given back, and what.
+    """Tells people that something wasn't given back, and what they have to do.
 
     Args:
         topic: the client.
         topic_arn: where people listen.
         migration_id: whose changes.
-        failed: what is left, in words.
+        failed: what couldn't be given back, in words.
+        kept: what is theirs to give back, in words.
     """
-    listed = "\n".join(f"- {note}" for note in failed)
+    message = ""
+    if failed:
+        message += (
+            f"The migration {migration_id} has changed what could not be given back in several "
+            f"hours of attempts:\n\n{_listed(failed)}\n\nWhat to do: remove the cause, then run\n"
+            f"  snapferry roll-back {migration_id}\n"
+        )
+    if kept:
+        message += (
+            f"The migration {migration_id} failed after it had handed the indices over, and so it "
+            f"leaves these changes of its own:\n\n{_listed(kept)}\n\nWhat to do: find out whether "
+            "the destination has taken writes. If it has, keep the source's indices blocked and "
+            "point all clients to the destination; if it has not, set index.blocks.write of these "
+            "indices to null and start the migration again.\n"
+        )
     topic.publish(
         TopicArn=topic_arn,
-        Subject=f"Snapferry could not give everything back: {migration_id}"[:100],
-        Message=(
-            f"The migration {migration_id} has changed what could not be given back in several "
-            f"hours of attempts:\n\n{listed}\n\nWhat to do: remove the cause, then run\n"
-            f"  snapferry roll-back {migration_id}\n"
-        ),
+        Subject=f"Snapferry did not give everything back: {migration_id}"[:100],
+        Message=message,
     )
 
 
@@ -230,6 +245,10 @@ def _children(step_functions: "SFNClient", execution_arn: str) -> Iterator[str]:
             submitted = event.get("taskSubmittedEventDetails", {})
             if submitted.get("resource", "").startswith("startExecution"):
                 yield json.loads(submitted["output"])["ExecutionArn"]
+
+
+def _listed(notes: list[str]) -> str:
+    return "\n".join(f"- {note}" for note in notes)
 
 
 def _shown(notes: list[str]) -> list[str]:

@@ -42,6 +42,18 @@ class Round(_Model):
     bytes_reused: int
 
 
+class CatchUp(_Model):
+    """Rounds of catching up: one before the gate, all of those beside it, or the last one."""
+
+    phase: str
+    rounds: int
+    documents: int
+    deletes: int
+    seconds: float
+    lag: int
+    """Operations of the source that were left to be copied."""
+
+
 class Verification(_Model):
     """How one index came out, document by document."""
 
@@ -62,6 +74,8 @@ class Result(_Model):
     documents: Documents
     primary_store_bytes: int
     rounds: list[Round]
+    catch_up: list[CatchUp]
+    predicted_write_stop_seconds: float | None
     write_stop_seconds: float
     gate_wait_seconds: float
     writes: Documents
@@ -100,9 +114,15 @@ class Result(_Model):
                 f"{round_.restore_seconds:.1f} s, {decimal(round_.bytes_new)} copied, "
                 f"{decimal(round_.bytes_reused)} reused"
             )
+        for each in self.catch_up:
+            yield (
+                f"Caught up ({each.phase}, rounds: {each.rounds}): {each.documents:,} documents "
+                f"and {each.deletes:,} deletes in {each.seconds:.1f} s"
+            )
         yield (
-            f"Writes stopped for {self.write_stop_seconds:.1f} s, and {self.gate_wait_seconds:.1f} "
-            "s more for people's answers"
+            f"Writes stopped for {self.write_stop_seconds:.1f} s (predicted: "
+            f"{self.predicted_write_stop_seconds} s), and {self.gate_wait_seconds:.1f} s more for "
+            "people's answers"
         )
         yield f"{self.state_transitions} state transitions, {self.total_seconds:.0f} s in all"
         for name, index in self.verification.items():
@@ -171,6 +191,11 @@ def summarize(
             )
             for each in domain["rounds"]
         ],
+        catch_up=[
+            CatchUp(**{name: each[name] for name in CatchUp.model_fields})
+            for each in domain["catch_up"]["rounds"]
+        ],
+        predicted_write_stop_seconds=domain["write_stop"]["predicted_seconds"],
         write_stop_seconds=round(write_stop.seconds, 3),
         gate_wait_seconds=round(write_stop.gate_wait_seconds, 3),
         writes=writes,

@@ -45,7 +45,7 @@ class Tail:
         snapshot = snapshots.start(self.journal, self.source, self.job, round_number, [name])
         assert snapshots.check(self.source, self.job, snapshot, _PATIENCE_SECONDS).ended
         ownership = Ownership(self.records, self.job)
-        restores.start(self.destination, ownership, self.job, round_number, selected)
+        restores.start(self.destination, ownership, self.job, round_number, selected, [name])
         assert restores.check(self.destination, selected, time.time(), _PATIENCE_SECONDS).ended
         catchup.tune(self.destination, self.records, _DOMAIN, [name], round_number)
         unfit = catchup.begin(
@@ -61,7 +61,7 @@ class Tail:
         return index
 
     def last_round(self, name: str) -> IndexRound:
-        catchup.freeze(self.source, [name], _PATIENCE_SECONDS)
+        catchup.freeze(self.journal, self.source, _DOMAIN, [name], _PATIENCE_SECONDS)
         done = catchup.run_last_round(
             self.source, self.destination, self.records, _DOMAIN, [name], _PATIENCE_SECONDS
         )
@@ -276,7 +276,7 @@ def test_settings_are_given_back(
     assert tail.last_round(index).sealed
 
     catchup.tune(destination, records, _DOMAIN, [index], 2)
-    catchup.give_back(destination, records, _DOMAIN, 2)
+    catchup.give_back(destination, records, _DOMAIN, [index], 2)
 
     before, after = settings(sandbox.source, index), settings(sandbox.destination, index)
     for name in ("refresh_interval", "gc_deletes", "final_pipeline", "translog.durability"):

@@ -31,6 +31,6 @@ def test_registering_and_giving_back_may_be_repeated(
     repositories.register_source(journal, source, registered)
     repositories.register_destination(journal, destination, registered)
     for done in (2, 0):
-        assert give_back() == {"done": done, "waiting": 0, "failed": [], "foreign": []}
+        assert give_back() == {"done": done, "waiting": 0, "failed": [], "foreign": [], "kept": []}
         for cluster in (source, destination):
             assert registered.repository not in cluster.snapshot.get_repository()

@@ -151,7 +151,7 @@ def migrate(sandbox: Sandbox, job: DomainJob) -> None:
         snapshot = snapshots.start(journal, source, job, number, [_INDEX])
         assert snapshots.check(source, job, snapshot, _PATIENCE_SECONDS).ended
         started_at = time.time()
-        restores.start(destination, ownership, job, number, selected)
+        restores.start(destination, ownership, job, number, selected, [_INDEX])
         assert restores.check(destination, selected, started_at, _PATIENCE_SECONDS).ended
     verification.raise_faults(verification.verify(source, destination, selected))
     aliases.move(source, destination, [_INDEX])

@@ -45,7 +45,8 @@ def restore(registered: DomainJob, ownership: Ownership, destination: OpenSearch
 
     def start(number: int, selected: Sequence[Index]) -> Progress:
         started_at = time.time()
-        restores.start(destination, ownership, registered, number, selected)
+        names = [index.name for index in selected]
+        restores.start(destination, ownership, registered, number, selected, names)
         return restores.check(destination, selected, started_at, _PATIENCE_SECONDS)
 
     return start
@@ -154,7 +155,7 @@ def test_snapshot_that_runs_is_ended_by_the_roll_back(
     snapshot = snapshots.start(journal, source, registered, 1, ["slow-1"])
     assert not snapshots.check(source, registered, snapshot, hold_seconds=0).ended
 
-    assert give_back() == {"done": 3, "waiting": 0, "failed": [], "foreign": []}
+    assert give_back() == {"done": 3, "waiting": 0, "failed": [], "foreign": [], "kept": []}
 
     status = sandbox.source.snapshot.status()
     assert status["snapshots"] == []
@@ -183,7 +184,7 @@ def test_index_that_is_being_restored_is_waited_for(
     snapshot = snapshots.start(journal, source, job, 1, ["restored-1"])
     assert snapshots.check(source, job, snapshot, _PATIENCE_SECONDS).ended
     ownership = Ownership(clients.records(job.migration_id), job)
-    restores.start(destination, ownership, job, 1, selected)
+    restores.start(destination, ownership, job, 1, selected, ["restored-1"])
 
     with pytest.raises(SnapshotInProgress, match="indices that are being restored"):
         destination.indices.close(index="restored-1")

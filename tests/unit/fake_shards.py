@@ -201,8 +201,11 @@ class FakeTailCluster(FakeCluster):
                 self.tails[name].mapping = request.body
                 return {"acknowledged": True}
             case "GET", [names, "_settings"]:
+                if request.parameters.get("ignore_unavailable") == "true":
+                    names = ",".join(name for name in names.split(",") if name in self.tails)
                 return {
-                    name: {"settings": index.settings} for name, index in self._found(names).items()
+                    name: {"settings": index.settings}
+                    for name, index in (self._found(names) if names else {}).items()
                 }
             case "PUT", [names, "_settings"]:
                 for index in self._found(names).values():
@@ -211,7 +214,11 @@ class FakeTailCluster(FakeCluster):
                 return {"acknowledged": True}
             case "PUT", [names, "_block", "write"]:
                 for index in self._found(names).values():
-                    index.settings["index.blocks.write"] = True
+                    index.settings["index.blocks.write"] = "true"
+                return {"acknowledged": True}
+            case "DELETE", [names]:
+                for name in self._found(names):
+                    del self.tails[name]
                 return {"acknowledged": True}
             case "GET", ["_tasks"]:
                 running = [{"headers": {"X-Opaque-Id": task}} for task in self.tasks]

@@ -641,7 +641,7 @@ def test_rule_10_typed_mappings_are_read_without_their_types(tail: Tail) -> None
 
 def freeze(tail: Tail) -> list[Request]:
     tail.source.requests.clear()
-    catchup.freeze(tail.clients[0], [INDEX], 60, tail.sleep)
+    catchup.freeze(tail.storage.journal, tail.clients[0], DOMAIN, [INDEX], 60, tail.sleep)
     return tail.source.requests
 
 
@@ -651,7 +651,13 @@ def freeze(tail: Tail) -> list[Request]:
 def test_rule_12_the_block_waits_for_running_writes(tail: Tail, version: dict[str, str]) -> None:
     tail.source.version = version
     paths = [request.path for request in freeze(tail)]
-    assert paths == ["/", "/orders/_block/write", "/orders/_flush", "/orders/_refresh"]
+    assert paths == [
+        "/orders/_settings",
+        "/",
+        "/orders/_block/write",
+        "/orders/_flush",
+        "/orders/_refresh",
+    ]
 
 
 def test_rule_12_an_old_engine_is_asked_for_running_writes(tail: Tail) -> None:
@@ -659,14 +665,43 @@ def test_rule_12_an_old_engine_is_asked_for_running_writes(tail: Tail) -> None:
     tail.source.tasks = ["write"] * 2
     paths = [request.path for request in freeze(tail)]
     assert paths == [
+        "/orders/_settings",
         "/",
         "/orders/_settings",
         *["/_tasks"] * 3,
         "/orders/_flush",
         "/orders/_refresh",
     ]
-    catchup.unfreeze(tail.clients[0], [INDEX])
+    assert tail.source.tails[INDEX].settings["index.blocks.write"] == "true"
+
+
+def test_rule_12_a_freeze_is_given_back(tail: Tail) -> None:
+    freeze(tail)
+    freeze(tail)
+    [change] = tail.storage.journal.open_changes()
+    assert (change.before, change.ours) == (None, ("true",))
+    assert give_back(tail) == ([str(change.place)], [])
     assert tail.source.tails[INDEX].settings["index.blocks.write"] is None
+    # What an index has for good stays, and one that is gone needs nothing.
+    tail.source.tails[INDEX].settings["index.blocks.write"] = "true"
+    freeze(tail)
+    del tail.source.tails[INDEX]
+    freeze(tail)
+    assert tail.storage.journal.open_changes() == []
+
+
+def test_rule_12_an_index_that_needs_a_snapshot_is_let_go(tail: Tail) -> None:
+    freeze(tail)
+    catchup.let_go(tail.storage.journal, tail.clients[0], DOMAIN, [INDEX])
+    assert tail.source.tails[INDEX].settings["index.blocks.write"] is None
+    assert give_back(tail) == (["write block orders (source/logs)"], [])
+
+
+def give_back(tail: Tail) -> tuple[list[str], list[str]]:
+    outcome = tail.storage.journal.give_back(
+        lambda place: catchup.CHANGEABLES[place.kind](tail.clients[0], place.key)
+    )
+    return outcome.done, outcome.foreign
 
 
 def test_rule_12_the_last_round_waits_for_the_checkpoint(tail: Tail) -> None:

@@ -171,15 +171,20 @@ ANSWERS: dict[str, Any] = {
         "wait_seconds": ...,
     },
     "give_back_restore_limits": {"given_back": 5, "foreign": [], "failed": []},
+    "begin_catch_up": {"caught_up": 0, "by_snapshot": 2},
+    "catch_up": {"ended": True, "predicted_write_stop_seconds": None},
     "announce_gate": None,
+    "freeze_source": {"frozen": 0, "stopped_at": ..., "predicted_write_stop_seconds": None},
+    "catch_up_last": {"caught_up": 0, "by_snapshot": 2},
     "verify_copy": {"documents": 20},
     "hand_over_indices": {"domain": "logs"},
-    "move_aliases": {"aliases": 1},
+    "move_aliases": {"aliases": 1, "moved_at": ...},
+    "release_source": {"released": 0},
     "delete_snapshots": {"deleted": 1},
     "begin_roll_back": {"needed": True, "reason": "the migration may have changed something"},
     "stop_executions": {"stopped": 0},
     "check_functions": {"at_work": False, "wait_seconds": 1},
-    "give_back_changes": {"done": 14, "waiting": 0, "failed": [], "foreign": []},
+    "give_back_changes": {"done": 14, "waiting": 0, "failed": [], "foreign": [], "kept": []},
     "end_migration": {"migration_id": MIGRATION},
     "report_leftovers": None,
     "write_report": {"status": "SUCCEEDED", "report": f"migrations/{MIGRATION}/report.json"},
@@ -188,7 +193,7 @@ ANSWERS: dict[str, Any] = {
 # Where the second answer isn't the first again.
 SECOND_ANSWERS: dict[str, Any] = {
     "give_back_restore_limits": {"given_back": 0, "foreign": [], "failed": []},
-    "give_back_changes": {"done": 0, "waiting": 0, "failed": [], "foreign": []},
+    "give_back_changes": {"done": 0, "waiting": 0, "failed": [], "foreign": [], "kept": []},
 }
 
 
@@ -242,6 +247,8 @@ def test_the_golden_events_move_the_indices(
         (MIGRATION, "migration"),
         (MIGRATION, "last_change"),
         (MIGRATION, "progress#logs"),
+        (MIGRATION, "catch_up#logs"),
+        (MIGRATION, "frozen#logs"),
         (MIGRATION, "gate#logs#stop_writes"),
     }
     assert {
@@ -375,8 +382,12 @@ def test_a_failure_gives_everything_back_and_the_next_migration_goes_on(
         "lift_restore_limits",
         "start_restore",
         "give_back_restore_limits",
+        "begin_catch_up",
+        "freeze_source",
+        "catch_up_last",
         "hand_over_indices",
         "move_aliases",
+        "release_source",
         "delete_snapshots",
     ],
 )

@@ -1,7 +1,7 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -269,3 +269,24 @@ def test_each_place_ends_as_others_left_it(
     assert {place: world.values.get(place) for place in (RECOVERY, STATEMENT, REPOSITORY)} == {
         place: expected.get(place) for place in (RECOVERY, STATEMENT, REPOSITORY)
     }
+
+
+def test_what_is_kept_is_left_until_it_is_released(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    elsewhere = replace(RECOVERY, side=side_of("other"))
+    for place in (RECOVERY, STATEMENT, elsewhere):
+        change(place, "ours")
+    changes.keep(RECOVERY.side, {RECOVERY.kind})
+
+    outcome = changes.give_back(world.find)
+
+    assert (len(outcome.done), outcome.foreign, outcome.failed, outcome.waiting) == (2, [], [], 0)
+    assert (world.values[RECOVERY], world.values[elsewhere]) == ("ours", None)
+    [note] = changes.kept_changes()
+    assert str(RECOVERY) in note
+    assert changes.release(side_of("other")) == 0
+    assert changes.release(RECOVERY.side) == 1
+    assert changes.kept_changes() == []
+    changes.give_back(world.find)
+    assert world.values[RECOVERY] is None

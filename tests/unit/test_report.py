@@ -5,7 +5,13 @@ from snapferry import report
 from tests.unit.conftest import Storage
 
 MOVED = {"domain": "logs", "status": "SUCCEEDED", "indices": 2, "documents": 40}
-GIVEN_BACK = {"given_back": 4, "foreign": [], "reason": "everything is as it was before"}
+NOT_CAUGHT_UP: dict[str, Any] = {"caught_up": [], "by_snapshot": {}, "rounds": []}
+GIVEN_BACK = {
+    "given_back": 4,
+    "foreign": [],
+    "kept": [],
+    "reason": "everything is as it was before",
+}
 LONGEST_CAUSE = 32_768
 
 
@@ -28,7 +34,13 @@ def test_success_is_reported_with_the_verification(storage: Storage) -> None:
         "started_at": "2026-11-23T20:00:00Z",
         "status": "SUCCEEDED",
         "given_back": GIVEN_BACK,
-        "domains": [MOVED | {"verification": [{"index": "orders", "faults": []}]}],
+        "domains": [
+            MOVED
+            | {
+                "catch_up": NOT_CAUGHT_UP,
+                "verification": [{"index": "orders", "faults": []}],
+            }
+        ],
     }
 
 

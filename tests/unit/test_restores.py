@@ -1,5 +1,5 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -33,10 +33,13 @@ type Restore = Callable[..., dict[str, str]]
 def restore(source: Side, destination: Side, storage: Storage, job: DomainJob) -> Restore:
     """Restores a round; returns name and uuid of what was restored."""
 
-    def start(job: DomainJob = job, round_number: int = 1) -> dict[str, str]:
+    def start(
+        job: DomainJob = job, round_number: int = 1, names: Sequence[str] = ()
+    ) -> dict[str, str]:
         selected = source.listed()
+        in_snapshot = names or [index.name for index in selected]
         ownership = Ownership(storage.records, job)
-        restores.start(destination.client, ownership, job, round_number, selected)
+        restores.start(destination.client, ownership, job, round_number, selected, in_snapshot)
         return {index.name: destination.index(index.name).uuid for index in selected}
 
     return start

@@ -283,7 +283,7 @@ def test_everything_is_given_back(
 ) -> None:
     outcome = roll_back.give_back(storage.journal, storage.records, connect, float("inf"))
 
-    assert outcome == {"done": 3, "waiting": 0, "failed": [], "foreign": []}
+    assert outcome == {"done": 3, "waiting": 0, "failed": [], "foreign": [], "kept": []}
     assert source.cluster.repositories == destination.cluster.repositories == {}
     assert source.cluster.bucket == {"snapferry/logs": {}}
     assert len(storage.records.read("roll_back")["done"]) == 3
@@ -305,7 +305,7 @@ def test_side_that_fails_is_tried_again(
     assert source.cluster.repositories
 
     second = roll_back.give_back(storage.journal, storage.records, connect, float("inf"))
-    assert second == {"done": 2, "waiting": 0, "failed": [], "foreign": []}
+    assert second == {"done": 2, "waiting": 0, "failed": [], "foreign": [], "kept": []}
     assert source.cluster.repositories == {}
 
 
@@ -313,7 +313,7 @@ def test_side_that_fails_is_tried_again(
 def test_what_is_left_for_the_next_call_waits(storage: Storage, connect: Connect) -> None:
     outcome = roll_back.give_back(storage.journal, storage.records, connect, leave_at=0)
 
-    assert outcome == {"done": 0, "waiting": 3, "failed": [], "foreign": []}
+    assert outcome == {"done": 0, "waiting": 3, "failed": [], "foreign": [], "kept": []}
 
 
 @pytest.mark.usefixtures("changed")
@@ -358,7 +358,7 @@ def test_many_long_notes_are_cut_and_kept_whole_in_the_records(
 
 
 def test_people_are_told_what_is_left_and_what_to_do(announcements: Announcements) -> None:
-    roll_back.report_leftovers(announcements.client, TOPIC_ARN, "m-1", ["first", "second"])
+    roll_back.report_leftovers(announcements.client, TOPIC_ARN, "m-1", ["first", "second"], [])
 
     [message] = announcements.topic.messages
     assert message["topic"] == TOPIC_ARN
@@ -368,7 +368,7 @@ def test_people_are_told_what_is_left_and_what_to_do(announcements: Announcement
 
 
 def test_longest_id_fits_into_the_subject(announcements: Announcements) -> None:
-    roll_back.report_leftovers(announcements.client, TOPIC_ARN, "m" * 80, ["x"])
+    roll_back.report_leftovers(announcements.client, TOPIC_ARN, "m" * 80, ["x"], [])
 
     [message] = announcements.topic.messages
     assert "m" * 80 in message["message"]

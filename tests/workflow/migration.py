@@ -49,6 +49,9 @@ EVERYWHERE: dict[str, Any] = {
     },
     "snapshots_afterwards": "delete",
 }
+# What "Freeze source" and "Catch up" return.
+FROZEN = {"frozen": 1, "stopped_at": 1_800_000_000.25, "predicted_write_stop_seconds": 2.5}
+CAUGHT_UP = {"ended": True, "predicted_write_stop_seconds": 2.5}
 # The handlers of a domain's preparation, and those of a round.
 PREPARATION = [
     "grant_rights",
@@ -59,6 +62,8 @@ PREPARATION = [
 SNAPSHOT = ["start_snapshot", "check_snapshot"]
 RESTORE = ["lift_restore_limits", "start_restore", "check_restore", "give_back_restore_limits"]
 BULK = ["list_indices", *SNAPSHOT, *RESTORE]
+# Those of a last round in which everything goes by a snapshot, up to the verification.
+LAST_BULK = ["list_indices", "catch_up_last", *SNAPSHOT, *RESTORE]
 # The handlers of a roll-back that finds everything at hand.
 ROLL_BACK = [
     "begin_roll_back",
@@ -69,9 +74,13 @@ ROLL_BACK = [
 ]
 
 
-def given_back(*failed: str, waiting: int = 0, foreign: Sequence[str] = ()) -> dict[str, Any]:
+def given_back(
+    *failed: str, waiting: int = 0, foreign: Sequence[str] = (), kept: Sequence[str] = ()
+) -> dict[str, Any]:
     """What "Give back changes" returns."""
-    return {"done": 3, "waiting": waiting, "failed": list(failed), "foreign": list(foreign)}
+    return {"done": 3, "waiting": waiting, "failed": list(failed), "foreign": list(foreign)} | {
+        "kept": list(kept)
+    }
 
 
 @dataclass
@@ -107,10 +116,15 @@ class Migration:
             "check_snapshot": in_turn(self.look("snapshot", ended=True)),
             "start_restore": in_turn({"started_at": 1_800_000_000.25}),
             "check_restore": in_turn(self.look("restore", ended=True)),
-            "announce_gate": self._approve,
+            "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1}),
+            "catch_up": in_turn(CAUGHT_UP),
+            "announce_gate": self.approve,
+            "freeze_source": in_turn(FROZEN),
+            "catch_up_last": in_turn({"caught_up": 1, "by_snapshot": 1}),
+            "release_source": in_turn({"released": 1}),
             "verify_copy": in_turn({"documents": 20}),
             "hand_over_indices": in_turn({"domain": "logs"}),
-            "move_aliases": in_turn({"aliases": 1}),
+            "move_aliases": in_turn({"aliases": 1, "moved_at": 1_800_000_002.05}),
             "delete_snapshots": in_turn({"deleted": 2}),
             "begin_roll_back": in_turn({"needed": True, "reason": "it changed something"}),
             "stop_executions": in_turn({"stopped": 0}),
@@ -135,6 +149,7 @@ class Migration:
             "migrate_domain": {"job": self.job(**changes)},
             "snapshot": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
             "restore": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
+            "catch_up": {"job": self.job(**changes), "until": "lag fits"},
             "roll_back": {
                 "name": self.migration_id,
                 "executionArn": f"{self.state_machines.arns['migrate']}:{self.migration_id}",
@@ -182,7 +197,7 @@ class Migration:
         self.calls.append((handler, payload))
         return self.handlers[handler](payload)
 
-    def _approve(self, payload: Payload) -> None:
+    def approve(self, payload: Payload) -> None:
         self.state_machines.client.send_task_success(
             taskToken=payload["token"], output=json.dumps({"approved": True})
         )

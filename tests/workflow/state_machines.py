@@ -27,13 +27,13 @@ _LONGEST_EXECUTION_SECONDS = 120
 # What `$states.context` is for a state that is run alone.
 _CONTEXT = {
     "Execution": {"Id": "execution", "Name": "migration-0", "StartTime": "2026-01-01T00:00:00Z"},
-    "State": {"Name": "State", "RetryCount": 0},
+    "State": {"Name": "State", "RetryCount": 0, "EnteredTime": "2026-01-01T00:00:00Z"},
     "StateMachine": {"Id": "state-machine", "Name": "state-machine"},
     "Task": {"Token": "token"},
 }
 
 # Children before their parents, which hold their ARNs.
-NAMES = ("restore", "snapshot", "migrate_domain", "roll_back", "migrate")
+NAMES = ("restore", "snapshot", "catch_up", "migrate_domain", "roll_back", "migrate")
 DEFINITIONS: Mapping[str, dict[str, Any]] = {
     name: json.loads((_CLONE / f"statemachine/{name}.asl.json").read_text()) for name in NAMES
 }
@@ -44,7 +44,7 @@ def _snake_case(name: str) -> str:
 
 
 def states(name: str) -> dict[str, dict[str, Any]]:
-    """Every state of a definition by its name, those inside of Map states too."""
+    """Every state of a definition by its name, those inside of Map and Parallel states too."""
     found = {}
     remaining = [DEFINITIONS[name]]
     while remaining:
@@ -52,6 +52,7 @@ def states(name: str) -> dict[str, dict[str, Any]]:
             found[state] = definition
             if "ItemProcessor" in definition:
                 remaining.append(definition["ItemProcessor"])
+            remaining += definition.get("Branches", [])
     return found
 
 

@@ -40,17 +40,20 @@ START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
 STATES_OF_SHARED_HANDLERS = {
     "let_source_write": {"Let source write", "Let source delete"},
     "announce_gate": {"Wait until writes stop", "Wait until clients moved"},
+    "report_leftovers": {"Report leftovers", "Report kept changes"},
 }
 # Handlers that a schedule starts; they belong to no state machine.
 SCHEDULED = {"sweep_leases"}
 
 
 def scopes(definition: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A state machine, and each processor inside it: what has states of its own."""
+    """A state machine, and each processor and branch inside it: what has states of its own."""
     yield definition
     for state in definition["States"].values():
         if "ItemProcessor" in state:
             yield from scopes(state["ItemProcessor"])
+        for branch in state.get("Branches", []):
+            yield from scopes(branch)
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,8 @@ def test_a_task_says_why_and_ends_and_repeats_and_catches(state: State) -> None:
     assert state.definition["Resource"] in (INVOKE, INVOKE_AND_WAIT, START_EXECUTION)
 
 
-@pytest.mark.parametrize("state", of_type("Map"), ids=str)
-def test_a_map_says_why_and_catches(state: State) -> None:
+@pytest.mark.parametrize("state", [*of_type("Map"), *of_type("Parallel")], ids=str)
+def test_a_map_or_parallel_says_why_and_catches(state: State) -> None:
     assert state.definition["Comment"]
     assert state.definition["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
 
@@ -349,8 +352,10 @@ REASONS = {
     "DomainMasterPolicy": r"clients\.(source_administrator|sides)\(",
     "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
     "DestinationSecretPolicy": r"clients\.(destination|sides)\(",
-    "RecordsPolicy": r"\.(read|write)\(|Ownership\(|migration\.begin\(|roll_back\.give_back\(",
-    "TablePolicy": r"progress\.report\(|gates\.announce\(|clients\.(fence|journal|table)\(",
+    "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
+    r"migration\.begin\(|roll_back\.give_back\(",
+    "TablePolicy": r"progress\.report\(|gates\.announce\(|report\.write\(|"
+    r"clients\.(fence|journal|table)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",
     "StopExecutionsPolicy": r"roll_back\.stop_executions\(",
     "TopicPolicy": r"clients\.topic\(",

@@ -62,6 +62,9 @@ def _handled(name: str, history: Iterable["HistoryEventTypeDef"]) -> Iterator[Ha
         else:
             continue
         previous = events[event["previousEventId"]]
+        if previous["type"] == "ParallelStateFailed":
+            yield event["stateExitedEventDetails"]["name"], "Catch", 0
+            continue
         if previous["type"] == "MapStateFailed":
             previous = events[previous["previousEventId"]]
         error = _error(previous)

@@ -15,7 +15,7 @@ from snapferry.errors import (
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import BULK, PREPARATION, ROLL_BACK, Migration, given_back
+from tests.workflow.migration import BULK, LAST_BULK, PREPARATION, ROLL_BACK, Migration, given_back
 
 
 def _failing(domain: str, error: Exception, usual: Any) -> Any:
@@ -35,12 +35,15 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
     assert execution.status == "SUCCEEDED"
     report_key = f"migrations/{migration.migration_id}/report.json"
     assert execution.output == {"status": "SUCCEEDED", "report": report_key}
-    assert [handler for handler, _ in migration.calls] == [
+    handlers = [handler for handler, _ in migration.calls]
+    # Beside the gate and the freeze, catching up goes on.
+    assert [handler for handler in handlers if handler != "catch_up"] == [
         *["check_input", "begin_migration", "let_source_write", *PREPARATION],
-        *[*BULK, "announce_gate"],
-        *[*BULK, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
-        *["delete_snapshots", *ROLL_BACK, "write_report"],
+        *[*BULK, "begin_catch_up", "announce_gate", "freeze_source"],
+        *[*LAST_BULK, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
+        *["release_source", "delete_snapshots", *ROLL_BACK, "write_report"],
     ]
+    assert handlers.count("catch_up") == 2
     for _, payload in migration.calls:
         if "job" in payload:
             assert DomainJob.model_validate(payload["job"]).migration_id == migration.migration_id
@@ -69,6 +72,7 @@ def test_one_domain_that_fails(migration: Migration) -> None:
             "status": "FAILED",
             "error": "SnapshotFailed",
             "cause": 'Check snapshot: shard {"a"}[0] is lost',
+            "catch_up": {"caught_up": [], "by_snapshot": {}, "rounds": []},
             "verification": [],
         }
     ]

@@ -1,6 +1,7 @@
 """The state machine that moves the indices of one domain."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from snapferry.errors import (
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import BULK, Migration
+from tests.workflow.migration import BULK, CAUGHT_UP, LAST_BULK, RESTORE, SNAPSHOT, Migration
 
 
 def _handlers(migration: Migration) -> list[str]:
@@ -26,7 +27,11 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         *({"indices": number, "primary_store_bytes": 1000 * number} for number in range(1, 9))
     )
 
-    execution = migration.run("migrate_domain", cutover={"rounds": rounds, "gates": []})
+    migration.handlers["catch_up_last"] = in_turn({"caught_up": 0, "by_snapshot": rounds + 1})
+
+    execution = migration.run(
+        "migrate_domain", cutover={"rounds": rounds, "gates": [], "catch_up": False}
+    )
 
     assert execution.status == "SUCCEEDED"
     last = rounds + 1
@@ -49,10 +54,14 @@ def test_rounds(migration: Migration, rounds: int) -> None:
             }
             for number in range(1, last + 1)
         ],
+        "caught_up": 0,
+        "write_stop": {"predicted_seconds": 2.5, "seconds": 1.8},
     }
     assert _handlers(migration) == [
-        *BULK * (rounds + 1),
-        *["verify_copy", "hand_over_indices", "move_aliases"],
+        *BULK * rounds,
+        "freeze_source",
+        *LAST_BULK,
+        *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
     ]
     for handler in set(BULK) - {"lift_restore_limits", "give_back_restore_limits"}:
         assert [payload["round"] for payload in migration.called(handler)] == [*range(1, last + 1)]
@@ -60,6 +69,58 @@ def test_rounds(migration: Migration, rounds: int) -> None:
     for check in ("check_snapshot", "check_restore"):
         stays = [payload["hold_seconds"] for payload in migration.called(check)]
         assert stays == [5] * rounds + [600]
+
+
+@pytest.mark.parametrize(
+    ("begun", "left", "catching_up", "last"),
+    [
+        # All are caught up: nothing is copied by a snapshot while writes are stopped.
+        (3, 0, ["catch_up"], []),
+        # Some are new, or have to go by a snapshot anyway.
+        (2, 1, ["catch_up"], [*SNAPSHOT, *RESTORE]),
+        # None qualifies.
+        (0, 3, [], [*SNAPSHOT, *RESTORE]),
+    ],
+)
+def test_what_is_caught_up_needs_no_last_snapshot(
+    migration: Migration, begun: int, left: int, catching_up: list[str], last: list[str]
+) -> None:
+    migration.handlers["list_indices"] = in_turn({"indices": 3, "primary_store_bytes": 1000})
+    migration.handlers["begin_catch_up"] = in_turn({"caught_up": begun, "by_snapshot": 3 - begun})
+    migration.handlers["catch_up_last"] = in_turn({"caught_up": 3 - left, "by_snapshot": left})
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    # Beside the freeze catching up goes on, so these two come in any order.
+    assert [handler for handler in _handlers(migration) if handler != "freeze_source"] == [
+        *BULK,
+        "begin_catch_up",
+        *catching_up * 2,
+        *["list_indices", "catch_up_last", *last],
+        *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
+    ]
+    assert len(migration.called("freeze_source")) == 1
+    assert [payload["until"] for payload in migration.called("catch_up")] == [
+        "lag fits",
+        "writes stop",
+    ][: 2 * len(catching_up)]
+    assert execution.output["caught_up"] == 3 - left
+    assert [each["final"] for each in execution.output["rounds"]] == [False, *[True] * bool(last)]
+
+
+def test_a_failure_beside_the_gate_is_none_yet(migration: Migration) -> None:
+    def catch_up(payload: Payload) -> Any:
+        if payload["until"] == "writes stop":
+            raise AccessDenied("no rights")
+        return CAUGHT_UP
+
+    migration.handlers["catch_up"] = catch_up
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("catch_up_last")) == 1
 
 
 def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
@@ -85,6 +146,14 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "start_snapshot": {"round": 2},
         "check_snapshot": {"round": 2, "snapshot": "snapferry-1", "hold_seconds": 600},
         "lift_restore_limits": {},
+        "begin_catch_up": {
+            "round": 1,
+            "entered_at": migration.called("begin_catch_up")[0]["entered_at"],
+        },
+        "catch_up": {"until": "writes stop"},
+        "freeze_source": {},
+        "catch_up_last": {"round": 2},
+        "release_source": {},
         "start_restore": {"round": 2},
         "check_restore": {"round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 600},
         "give_back_restore_limits": {},
@@ -129,7 +198,7 @@ def test_a_gate_that_nobody_answers(migration: Migration, gate: str, state: str)
         f"{state}: nobody answered the gate within 1 seconds; start the migration again, or give "
         "cutover.gate_deadline_seconds more time"
     )
-    assert _handlers(migration)[-1] == "announce_gate"
+    assert not migration.called("freeze_source" if gate == "stop_writes" else "release_source")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +221,7 @@ def test_a_gate_that_somebody_refuses(
     assert execution.status == "FAILED"
     assert execution.error == error
     assert execution.cause == f"Wait until writes stop: {cause}"
-    assert _handlers(migration)[-1] == "announce_gate"
+    assert not migration.called("freeze_source")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +230,7 @@ def test_a_gate_that_somebody_refuses(
         ("start_snapshot", AccessDenied("no rights"), "Start snapshot"),
         ("check_snapshot", SnapshotFailed('the snapshot {"a"} is "PARTIAL"'), "Check snapshot"),
         ("check_restore", RestoreFailed("shard a[0]\nis lost"), "Check restore"),
+        ("catch_up", AccessDenied("no rights"), "Catch up"),
     ],
 )
 def test_what_failed_in_a_child_execution_is_told_in_plain_text(
@@ -225,3 +295,49 @@ def test_payloads_are_json_of_the_input(migration: Migration) -> None:
     for _, payload in migration.calls:
         job = (payload.get("jobs") or [payload["job"]])[0]
         assert json.dumps(job["destination"]["repository_settings"]) == json.dumps(settings)
+
+
+def test_catching_up_goes_on_beside_the_gate_until_the_freeze(migration: Migration) -> None:
+    rounds_beside_the_gate = threading.Event()
+
+    def catch_up(payload: Payload) -> Any:
+        if payload["until"] == "lag fits":
+            return CAUGHT_UP
+        rounds_beside_the_gate.set()
+        return CAUGHT_UP | {"ended": bool(migration.called("freeze_source"))}
+
+    def announce(payload: Payload) -> None:
+        assert rounds_beside_the_gate.wait(20)
+        migration.approve(payload)
+
+    migration.handlers["catch_up"] = catch_up
+    migration.handlers["announce_gate"] = announce
+
+    execution = migration.run("migrate_domain", cutover={"gates": ["stop_writes"]})
+
+    assert execution.cause is None
+    assert execution.status == "SUCCEEDED"
+
+
+def test_a_gate_that_somebody_refuses_ends_the_catching_up_beside_it(migration: Migration) -> None:
+    rounds_beside_the_gate = threading.Event()
+
+    def catch_up(payload: Payload) -> Any:
+        if payload["until"] == "writes stop":
+            rounds_beside_the_gate.set()
+            return CAUGHT_UP | {"ended": False}
+        return CAUGHT_UP
+
+    def refuse(payload: Payload) -> None:
+        assert rounds_beside_the_gate.wait(20)
+        migration.state_machines.client.send_task_failure(
+            taskToken=payload["token"], error="GateRejected", cause="not tonight"
+        )
+
+    migration.handlers["catch_up"] = catch_up
+    migration.handlers["announce_gate"] = refuse
+
+    execution = migration.run("migrate_domain")
+
+    assert (execution.status, execution.error) == ("FAILED", "GateRejected")
+    assert execution.cause == "Wait until writes stop: not tonight"

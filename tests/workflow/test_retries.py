@@ -112,8 +112,9 @@ def _status(
         task,
         {"job": job, "round": 1, "final": False, "snapshot": "s", "started_at": 1.5}
         | {"hold_seconds": 5, "failure": {"error": "A", "cause": "so"}, "jobs": [job]}
-        | {"migration_id": "m", "execution_arn": "arn", "given_back": {}},
-        state_input={"job": job, "round": 1, "name": "m", "executionArn": "arn", "failed": []},
+        | {"migration_id": "m", "execution_arn": "arn", "given_back": {}, "until": "lag fits"},
+        state_input={"job": job, "round": 1, "name": "m", "executionArn": "arn"}
+        | {"failed": [], "kept": []},
         mock={"errorOutput": {"error": error, "cause": "so"}},
         stateConfiguration={"retrierRetryCount": retries},
     )

@@ -20,6 +20,7 @@ def test_gives_everything_back(migration: Migration) -> None:
     assert execution.output == {
         "given_back": 3,
         "foreign": ["someone was here"],
+        "kept": [],
         "reason": "everything is as it was before",
     }
     assert _handlers(migration) == ROLL_BACK
@@ -43,7 +44,12 @@ def test_nothing_is_done_where_nothing_is_needed(migration: Migration) -> None:
 
     execution = migration.run("roll_back")
 
-    assert execution.output == {"given_back": 0, "foreign": [], "reason": "done before"}
+    assert execution.output == {
+        "given_back": 0,
+        "foreign": [],
+        "kept": [],
+        "reason": "done before",
+    }
     assert _handlers(migration) == ["begin_roll_back"]
 
 
@@ -99,7 +105,7 @@ def test_what_stays_out_of_reach_is_reported_after_hours(migration: Migration) -
     assert execution.cause
     assert LEFT in execution.cause
     assert f"snapferry roll-back {migration.migration_id}" in execution.cause
-    report = {"migration_id": migration.migration_id, "failed": [LEFT]}
+    report = {"migration_id": migration.migration_id, "failed": [LEFT], "kept": []}
     assert migration.called("report_leftovers") == [report, report]
     assert "end_migration" not in _handlers(migration)
     # Hours, at a thousandth of their length.
@@ -113,3 +119,25 @@ def test_a_report_of_leftovers_that_nobody_hears(migration: Migration) -> None:
     execution = migration.run("roll_back")
 
     assert (execution.error, execution.cause) == ("AccessDenied", "Report leftovers: no topic")
+
+
+def test_people_are_told_of_what_only_they_can_give_back(migration: Migration) -> None:
+    migration.handlers["give_back_changes"] = in_turn(given_back(kept=["write block orders"]))
+    migration.handlers["report_leftovers"] = in_turn(Unavailable("SNS is at rest"), None)
+
+    execution = migration.run("roll_back")
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.output["kept"] == ["write block orders"]
+    assert "clients that have moved" in execution.output["reason"]
+    assert _handlers(migration)[-3:] == ["end_migration", *["report_leftovers"] * 2]
+    assert migration.called("report_leftovers")[0]["kept"] == ["write block orders"]
+
+
+def test_a_report_of_kept_changes_that_nobody_hears(migration: Migration) -> None:
+    migration.handlers["give_back_changes"] = in_turn(given_back(kept=["write block orders"]))
+    migration.handlers["report_leftovers"] = in_turn(AccessDenied("no topic"))
+
+    execution = migration.run("roll_back")
+
+    assert (execution.error, execution.cause) == ("AccessDenied", "Report kept changes: no topic")

@@ -8,28 +8,30 @@ size of the data is. In the order of a migration:
     keep_base      before a snapshot is requested
     begin          when it was restored; with `tune`
     run_round      again and again, while clients write
-    freeze         stops the writes
+    freeze         stops the writes; `let_go` where an index turns out to need a snapshot
     run_last_round copies what is left, and proves that both sides are equal
     give_back      the settings of before
 """
 
 from snapferry.catchup.base import keep_base
-from snapferry.catchup.freeze import freeze, unfreeze
+from snapferry.catchup.freeze import CHANGEABLES, WRITE_BLOCK, freeze, let_go
 from snapferry.catchup.qualification import qualify
 from snapferry.catchup.rounds import Round, begin, run_last_round, run_round
 from snapferry.catchup.tail import IndexRound
 from snapferry.catchup.tuning import give_back, tune
 
 __all__ = [
+    "CHANGEABLES",
+    "WRITE_BLOCK",
     "IndexRound",
     "Round",
     "begin",
     "freeze",
     "give_back",
     "keep_base",
+    "let_go",
     "qualify",
     "run_last_round",
     "run_round",
     "tune",
-    "unfreeze",
 ]

@@ -109,6 +109,9 @@ def _unfit_settings(settings: Mapping[str, str], engine: Engine) -> str:
     major = (created ^ _OPENSEARCH_BIT if by_opensearch else created) // 1_000_000
     if not by_opensearch and major < 6:
         return "it was created before Elasticsearch 6.0, without sequence numbers"
+    blocks = [name for name, value in settings.items() if _is_block(name) and value == "true"]
+    if blocks:
+        return f"{blocks[0]} is set"
     if settings.get("index.append_only.enabled") == "true":
         return "it is append-only"
     if settings.get("index.derived_source.enabled") == "true":
@@ -127,6 +130,10 @@ def _unfit_settings(settings: Mapping[str, str], engine: Engine) -> str:
     ):
         return "its default search pipeline may change what a search shows"
     return ""
+
+
+def _is_block(setting: str) -> bool:
+    return setting.startswith("index.blocks.")
 
 
 def _unfit_mapping(mapping: Mapping[str, Any]) -> str:

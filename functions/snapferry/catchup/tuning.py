@@ -45,13 +45,16 @@ def tune(
         destination.indices.put_settings(index=path, body=_SETTINGS)
 
 
-def give_back(destination: OpenSearch, records: Records, domain: str, round_number: int) -> None:
-    """Sets what was there before `tune`."""
+def give_back(
+    destination: OpenSearch, records: Records, domain: str, names: Sequence[str], round_number: int
+) -> None:
+    """Sets what was there before `tune`, which takes the same arguments."""
+    before = records.read(_name(domain, round_number), default={})
     alike: dict[tuple[tuple[str, str | None], ...], list[str]] = defaultdict(list)
-    for name, settings in records.read(_name(domain, round_number), default={}).items():
-        alike[tuple(settings.items())].append(name)
-    for items, names in alike.items():
-        for path in indices.paths(names):
+    for name in names:
+        alike[tuple(before[name].items())].append(name)
+    for items, of_these in alike.items():
+        for path in indices.paths(of_these):
             destination.indices.put_settings(index=path, body=dict(items))
 
 

@@ -1,0 +1,26 @@
+"""State "Catch up": copies what was written at the source, in rounds."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, cutover
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job` and `until`; returns whether it has `ended`, and the predicted write stop."""
+    job = DomainJob.model_validate(event["job"])
+    fence = clients.fence(job.migration_id)
+    return cutover.catch_up(
+        clients.source(job.domain),
+        clients.destination(job.destination),
+        clients.records(job.migration_id),
+        job,
+        event["until"],
+        lambda: fence.effect(context.aws_request_id, context.get_remaining_time_in_millis()),
+    )

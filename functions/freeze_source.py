@@ -1,0 +1,26 @@
+"""State "Freeze source": blocks the writes to the indices that are caught up."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, cutover
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many are `frozen`, since when, and the predicted write stop."""
+    job = DomainJob.model_validate(event["job"])
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        return cutover.freeze(
+            clients.journal(job.migration_id),
+            clients.source(job.domain),
+            clients.records(job.migration_id),
+            job,
+        )

@@ -1,0 +1,23 @@
+"""State "Release source": what was frozen is given back at the end of the migration."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients
+from snapferry.journal import side_of
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many changes were released."""
+    job = DomainJob.model_validate(event["job"])
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        released = clients.journal(job.migration_id).release(side_of(job.domain.name))
+    return {"released": released}

@@ -1,0 +1,288 @@
+"""The cut-over between two fake clusters whose shards have operations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from snapferry import cutover, indices, listing, roll_back
+from snapferry.catchup import IndexRound, Round
+from snapferry.errors import Unavailable
+from snapferry.journal import side_of
+from snapferry.ownership import Ownership
+from snapferry.request import DomainJob
+from tests.unit.conftest import MakeJob, Storage
+from tests.unit.fake_shards import FakeTailCluster, FakeTailIndex, content, shards
+from tests.unit.fakes import Fault
+
+DOMAIN = "logs"
+BLOCK = "index.blocks.write"
+
+
+class World:
+    """Indices `a` and `b` on both sides, restored by the only bulk round."""
+
+    def __init__(self, storage: Storage, job: DomainJob) -> None:
+        self.storage = storage
+        self.job = job
+        self.source = FakeTailCluster(
+            {name: FakeTailIndex(shards(1, documents=20), uuid=f"uuid-{name}") for name in "ab"}
+        )
+        self.destination = FakeTailCluster({})
+        self.clients = self.source.client("source"), self.destination.client("destination")
+        self.effects = 0
+
+    def bulk(self) -> None:
+        self.list(1)
+        cutover.keep_base(self.clients[0], self.storage.records, self.job, 1, [*self.source.tails])
+        for name, index in self.source.tails.items():
+            self.destination.tails[name] = index.restored(f"restored-{name}")
+        Ownership(self.storage.records, self.job).confirm(indices.list_all(self.clients[1]))
+
+    def list(self, round_number: int) -> None:
+        selected = [*indices.list_all(self.clients[0]).values()]
+        listing.keep(self.storage.records, DOMAIN, round_number, selected)
+
+    def begin(self) -> dict[str, int]:
+        now = datetime.now(UTC).isoformat()
+        return cutover.begin(*self.clients, self.storage.records, self.job, 1, now)
+
+    def catch_up(self, until: cutover.Until = "lag fits") -> dict[str, Any]:
+        return cutover.catch_up(
+            *self.clients, self.storage.records, self.job, until, self.effect, self.sleep
+        )
+
+    @contextmanager
+    def effect(self) -> Iterator[None]:
+        self.effects += 1
+        yield
+
+    def sleep(self, seconds: float) -> None:
+        self.source.pass_time(seconds)
+        if self.source.now_seconds > 10:
+            self.freeze()
+
+    def freeze(self) -> dict[str, Any]:
+        return cutover.freeze(self.storage.journal, self.clients[0], self.storage.records, self.job)
+
+    def finish(self) -> dict[str, int]:
+        self.list(2)
+        return cutover.finish(
+            self.storage.journal, *self.clients, self.storage.records, self.job, 2
+        )
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        return cutover.outcome(self.storage.records, DOMAIN)
+
+    def blocks(self) -> dict[str, Any]:
+        return {name: index.settings.get(BLOCK) for name, index in self.source.tails.items()}
+
+
+@pytest.fixture
+def world(storage: Storage, job: DomainJob) -> World:
+    return World(storage, job)
+
+
+@pytest.fixture
+def restored(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    # The fake clusters count their documents only in the searches of the tail.
+    monkeypatch.setattr("snapferry.verification.count", lambda *_: {})
+    world.bulk()
+    return world
+
+
+def test_what_is_written_until_the_freeze_arrives(restored: World) -> None:
+    assert restored.begin() == {"caught_up": 2, "by_snapshot": 0}
+    first = restored.source.tails["a"].shards[0]
+    first.index("0-new")
+    first.delete("0-3")
+    assert restored.catch_up()["ended"]
+    first.index("0-newer")
+    assert restored.freeze()["frozen"] == 2
+    assert restored.blocks() == {"a": "true", "b": "true"}
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+
+    for name in "ab":
+        assert content(restored.source, name) == content(restored.destination, name)
+    assert listing.for_snapshot(restored.storage.records, DOMAIN, 2) == []
+    found = restored.outcome
+    assert (found["caught_up"], found["by_snapshot"]) == (["a", "b"], {})
+    assert [each["phase"] for each in found["rounds"]] == ["lag fits", "last"]
+    assert [each["documents"] for each in found["rounds"]] == [1, 1]
+    assert [each["deletes"] for each in found["rounds"]] == [1, 0]
+    # What catching up had set is given back.
+    assert restored.destination.tails["a"].settings.get("index.refresh_interval") is None
+
+
+def test_what_cannot_be_caught_up_goes_by_a_snapshot_and_is_not_frozen(restored: World) -> None:
+    restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
+    assert restored.begin() == {"caught_up": 1, "by_snapshot": 1}
+    restored.catch_up()
+    assert restored.freeze()["frozen"] == 1
+    assert restored.blocks() == {"a": "true", "b": None}
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
+    left = listing.for_snapshot(restored.storage.records, DOMAIN, 2)
+    assert [index.name for index in left] == ["b"]
+    assert "_source is disabled" in restored.outcome["by_snapshot"]["b"]
+
+
+def test_what_changed_its_identity_after_all_goes_by_a_snapshot(restored: World) -> None:
+    restored.begin()
+    restored.catch_up()
+    restored.source.tails["a"] = FakeTailIndex(shards(1, documents=5), uuid="made-anew")
+    restored.source.tails["c"] = FakeTailIndex(shards(1, documents=5), uuid="new")
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 2}
+    # A snapshot would bring the block along.
+    assert restored.blocks() == {"a": None, "b": "true", "c": None}
+    reasons = restored.outcome["by_snapshot"]
+    assert "another index of this name" in reasons["a"]
+    assert "after catching up had begun" in reasons["c"]
+
+
+def test_what_is_gone_at_the_source_goes_at_the_destination(restored: World) -> None:
+    restored.begin()
+    del restored.source.tails["b"]
+    restored.destination.tails["theirs"] = FakeTailIndex(shards(1, documents=1), uuid="theirs")
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 0}
+    assert restored.destination.tails.keys() == {"a", "theirs"}
+
+
+def test_an_index_that_becomes_unfit_leaves_the_others_alone(restored: World) -> None:
+    restored.begin()
+    restored.source.tails["a"].shards[0].history = "another"
+    restored.source.tails["b"].shards[0].index("0-new")
+    assert restored.catch_up()["ended"]
+    assert restored.outcome["caught_up"] == ["b"]
+    assert content(restored.source, "b") == content(restored.destination, "b")
+
+
+def test_without_any_index_there_is_nothing_to_catch_up(restored: World) -> None:
+    for index in restored.source.tails.values():
+        index.mapping = {"_source": {"enabled": False}}
+    assert restored.begin() == {"caught_up": 0, "by_snapshot": 2}
+    assert restored.catch_up()["ended"]
+    assert restored.effects == 0
+
+
+@pytest.mark.parametrize("refusal", ["too old", "denied", "not wanted", "an earlier round"])
+def test_without_a_base_everything_goes_by_a_snapshot(
+    storage: Storage, make_job: MakeJob, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snapferry.verification.count", lambda *_: {})
+    changes: dict[str, Any] = {
+        "not wanted": {"cutover": {"catch_up": False}},
+        "an earlier round": {"cutover": {"rounds": 2}},
+    }.get(refusal, {})
+    world = World(storage, make_job(**changes))
+    if refusal == "too old":
+        world.source.version = {"number": "6.6.0"}
+    if refusal == "denied":
+        denied = (403, {"error": {"type": "security_exception", "reason": "no permissions for"}})
+        world.source.faults = [Fault("GET /_cluster/state/.*", denied)]
+    world.bulk()
+    assert world.begin() == {"caught_up": 0, "by_snapshot": 2}
+
+
+def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -> None:
+    restored.begin()
+    shard = restored.source.tails["a"].shards[0]
+    restored.source.before = [
+        ("POST /a/_refresh", lambda: shard.index("0-new")),
+        ("PUT /a,b/_block/write", lambda: shard.index("0-newer")),
+    ]
+    shard.index("0-first")
+
+    assert restored.catch_up("writes stop")["ended"]
+
+    assert restored.blocks() == {"a": "true", "b": "true"}
+    [beside] = restored.outcome["rounds"]
+    assert beside["rounds"] == restored.effects > 5
+    assert beside["documents"] == 2
+    restored.finish()
+    assert content(restored.source, "a") == content(restored.destination, "a")
+
+
+def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    restored.source.tails["a"].shards[0].index("0-new")
+    restored.destination.faults = [Fault("GET /_tasks", (503, {}))]
+    with pytest.raises(Unavailable):
+        restored.finish()
+
+    give_back(restored)
+
+    assert restored.blocks() == {"a": None, "b": None}
+
+
+def test_after_the_hand_over_no_failure_lets_the_source_take_writes(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    restored.finish()
+    cutover.hand_over(restored.storage.journal, restored.storage.records, restored.job)
+
+    outcome = give_back(restored)
+
+    assert restored.blocks() == {"a": "true", "b": "true"}
+    assert (outcome["failed"], outcome["foreign"], len(outcome["kept"])) == ([], [], 2)
+    assert "clients may have moved" in outcome["kept"][0]
+
+    # When clients have moved, people have said so.
+    assert restored.storage.journal.release(side_of(DOMAIN)) == 2
+    assert give_back(restored)["kept"] == []
+    assert restored.blocks() == {"a": None, "b": None}
+
+
+def give_back(world: World) -> dict[str, Any]:
+    storage = world.storage
+    return roll_back.give_back(
+        storage.journal, storage.records, lambda _: world.clients[0], float("inf")
+    )
+
+
+# Predictions
+
+
+def done(seconds: float, documents: int, lag: int) -> Round:
+    return Round(seconds, [IndexRound("a", documents=documents, lag=lag)])
+
+
+def test_the_prediction_grows_with_the_lag_and_with_the_overhead() -> None:
+    tally = cutover.Tally(calls_seconds=1.5)
+    tally.add("lag fits", done(10, 20_000, lag=1_000))
+    first = tally.predicted_write_stop_seconds
+    tally.add("lag fits", done(1, 1_000, lag=0))
+    assert first == pytest.approx(1.5 + 10 + 0.5)
+    assert tally.predicted_write_stop_seconds == pytest.approx(1.5 + 1)
+
+
+def test_a_prediction_without_documents_is_the_overhead() -> None:
+    tally = cutover.Tally(calls_seconds=1.5)
+    tally.add("lag fits", done(0.5, 0, lag=7))
+    assert tally.predicted_write_stop_seconds == 2
+
+
+@pytest.mark.parametrize(
+    ("rounds", "enough"),
+    [
+        ([done(100, 1000, 90)], False),
+        ([done(100, 1000, 90), done(9, 90, 80)], False),
+        # Short enough
+        ([done(2, 1000, 10)], True),
+        # It doesn't become less.
+        ([done(100, 1000, 90), done(9, 90, 90)], True),
+        # It would go on for ever.
+        ([done(100, 1000, 90 - number) for number in range(3)], True),
+    ],
+)
+def test_when_it_is_enough(make_job: MakeJob, rounds: list[Round], enough: bool) -> None:
+    job = make_job(cutover={"write_stop_seconds": 5, "catch_up_rounds": 3})
+    tally = cutover.Tally(calls_seconds=1)
+    for each in rounds:
+        tally.add("lag fits", each)
+    assert tally.is_enough(job) == enough
