@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from snapferry_sandbox.demo import leftovers
+from tests.clusters.test_catch_up import Clients, content, create
 from tests.sandbox.migrations import Sandbox, fill
 from tests.unit.test_request import MALFORMED
 
@@ -47,6 +48,38 @@ def test_moves_documents_and_aliases_and_leaves_nothing(sandbox: Sandbox) -> Non
         "moved-a": 300,
         "moved-b": 200,
     }
+
+
+def test_writes_stop_for_what_was_written_last(sandbox: Sandbox) -> None:
+    """A client writes on until it is asked to stop, in every way in which documents change."""
+    create(sandbox.source, "tail-moved", shards=3)
+    fill(sandbox.source, "tail-moved", 2000)
+    sandbox.source.indices.create(
+        index="tail-unfit", body={"mappings": {"_source": {"excludes": ["secret"]}}}
+    )
+    sandbox.source.index(index="tail-unfit", id="1", body={"number": 1}, refresh=True)
+    before = leftovers.look(sandbox.world)
+    clients = Clients(sandbox.source, "tail-moved")
+    with contextlib.ExitStack() as writing:
+        writing.enter_context(clients.writing())
+        outcome = sandbox.migrate(sandbox.request("tail-*"), at_gate={"stop_writes": writing.close})
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    assert clients.writes > 100
+    for index in ("tail-moved", "tail-unfit"):
+        assert content(sandbox.destination, index) == content(sandbox.source, index)
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
+    assert domain["catch_up"]["caught_up"] == ["tail-moved"]
+    assert "_source is filtered" in domain["catch_up"]["by_snapshot"]["tail-unfit"]
+    assert {each["phase"] for each in domain["catch_up"]["rounds"]} == {
+        "lag fits",
+        "writes stop",
+        "last",
+    }
+    assert sum(each["documents"] for each in domain["catch_up"]["rounds"]) > 0
+    assert domain["write_stop"]["predicted_seconds"] > 0
+    assert domain["write_stop"]["seconds"] > 0
 
 
 def test_follows_what_changes_between_rounds(sandbox: Sandbox) -> None:
@@ -130,7 +163,7 @@ def test_copy_that_differs_is_not_given_to_clients(sandbox: Sandbox) -> None:
     writer = threading.Thread(target=write_on)
     writer.start()
     try:
-        outcome = sandbox.migrate(sandbox.request("late-*"))
+        outcome = sandbox.migrate(sandbox.request("late-*", cutover={"catch_up": False}))
     finally:
         ended.set()
         writer.join()

@@ -174,11 +174,11 @@ def test_without_a_base_everything_goes_by_a_snapshot(
     storage: Storage, make_job: MakeJob, refusal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("snapferry.verification.count", lambda *_: {})
-    changes: dict[str, Any] = {
-        "not wanted": {"cutover": {"catch_up": False}},
-        "an earlier round": {"cutover": {"rounds": 2}},
-    }.get(refusal, {})
-    world = World(storage, make_job(**changes))
+    cutovers: dict[str, dict[str, Any]] = {
+        "not wanted": {"catch_up": False},
+        "an earlier round": {"rounds": 2},
+    }
+    world = World(storage, make_job(cutover=cutovers.get(refusal, {})))
     if refusal == "too old":
         world.source.version = {"number": "6.6.0"}
     if refusal == "denied":

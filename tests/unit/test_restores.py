@@ -110,11 +110,29 @@ def test_what_a_later_migration_leaves_out_stays_and_is_still_its_own(
     snapshots.start(storage.journal, source.client, narrower, 2, ["logs"])
     selected = source.listed("logs")
 
-    restores.start(destination.client, Ownership(storage.records, narrower), narrower, 2, selected)
+    ownership = Ownership(storage.records, narrower)
+    restores.start(destination.client, ownership, narrower, 2, selected, ["logs"])
 
     assert destination.index("orders").open
     present = {index.name: index for index in destination.listed()}
     assert Ownership(storage.records, narrower).of(present) == {"logs", "orders"}
+
+
+def test_what_is_caught_up_is_left_open_and_is_still_its_own(
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
+) -> None:
+    restore()
+    copy = destination.index("orders")
+    source.index("logs").documents += 1
+    snapshots.start(storage.journal, source.client, job, 2, ["logs"])
+
+    restore(round_number=2, names=["logs"])
+
+    assert destination.index("orders") is copy
+    assert copy.open
+    assert destination.index("logs").documents == source.index("logs").documents
+    present = {index.name: index for index in destination.listed()}
+    assert Ownership(storage.records, job).of(present) == {"logs", "orders"}
 
 
 def test_what_is_gone_at_the_source_goes_at_the_destination(
