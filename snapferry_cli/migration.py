@@ -115,11 +115,13 @@ class Changes:
     Attributes:
         given_back: as it was before.
         foreign: changed by someone else meanwhile, and left.
+        kept: left, because clients may have moved.
         open: not given back yet.
     """
 
     given_back: list[str]
     foreign: list[str]
+    kept: list[str]
     open: list[str]
 
 
@@ -274,7 +276,7 @@ class Migration:
 
     def changes(self) -> Changes:
         """What it has changed, and what became of that; see `snapferry.journal`."""
-        changes = Changes([], [], [])
+        changes = Changes([], [], [], [])
         for item in self._query("change#"):
             place = str(Place(item["side"], item["kind"], item["key"]))
             match item["state"]:
@@ -282,6 +284,8 @@ class Migration:
                     changes.given_back.append(place)
                 case "foreign":
                     changes.foreign.append(item["note"])
+                case "kept":
+                    changes.kept.append(item["note"])
                 case _:
                     changes.open.append(place)
         return changes

@@ -87,13 +87,14 @@ def report(migration: Migration, output: Output, failure: str | None = None) -> 
     for title, lines in (
         ("Given back", changes.given_back),
         ("Left, because someone else has changed it meanwhile", changes.foreign),
+        ("Left, because clients may have moved", changes.kept),
         ("Not given back", changes.open),
     ):
         if lines:
             output.say("\n  ".join([f"{title}:", *lines]))
     if failure:
         output.say(f"The roll-back has failed: {failure}")
-    elif not (changes.given_back or changes.foreign or changes.open):
+    elif not (changes.given_back or changes.foreign or changes.kept or changes.open):
         output.say(f"The migration {migration.migration_id} has changed nothing.")
     mark = migration.mark()
     output.give(
@@ -102,6 +103,7 @@ def report(migration: Migration, output: Output, failure: str | None = None) -> 
             "state": mark and mark["state"],
             "given_back": changes.given_back,
             "foreign": changes.foreign,
+            "kept": changes.kept,
             "open": changes.open,
             "failure": failure,
         }

@@ -82,30 +82,39 @@ def test_writes_stop_for_what_was_written_last(sandbox: Sandbox) -> None:
     assert domain["write_stop"]["seconds"] > 0
 
 
-def test_follows_what_changes_between_rounds(sandbox: Sandbox) -> None:
-    fill(sandbox.source, "followed-kept", 1000)
-    fill(sandbox.source, "followed-gone", 10)
-    fill(sandbox.source, "followed-again", 10, shards=1)
+@pytest.mark.parametrize("catch_up", [True, False])
+def test_follows_what_changes_between_rounds(sandbox: Sandbox, catch_up: bool) -> None:
+    prefix = "tailed" if catch_up else "followed"
+    fill(sandbox.source, f"{prefix}-kept", 1000)
+    fill(sandbox.source, f"{prefix}-gone", 10)
+    fill(sandbox.source, f"{prefix}-again", 10, shards=1)
 
     def between_rounds() -> None:
-        fill(sandbox.source, "followed-kept", 50, first=1000)
-        sandbox.source.indices.delete(index="followed-gone,followed-again")
-        fill(sandbox.source, "followed-again", 20, shards=2)
-        fill(sandbox.source, "followed-new", 30)
+        fill(sandbox.source, f"{prefix}-kept", 50, first=1000)
+        sandbox.source.indices.delete(index=f"{prefix}-gone,{prefix}-again")
+        fill(sandbox.source, f"{prefix}-again", 20, shards=2)
+        fill(sandbox.source, f"{prefix}-new", 30)
 
     outcome = sandbox.migrate(
-        sandbox.request("followed-*"), at_gate={"stop_writes": between_rounds}
+        sandbox.request(f"{prefix}-*", cutover={"catch_up": catch_up}),
+        at_gate={"stop_writes": between_rounds},
     )
 
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
-    present = sandbox.destination.cat.indices(index="followed-*", format="json", h="index")
-    assert {row["index"] for row in present} == {"followed-kept", "followed-again", "followed-new"}
+    present = sandbox.destination.cat.indices(index=f"{prefix}-*", format="json", h="index")
+    assert {row["index"] for row in present} == {
+        f"{prefix}-kept",
+        f"{prefix}-again",
+        f"{prefix}-new",
+    }
     for row in present:
         assert contents(sandbox.destination, row["index"]) == contents(sandbox.source, row["index"])
     [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
     first, last = domain["rounds"]
     assert (first["final"], last["final"]) == (False, True)
-    assert last["restore"]["bytes_reused"] > 0
+    # Only what is new or was made anew is restored again, or all of it, for which a lot is reused.
+    assert last["restore"]["shards"] == (3 if catch_up else 4)
+    assert (last["restore"]["bytes_reused"] > 0) == (not catch_up)
 
 
 @pytest.mark.parametrize("way", ["acl", "automatic"])

@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from snapferry import gates
+from snapferry import cutover, gates
+from snapferry.catchup import Round
 from snapferry.request import Gate
 from tests.unit.conftest import Announcements, MakeJob, Storage
 
@@ -59,3 +60,17 @@ def test_the_longest_name_fits_into_the_subject(
     gates.announce(storage.records, announcements.client, TOPIC_ARN, job, "clients_moved", TOKEN)
 
     assert f"({job.domain.name})" in announcements.topic.messages[0]["subject"]
+
+
+def test_the_gate_says_how_long_writes_will_stop(
+    make_job: MakeJob, storage: Storage, announcements: Announcements
+) -> None:
+    tally = cutover.Tally(calls_seconds=1.5)
+    tally.add("lag fits", Round(1.0, []))
+    tally.keep(storage.records, "logs")
+
+    gates.announce(
+        storage.records, announcements.client, TOPIC_ARN, make_job(), "stop_writes", TOKEN
+    )
+
+    assert "it takes about 2.5 s until" in announcements.topic.messages[0]["message"]

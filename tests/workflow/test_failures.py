@@ -21,6 +21,7 @@ from tests.workflow.state_machines import (
 PREPARATION = set(states("migrate")["Prepare each domain"]["ItemProcessor"]["States"])
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers", "Report kept changes"}
+BESIDE_CATCHING_UP = {"Wait until writes stop", "Freeze source"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
 
 
@@ -63,6 +64,8 @@ def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
     assert execution.cause.startswith(f"{state}: {ERROR}")
     # An error that isn't transient is no reason to try again, nor to go on.
     afterwards = [handler for handler, _ in migration.calls[failed_at[0] :]]
+    if state in BESIDE_CATCHING_UP:
+        afterwards = [handler for handler in afterwards if handler != "catch_up"]
     if name != "migrate":
         assert afterwards == []
     elif state in PREPARATION:

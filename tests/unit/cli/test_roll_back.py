@@ -81,6 +81,23 @@ def test_gives_back_what_was_changed(
     assert (said.document["open"], said.document["failure"]) == ([], None)
 
 
+def test_tells_what_clients_that_have_moved_may_rest_on(
+    aws: FakeAws,
+    run: Run,
+    changed: dict[str, Value],  # noqa: ARG001
+    roll_back: Callable[[], None],
+) -> None:
+    aws.end(f"{STATES}:execution:migrate:m-1", "FAILED")
+    aws.journal.keep(REPOSITORY.side, {REPOSITORY.kind})
+    aws.events.append(roll_back)
+
+    said = run("roll-back", "m-1", "--json")
+
+    [note] = said.document["kept"]
+    assert note.startswith(str(REPOSITORY))
+    assert said.document["open"] == []
+
+
 def test_tells_people_what_was_given_back(
     aws: FakeAws, run: Run, roll_back: Callable[[], None]
 ) -> None:
