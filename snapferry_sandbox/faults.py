@@ -39,10 +39,13 @@ class Faults:
     def pause_at(self, state_machine: str, state: str) -> None:
         """Have the next execution that comes to a state wait there, entered but not begun.
 
+        One that waits already goes on.
+
         Args:
             state_machine: its name.
             state: its name.
         """
+        (self.folder / "paused").unlink(missing_ok=True)
         self._write("pause", {"state_machine": state_machine, "state": state})
 
     def go_on(self) -> None:

@@ -141,11 +141,11 @@ class Sandbox:
         self.follow(started, ended, at_gate)
         return outcomes[0]
 
-    def start(self, document: Any) -> Started:
-        """Starts a migration."""
+    def start(self, document: Any, state_machine: str = "migrate") -> Started:
+        """Starts a migration, or an execution of another state machine."""
         migration_id = f"test-{uuid.uuid4().hex[:12]}"
         execution = self.executions.start_execution(
-            stateMachineArn=self.world.deployment["state_machines"]["migrate"],
+            stateMachineArn=self.world.deployment["state_machines"][state_machine],
             name=migration_id,
             input=json.dumps(document),
         )
@@ -226,13 +226,7 @@ class Sandbox:
 
     def run(self, state_machine: str, document: Any) -> Outcome:
         """Runs an execution of any state machine to its end."""
-        name = f"test-{uuid.uuid4().hex[:12]}"
-        execution = self.executions.start_execution(
-            stateMachineArn=self.world.deployment["state_machines"][state_machine],
-            name=name,
-            input=json.dumps(document),
-        )
-        started = Started(name, execution["executionArn"])
+        started = self.start(document, state_machine)
         self.follow(started, lambda: self.outcome(started) is not None)
         outcome = self.outcome(started)
         assert outcome
@@ -272,6 +266,19 @@ class Sandbox:
         pages = self.bucket.get_paginator("list_objects_v2").paginate(Bucket=self.world.s3.bucket)
         keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         return {key for key in keys if "/snap-" in key}
+
+    def running(self, state_machine: str) -> list[str]:
+        """The ARNs of the executions of a state machine that run."""
+        answer = self.executions.list_executions(
+            stateMachineArn=self.world.deployment["state_machines"][state_machine],
+            statusFilter="RUNNING",
+        )
+        return [execution["executionArn"] for execution in answer["executions"]]
+
+    def failures_of(self, started: Started) -> int:
+        """How many calls of functions have failed in an execution."""
+        history = self.executions.get_execution_history(executionArn=started.execution_arn)
+        return [event["type"] for event in history["events"]].count("TaskFailed")
 
     def has_entered(self, started: Started, state: str) -> bool:
         """Whether a migration, or an execution that it started, has come to a state."""

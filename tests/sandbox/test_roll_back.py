@@ -399,6 +399,29 @@ def test_a_migration_whose_end_nobody_noticed_is_rolled_back_by_the_sweep(faulty
     assert leftovers.difference(before, leftovers.look(faulty.world)) == []
 
 
+def test_a_roll_back_that_is_stopped_is_taken_over_by_one_that_waits(faulty: Sandbox) -> None:
+    before = leftovers.look(faulty.world)
+    started = pause(faulty, "snapshot", "Check snapshot")
+    faulty.faults.pause_at("snapferry-roll-back", "Give back changes")
+    faulty.abort(started)
+    wait_until(faulty.faults.has_paused)
+    [first] = faulty.running("roll_back")
+
+    second = faulty.start(
+        {"name": started.migration_id, "executionArn": started.execution_arn}, "roll_back"
+    )
+    wait_until(lambda: faulty.failures_of(second) > 0)
+    assert faulty.outcome(second) is None
+    faulty.executions.stop_execution(executionArn=first)
+    faulty.faults.go_on()
+    faulty.follow(second, lambda: faulty.outcome(second) is not None)
+
+    outcome = faulty.outcome(second)
+    assert outcome
+    assert outcome.output["given_back"] > 0
+    assert leftovers.difference(before, leftovers.look(faulty.world)) == []
+
+
 def test_one_migration_at_a_time_uses_the_bucket_and_the_destination(faulty: Sandbox) -> None:
     before = leftovers.look(faulty.world)
     first = pause(faulty, "snapshot", "Check snapshot")
