@@ -16,6 +16,17 @@ _SERVICES = {"stepfunctions": "states"}
 _ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
 _RESOURCES = ("SecretId", "TopicArn", "RoleArn", "executionArn", "stateMachineArn", "FunctionName")
 
+# What no handler asks for by its name.
+IMPLICIT = (
+    # Makes the answer to a missing object 404 instead of 403.
+    "s3:ListBucket",
+    # Lambda delivers logs and traces by itself.
+    "logs:",
+    "xray:",
+    # The topic asks for its key as who publishes.
+    "kms:",
+)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -62,15 +73,19 @@ def calls(sandbox: Sandbox, roles: Mapping[str, str]) -> Mapping[str, set[Call]]
     for line in (sandbox.world.logs / localstack.CALLS).read_text().splitlines():
         call = json.loads(line)
         name = names.get(call["role"].rpartition("/")[2])
-        if name:
+        if name and not _action(call).startswith(IMPLICIT):
             found[name].add(_as_iam_sees_it(sandbox, call))
     return found
 
 
+def _action(call: Mapping[str, Any]) -> str:
+    service = _SERVICES.get(call["service"], call["service"])
+    action = f"{service}:{call['operation']}"
+    return _ACTIONS.get(action, action)
+
+
 def _as_iam_sees_it(sandbox: Sandbox, call: Mapping[str, Any]) -> Call:
-    service, request = call["service"], call["request"]
-    action = f"{_SERVICES.get(service, service)}:{call['operation']}"
-    action = _ACTIONS.get(action, action)
+    service, request, action = call["service"], call["request"], _action(call)
     if service == "dynamodb":
         aws = sandbox.world.aws
         account = aws.accounts["destination"]
@@ -92,18 +107,6 @@ def test_whatever_was_asked_for_is_allowed(
         if evaluate(policies[name], call.action, call.resource, {}) is not Decision.ALLOWED
     ]
     assert refused == []
-
-
-# What is never asked for by its name.
-IMPLICIT = (
-    # Makes the answer to a missing object 404 instead of 403.
-    "s3:ListBucket",
-    # Lambda delivers logs and traces by itself.
-    "logs:",
-    "xray:",
-    # The topic asks for its key as who publishes.
-    "kms:",
-)
 
 
 def test_functions_have_no_policy_that_they_do_not_use(

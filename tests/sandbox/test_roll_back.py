@@ -422,6 +422,23 @@ def test_a_roll_back_that_is_stopped_is_taken_over_by_one_that_waits(faulty: San
     assert leftovers.difference(before, leftovers.look(faulty.world)) == []
 
 
+def test_a_migration_that_runs_is_stopped_by_its_roll_back(faulty: Sandbox) -> None:
+    before = leftovers.look(faulty.world)
+    started = pause(faulty, "snapshot", "Check snapshot")
+
+    outcome = faulty.run(
+        "roll_back", {"name": started.migration_id, "executionArn": started.execution_arn}
+    )
+    faulty.faults.go_on()
+    faulty.follow(started, lambda: faulty.outcome(started) is not None)
+
+    assert outcome.output["given_back"] > 0
+    stopped = faulty.outcome(started)
+    assert stopped
+    assert (stopped.status, stopped.error) == ("ABORTED", "RolledBack")
+    assert leftovers.difference(before, leftovers.look(faulty.world)) == []
+
+
 def test_one_migration_at_a_time_uses_the_bucket_and_the_destination(faulty: Sandbox) -> None:
     before = leftovers.look(faulty.world)
     first = pause(faulty, "snapshot", "Check snapshot")
