@@ -20,7 +20,8 @@ _RESOURCES = ("SecretId", "TopicArn", "RoleArn", "executionArn", "stateMachineAr
 IMPLICIT = (
     # Makes the answer to a missing object 404 instead of 403.
     "s3:ListBucket",
-    # Lambda delivers logs and traces by itself.
+    # Lambda delivers logs and traces, and joins subnets, by itself.
+    "ec2:",
     "logs:",
     "xray:",
     # The topic asks for its key as who publishes.

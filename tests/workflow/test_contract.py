@@ -346,6 +346,16 @@ def test_a_state_machine_may_do_what_its_states_do_and_nothing_else(machine: str
     assert sorted(granted) == sorted(needed_rights(DEFINITIONS[machine]))
 
 
+@pytest.mark.parametrize("policy", ["ExecutionsPolicy", "StopExecutionsPolicy"])
+def test_a_roll_back_sees_and_stops_the_executions_of_every_state_machine(policy: str) -> None:
+    document = RESOURCES[policy]["Properties"]["PolicyDocument"]
+    [statement] = document["Statement"]
+
+    assert {
+        resource["Fn::Sub"].partition(":execution:")[2] for resource in statement["Resource"]
+    } == {f"${{AWS::StackName}}-{machine.replace('_', '-')}:*" for machine in DEFINITIONS}
+
+
 # Policy of a function -> what its handler does that needs it.
 REASONS = {
     "DomainAccessPolicy": r"clients\.(source|sides)\(",
