@@ -16,7 +16,8 @@ from snapferry.request import DomainJob
 from tests.sandbox.migrations import Sandbox
 
 
-@pytest.fixture(scope="session", autouse=True)
+# Not for the whole session: other layers have an environment and rights of their own.
+@pytest.fixture(scope="module", autouse=True)
 def lambda_environment(sandbox: Sandbox) -> Iterator[None]:
     """What a function of the stack has in its environment."""
     account = sandbox.world.s3.accounts["destination"]
@@ -34,7 +35,7 @@ def lambda_environment(sandbox: Sandbox) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def rights(sandbox: Sandbox, lambda_environment: None) -> Iterator[None]:  # noqa: ARG001
     """What a migration is granted when it begins."""
     migration_id = f"test-{uuid.uuid4().hex[:12]}"

@@ -54,7 +54,8 @@ def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int)
     execution = migration.run("restore")
 
     waited_seconds = execution.seconds_in("Wait for the restore")
-    assert waited_seconds == pytest.approx(wait_seconds * TIME_SCALE, abs=0.4)
+    # A machine with much to do adds to it.
+    assert 0 <= waited_seconds - wait_seconds * TIME_SCALE < 2
 
 
 def test_lets_a_snapshot_of_the_destination_end_first(migration: Migration) -> None:

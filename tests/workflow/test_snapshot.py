@@ -50,7 +50,8 @@ def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int)
     execution = migration.run("snapshot")
 
     waited_seconds = execution.seconds_in("Wait for the snapshot")
-    assert waited_seconds == pytest.approx(wait_seconds * TIME_SCALE, abs=0.4)
+    # A machine with much to do adds to it.
+    assert 0 <= waited_seconds - wait_seconds * TIME_SCALE < 2
 
 
 def test_lets_another_snapshot_of_the_domain_end_first(migration: Migration) -> None:
