@@ -56,11 +56,6 @@ def side_of(domain: str) -> str:
     return _SOURCE + domain
 
 
-def domain_of(side: str) -> str | None:
-    """The name of the domain whose side it is; None where it isn't a domain's."""
-    return side.removeprefix(_SOURCE) if side.startswith(_SOURCE) else None
-
-
 @dataclass(frozen=True)
 class Change:
     """An entry of the journal.
