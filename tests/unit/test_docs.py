@@ -1,0 +1,45 @@
+"""What the documents say is so."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from snapferry_cli.main import parser
+from tests.unit.test_readme import errors_that_end_a_migration
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        file, _, anchor = link.partition("#")
+        target = document.parent / file if file else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_command_lines_are_understood() -> None:
+    lines = [
+        line
+        for document in DOCUMENTS
+        for line in re.findall(r"^ *(snapferry .*)$", document.read_text(), re.MULTILINE)
+    ]
+    assert lines
+    for line in lines:
+        assert parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_there_is_a_way_out_of_every_error() -> None:
+    explained = re.findall(r"^### (\w+)$", (ROOT / "docs/recovery.md").read_text(), re.MULTILINE)
+    assert set(explained) == errors_that_end_a_migration() | {"NotGivenBack"}
+    assert len(set(explained)) == len(explained)
