@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, indices, listing
+from snapferry import clients, indices, listing, rounds
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 
@@ -23,7 +23,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     present = indices.list_all(clients.destination(job.destination))
     indices.refuse_strangers(selected, present, Ownership(records, job).of(present))
     listing.keep(records, job.domain.name, event["round"], selected)
-    return {
+    size = {
         "indices": len(selected),
         "primary_store_bytes": sum(index.primary_store_bytes for index in selected),
     }
+    final = event["round"] > job.cutover.rounds
+    rounds.note(records, job.domain.name, event["round"], final=final, **size)
+    return size

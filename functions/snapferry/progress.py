@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from snapferry import rounds
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
 
@@ -38,6 +39,8 @@ class Progress:
     def report(self, records: Records, domain: str, round_number: int) -> dict[str, Any]:
         """Shows the look in the table and gives it back for the state machine.
 
+        The last one is noted for the report as well.
+
         Returns:
             Every attribute, `wait_seconds` until the next look, `bytes_per_second`, and
             `remaining_seconds` (None while nothing was copied).
@@ -51,5 +54,16 @@ class Progress:
             ),
         }
         records.put(f"progress#{domain}", **look)
+        if self.ended:
+            rounds.note(records, domain, round_number, **{self.phase: self._outcome()})
         wait_seconds = next_wait_seconds(self.elapsed_seconds, self.bytes_done, self.bytes_total)
         return look | {"wait_seconds": wait_seconds}
+
+    def _outcome(self) -> dict[str, Any]:
+        return {
+            "seconds": self.elapsed_seconds,
+            "bytes_new": self.bytes_total,
+            "bytes_reused": self.bytes_reused,
+            "files": self.files_total,
+            "shards": self.shards_total,
+        }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from snapferry import cutover
+from snapferry import cutover, rounds
 from snapferry.records import Records
 
 # A hundred of them stay below the 32,768 characters of a Fail state's Cause.
@@ -48,6 +48,7 @@ def write(
         "domains": [
             domain
             | {
+                "rounds": rounds.copied(records, domain["domain"]),
                 "catch_up": cutover.outcome(records, domain["domain"]),
                 "verification": records.read(f"{domain['domain']}/verification", default=[]),
             }

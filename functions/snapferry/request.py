@@ -80,6 +80,9 @@ PrincipalArn = Annotated[
 ]
 Gate = Literal["stop_writes", "clients_moved"]
 Way = Literal["policy", "acl"]
+
+# A state passes on 256 KiB; the jobs aren't alone in it.
+_LARGEST_JOBS_BYTES = 240 * 1024
 """By what a bucket lets the domains write: its policy alone, or also its ACL."""
 
 
@@ -434,6 +437,7 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
         for domain in request.domains
     ]
     _refuse_shared(jobs)
+    _refuse_too_large(jobs)
     return jobs, request.domains_at_once
 
 
@@ -487,6 +491,17 @@ def _refuse_shared(jobs: list[DomainJob]) -> None:
                     f"domains: base_path {other!r} lies inside {path!r} of another domain; give "
                     "each domain a path outside the others'"
                 )
+
+
+def _refuse_too_large(jobs: list[DomainJob]) -> None:
+    """States pass all jobs on, and each holds what the domains have in common."""
+    size_bytes = len(json.dumps([job.model_dump(mode="json") for job in jobs]).encode())
+    if size_bytes > _LARGEST_JOBS_BYTES:
+        raise InvalidInput(
+            f"domains: with all that is to be known of them they take {size_bytes} bytes, and at "
+            f"most {_LARGEST_JOBS_BYTES} can be passed on; name fewer patterns in "
+            "domains[].indices, or move the domains by several migrations, one after the other"
+        )
 
 
 def _contains(location: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:

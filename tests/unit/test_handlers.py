@@ -281,6 +281,11 @@ def test_the_golden_events_move_the_indices(
     assert list(leases.held(storage.table)) == []
     assert executions.fake.executions[EXECUTION].status == "RUNNING"
     report = storage.records_of(MIGRATION).read("report")
+    [moved] = report["domains"][0]["rounds"]
+    assert moved.keys() == {
+        *("round", "final", "indices", "primary_store_bytes", "snapshot", "restore")
+    }
+    assert not moved["final"]
     assert [verdict["index"] for verdict in report["domains"][0]["verification"]] == [
         "logs-1",
         "orders",

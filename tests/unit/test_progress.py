@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from snapferry import rounds
 from snapferry.progress import Progress
 from tests.unit.conftest import Storage
 
@@ -46,6 +47,18 @@ def test_at_the_end_nothing_remains(storage: Storage) -> None:
 
     assert look["remaining_seconds"] == 0
     assert look["ended"]
+
+
+def test_the_last_look_is_noted_for_the_report(storage: Storage) -> None:
+    HALFWAY.report(storage.records, "logs", 2)
+    assert rounds.copied(storage.records, "logs") == []
+
+    replace(HALFWAY, ended=True).report(storage.records, "logs", 2)
+
+    size = {"bytes_new": 2_100, "bytes_reused": 7, "files": 6, "shards": 2}
+    assert rounds.copied(storage.records, "logs") == [
+        {"round": 2, "snapshot": {"seconds": 10.5} | size}
+    ]
 
 
 def test_a_later_look_takes_the_place_of_the_one_before(storage: Storage) -> None:

@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from snapferry import report
+from snapferry import report, rounds
 from tests.unit.conftest import Storage
 
 MOVED = {"domain": "logs", "status": "SUCCEEDED", "indices": 2, "documents": 40}
@@ -24,6 +24,7 @@ def stored(storage: Storage) -> dict[str, Any]:
 
 
 def test_success_is_reported_with_the_verification(storage: Storage) -> None:
+    rounds.note(storage.records, "logs", 1, snapshot={"seconds": 1.5})
     storage.records.write("logs/verification", [{"index": "orders", "faults": []}])
 
     outcome = report.write(storage.records, [MOVED], GIVEN_BACK, "2026-11-23T20:00:00Z")
@@ -37,6 +38,7 @@ def test_success_is_reported_with_the_verification(storage: Storage) -> None:
         "domains": [
             MOVED
             | {
+                "rounds": [{"round": 1, "snapshot": {"seconds": 1.5}}],
                 "catch_up": NOT_CAUGHT_UP,
                 "verification": [{"index": "orders", "faults": []}],
             }

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -582,6 +583,25 @@ def test_a_job_survives_its_way_through_the_state_machine(make_job: MakeJob) -> 
 )
 def test_no_input_ends_in_anything_but_a_refusal_in_words(whole: Any) -> None:
     assert refusal(whole)
+
+
+@pytest.mark.parametrize(("patterns", "fits"), [(10, True), (100, False)])
+def test_a_hundred_domains_are_refused_only_where_states_cannot_pass_them_on(
+    patterns: int, fits: bool
+) -> None:
+    whole = with_domains(
+        *(
+            {"host": f"search-logs-{number}.eu-west-1.es.amazonaws.com", "name": f"logs-{number}"}
+            | {"indices": {"include": [f"logs-of-{name}-*" for name in range(patterns)]}}
+            for number in range(100)
+        )
+    )
+
+    if fits:
+        jobs, _ = request.parse(whole, "m" * 80)
+        assert len(jobs) == 100
+    else:
+        assert re.match(r"domains: .*take \d{6} bytes.*several migrations", refusal(whole))
 
 
 def test_the_published_schema_is_the_models() -> None:

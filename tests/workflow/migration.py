@@ -180,17 +180,12 @@ class Migration:
             shards_done=2 if ended else 1,
             shards_total=2,
         )
-        return progress.report(self.records, "logs", 1) | changes
+        return progress.report(_records(FakeS3(), self.migration_id), "logs", 1) | changes
 
     @property
     def records(self) -> Records:
         """What the product remembers of the migration."""
-        return Records(
-            s3=cast("S3Client", self._s3),
-            bucket="records",
-            table=cast("Table", FakeTable()),
-            migration_id=self.migration_id,
-        )
+        return _records(self._s3, self.migration_id)
 
     def answer(self, handler: str, payload: Payload) -> Any:
         """Answers a call of a handler."""
@@ -206,6 +201,15 @@ class Migration:
         return report.write(
             self.records, payload["domains"], payload["given_back"], payload["started_at"]
         )
+
+
+def _records(s3: FakeS3, migration_id: str) -> Records:
+    return Records(
+        s3=cast("S3Client", s3),
+        bucket="records",
+        table=cast("Table", FakeTable()),
+        migration_id=migration_id,
+    )
 
 
 def _check_input(payload: Payload) -> Any:

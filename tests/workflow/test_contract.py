@@ -363,7 +363,7 @@ REASONS = {
     "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
     "DestinationSecretPolicy": r"clients\.(destination|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
-    r"migration\.begin\(|roll_back\.give_back\(",
+    r"migration\.begin\(|roll_back\.give_back\(|progress\.report\(",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|report\.write\(|"
     r"clients\.(fence|journal|table)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",

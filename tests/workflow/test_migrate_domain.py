@@ -35,7 +35,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
 
     assert execution.status == "SUCCEEDED"
     last = rounds + 1
-    copied = {"seconds": 12.5, "bytes_new": 3000, "bytes_reused": 1096, "files": 30, "shards": 2}
+    # However many rounds there were: a hundred of these have to fit into one output.
     assert execution.output == {
         "domain": "logs",
         "status": "SUCCEEDED",
@@ -43,17 +43,6 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         "documents": 20,
         "primary_store_bytes": 1000 * last,
         "aliases": 1,
-        "rounds": [
-            {
-                "round": number,
-                "final": number == last,
-                "indices": number,
-                "primary_store_bytes": 1000 * number,
-                "snapshot": {"snapshot": "snapferry-1", **copied},
-                "restore": copied,
-            }
-            for number in range(1, last + 1)
-        ],
         "caught_up": 0,
         "write_stop": {"predicted_seconds": 2.5, "seconds": 1.8},
     }
@@ -106,7 +95,6 @@ def test_what_is_caught_up_needs_no_last_snapshot(
         "writes stop",
     ][: 2 * len(catching_up)]
     assert execution.output["caught_up"] == 3 - left
-    assert [each["final"] for each in execution.output["rounds"]] == [False, *[True] * bool(last)]
 
 
 def test_a_failure_beside_the_gate_is_none_yet(migration: Migration) -> None:

@@ -12,13 +12,6 @@ def test_restores_a_snapshot_that_ends_at_the_first_look(migration: Migration) -
     execution = migration.run("restore")
 
     assert execution.status == "SUCCEEDED"
-    assert execution.output == {
-        "seconds": 12.5,
-        "bytes_new": 3000,
-        "bytes_reused": 1096,
-        "files": 30,
-        "shards": 2,
-    }
     job = migration.job()
     assert migration.calls == [
         ("lift_restore_limits", {"job": job}),
