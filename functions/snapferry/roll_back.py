@@ -1,10 +1,19 @@
 """Gives back what a migration has changed, after its end, a failure, an abort or a time-out."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from snapferry import access, catchup, leases, repositories, restore_limits, security, snapshots
+from snapferry import (
+    access,
+    catchup,
+    executions,
+    leases,
+    repositories,
+    restore_limits,
+    security,
+    snapshots,
+)
 from snapferry.errors import RollBackInProgress
 from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
@@ -69,7 +78,8 @@ def stop_executions(
     """Stops the migration and all executions that it started, but for those that roll back.
 
     Their ARNs are read from the history of what started them, which is complete once that has
-    been stopped. What has succeeded had waited for all that it started.
+    been stopped. What has succeeded had waited for all that it started. A start that was on its
+    way when its execution was stopped comes too late: the migration is marked as rolling back.
 
     Args:
         step_functions: the client.
@@ -97,7 +107,7 @@ def stop_executions(
                 cause="The migration is rolled back; nothing may be changed for it any more.",
             )
             stopped.append(execution)
-        remaining += _children(step_functions, execution)
+        remaining += executions.started(executions.history(step_functions, execution))
     return stopped
 
 
@@ -235,16 +245,6 @@ def _status(step_functions: "SFNClient", execution_arn: str) -> str | None:
         return step_functions.describe_execution(executionArn=execution_arn)["status"]
     except step_functions.exceptions.ExecutionDoesNotExist:
         return None
-
-
-def _children(step_functions: "SFNClient", execution_arn: str) -> Iterator[str]:
-    """The executions that an execution has started and waited for."""
-    history = step_functions.get_paginator("get_execution_history")
-    for page in history.paginate(executionArn=execution_arn, includeExecutionData=True):
-        for event in page["events"]:
-            submitted = event.get("taskSubmittedEventDetails", {})
-            if submitted.get("resource", "").startswith("startExecution"):
-                yield json.loads(submitted["output"])["ExecutionArn"]
 
 
 def _listed(notes: list[str]) -> str:

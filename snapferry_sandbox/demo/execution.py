@@ -1,12 +1,13 @@
 """The migration as Step Functions, its table and its records show it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from snapferry import executions
 from snapferry_cli.migration import Migration
 from snapferry_sandbox.world import World
 
@@ -37,16 +38,12 @@ class Execution:
 
     def state_transitions(self) -> int:
         """How many states were entered, by it and by the executions that it started."""
-        entered = 0
-        executions = [self.migration.execution_arn]
-        while executions:
-            pages = self.migration.step_functions.get_paginator("get_execution_history").paginate(
-                executionArn=executions.pop()
+        return sum(
+            count_entered(events)
+            for events in executions.histories(
+                self.migration.step_functions, self.migration.execution_arn
             )
-            events = [event for page in pages for event in page["events"]]
-            entered += count_entered(events)
-            executions += started_executions(events)
-        return entered
+        )
 
 
 def start(world: World, migration_id: str, indices: Iterable[str]) -> Execution:
@@ -121,11 +118,3 @@ def _input(world: World, indices: Iterable[str]) -> dict[str, Any]:
 def count_entered(events: Iterable[Mapping[str, Any]]) -> int:
     """Count the states that were entered in a history, which is what AWS charges for."""
     return sum(event["type"].endswith("StateEntered") for event in events)
-
-
-def started_executions(events: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """The ARNs of the executions that the tasks of a history have started."""
-    for event in events:
-        submitted = event.get("taskSubmittedEventDetails", {})
-        if submitted.get("resource", "").startswith("startExecution"):
-            yield json.loads(submitted["output"])["ExecutionArn"]

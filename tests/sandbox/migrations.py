@@ -19,9 +19,8 @@ import boto3
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 
-from snapferry import leases
+from snapferry import executions, leases
 from snapferry.fence import Fence
-from snapferry_sandbox.demo.execution import started_executions
 from snapferry_sandbox.faults import Faults
 from snapferry_sandbox.world import RUN, World
 
@@ -284,17 +283,11 @@ class Sandbox:
 
     def has_entered(self, started: Started, state: str) -> bool:
         """Whether a migration, or an execution that it started, has come to a state."""
-        remaining = [started.execution_arn]
-        while remaining:
-            pages = self.executions.get_paginator("get_execution_history").paginate(
-                executionArn=remaining.pop()
-            )
-            events = [event for page in pages for event in page["events"]]
-            entered = {event.get("stateEnteredEventDetails", {}).get("name") for event in events}
-            if state in entered:
-                return True
-            remaining += started_executions(events)
-        return False
+        return any(
+            event.get("stateEnteredEventDetails", {}).get("name") == state
+            for events in executions.histories(self.executions, started.execution_arn)
+            for event in events
+        )
 
     def mark(self, started: Started) -> str | None:
         """Whether a migration is `running`, `rolling_back` or `ended`; None if nobody knows it."""

@@ -720,7 +720,7 @@ class FakeExecution:
 
     Attributes:
         status: as Step Functions names it.
-        children: the ARNs of the executions that it started and waited for.
+        children: the ARNs of the executions that it asked for and waited for.
         error: with which it was stopped.
         input: with which it was started.
     """
@@ -764,12 +764,16 @@ class FakeStepFunctions:
     ) -> Iterator[dict[str, Any]]:
         yield {"events": [{"type": "ExecutionStarted", "executionStartedEventDetails": {}}]}
         for child in self._execution(executionArn).children:
-            details = {"resourceType": "states", "resource": "startExecution.sync:2"}
-            if includeExecutionData:
-                details["output"] = json.dumps({"ExecutionArn": child})
-            yield {"events": [{"type": "TaskSubmitted", "taskSubmittedEventDetails": details}]}
-        gate = {"resourceType": "lambda", "resource": "invoke.waitForTaskToken", "output": "{}"}
-        yield {"events": [{"type": "TaskSubmitted", "taskSubmittedEventDetails": gate}]}
+            machine, _, name = child.replace(":execution:", ":stateMachine:").rpartition(":")
+            asked = {"StateMachineArn": machine, "Name": name, "Input": {}}
+            yield self._scheduled("states", "startExecution.sync:2", asked, includeExecutionData)
+        yield self._scheduled("lambda", "invoke.waitForTaskToken", {}, includeExecutionData)
+
+    def _scheduled(self, kind: str, resource: str, asked: Any, with_data: bool) -> dict[str, Any]:
+        details = {"resourceType": kind, "resource": resource}
+        if with_data:
+            details["parameters"] = json.dumps(asked)
+        return {"events": [{"type": "TaskScheduled", "taskScheduledEventDetails": details}]}
 
     def _execution(self, execution_arn: str) -> FakeExecution:
         if execution_arn not in self.executions:

@@ -26,8 +26,8 @@ _LOOK_EVERY_SECONDS = 0.05
 _LONGEST_EXECUTION_SECONDS = 120
 # What `$states.context` is for a state that is run alone.
 _CONTEXT = {
-    "Execution": {"Id": "execution", "Name": "migration-0", "StartTime": "2026-01-01T00:00:00Z"},
-    "State": {"Name": "State", "RetryCount": 0, "EnteredTime": "2026-01-01T00:00:00Z"},
+    "Execution": {"Id": "execution", "Name": "m" * 80, "StartTime": "2026-01-01T00:00:00Z"},
+    "State": {"Name": "State", "RetryCount": 0, "EnteredTime": "2026-01-01T00:00:00.123Z"},
     "StateMachine": {"Id": "state-machine", "Name": "state-machine"},
     "Task": {"Token": "token"},
 }

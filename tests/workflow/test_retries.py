@@ -1,7 +1,8 @@
 """What is tried again, and how often."""
 
 import json
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,6 +10,9 @@ from snapferry.errors import Unavailable
 from tests.workflow.fake_handlers import FakeHandler, Payload, TimedOut, in_turn
 from tests.workflow.migration import EVERYWHERE, Migration
 from tests.workflow.state_machines import TASKS, StateMachines, handler_of, states
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import TestStateOutputTypeDef
 
 ATTEMPTS = 1 + 6
 TRANSIENT_FOR_FUNCTIONS = {
@@ -108,19 +112,53 @@ def test_transient_errors(state_machines: StateMachines, name: str, state: str) 
     assert _status(state_machines, task, "AccessDenied", retries=0) == "CAUGHT_ERROR"
 
 
+CHILDREN = [(name, state) for name, state in TASKS if not handler_of(states(name)[state])]
+
+
+@pytest.mark.parametrize(("name", "state"), CHILDREN)
+def test_an_attempt_to_start_a_child_again_names_the_same(
+    state_machines: StateMachines, name: str, state: str
+) -> None:
+    names = set()
+    for retries in range(ATTEMPTS - 1):
+        answer = _fail(
+            state_machines, states(name)[state], "StepFunctions.SdkClientException", retries
+        )
+        names.add(json.loads(answer["inspectionData"]["afterArguments"])["Name"])
+
+    [only] = names
+    assert re.fullmatch("[a-z0-9-]{17,80}", only)
+
+
+@pytest.mark.parametrize(("name", "state"), CHILDREN)
+def test_a_child_that_has_ended_unseen_is_begun_anew(
+    state_machines: StateMachines, name: str, state: str
+) -> None:
+    error = "StepFunctions.ExecutionAlreadyExistsException"
+    answer = _fail(state_machines, states(name)[state], error, retries=0)
+
+    assert (answer["status"], answer["nextState"]) == ("CAUGHT_ERROR", state)
+
+
 def _status(
     state_machines: StateMachines, task: dict[str, Any], error: str, *, retries: int
 ) -> str:
     """What becomes of a Task that fails after so many retries."""
-    job = {"cutover": {"gate_deadline_seconds": 60}}
-    answer = state_machines.try_state(
+    return _fail(state_machines, task, error, retries)["status"]
+
+
+def _fail(
+    state_machines: StateMachines, task: dict[str, Any], error: str, retries: int
+) -> "TestStateOutputTypeDef":
+    job = {"domain": {"name": "d" * 40}, "cutover": {"gate_deadline_seconds": 60}}
+    return state_machines.try_state(
         task,
-        {"job": job, "round": 1, "final": False, "snapshot": "s", "started_at": 1.5}
+        {"job": job, "round": 51, "final": False, "snapshot": "s", "started_at": 1.5}
         | {"hold_seconds": 5, "failure": {"error": "A", "cause": "so"}, "jobs": [job]}
         | {"migration_id": "m", "execution_arn": "arn", "given_back": {}, "until": "lag fits"},
         state_input={"job": job, "round": 1, "name": "m", "executionArn": "arn"}
-        | {"failed": [], "kept": []},
+        | {"failed": [], "kept": [], "domain": job["domain"]},
         mock={"errorOutput": {"error": error, "cause": "so"}},
         stateConfiguration={"retrierRetryCount": retries},
+        inspectionLevel="DEBUG",
     )
-    return answer["status"]
