@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
@@ -43,7 +45,11 @@ if TYPE_CHECKING:
 _REQUEST_TIMEOUT_SECONDS = 120
 # Where there is no route, the AWS client's attempts end before the shortest function's time does,
 # so that the error says so.
-_AWS = Config(connect_timeout=5)
+_AWS = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 5})
+# Besides the statuses 429 and 5xx: DynamoDB and others answer with 400.
+_TRANSIENT_CODES = re.compile(
+    "Throttl|LimitExceeded|ThroughputExceeded|TooManyRequests|RequestTimeout"
+)
 
 
 class _ExplainingTransport(Transport):
@@ -271,7 +277,8 @@ def _explained(failure: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if _is_transient(error):
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if _is_transient(status, error.response["Error"]["Code"]):
             raise Unavailable(f"{failure} at the moment: {error}") from error
         raise AccessDenied(f"{failure}: {error}. What to do: {remedy}.") from error
     except (ConnectionError, HTTPClientError) as error:
@@ -281,10 +288,33 @@ def _explained(failure: str, remedy: str) -> Iterator[None]:
         ) from error
 
 
-def _is_transient(error: ClientError) -> bool:
+def _is_transient(status: int, code: str) -> bool:
     """Whether AWS had too much to do or failed itself, also after the client's own attempts."""
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return status == 429 or status >= 500 or "Throttl" in error.response["Error"]["Code"]
+    return status == 429 or status >= 500 or bool(_TRANSIENT_CODES.search(code))
+
+
+def _explaining[Client: BaseClient](client: Client) -> Client:
+    """Has a client raise `Unavailable` where a later attempt may succeed; others stay AWS's."""
+    service = client.meta.service_model.service_name
+
+    def explain_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+        status, error = http_response.status_code, parsed.get("Error", {})
+        if status >= 300 and _is_transient(status, error.get("Code", "")):
+            raise Unavailable(
+                f"{service} answered {model.name} with {status}: {error.get('Code')}: "
+                f"{error.get('Message')}"
+            )
+
+    def explain_no_answer(exception: Exception, **_: Any) -> None:
+        if isinstance(exception, (ConnectionError, HTTPClientError)):
+            raise Unavailable(
+                f"{service} can't be reached: {exception}. What to do: in a VPC, give the "
+                f"functions' subnets a route to {service}, by an endpoint or a NAT gateway."
+            ) from exception
+
+    client.meta.events.register("after-call", explain_answer)
+    client.meta.events.register("after-call-error", explain_no_answer)
+    return client
 
 
 @functools.cache
@@ -313,13 +343,15 @@ def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
 
 def table() -> "Table":
     """The table of the stack, which an environment variable names."""
-    return boto3.resource("dynamodb").Table(os.environ["TABLE_NAME"])
+    dynamodb = boto3.resource("dynamodb", config=_AWS)
+    _explaining(dynamodb.meta.client)
+    return dynamodb.Table(os.environ["TABLE_NAME"])
 
 
 def records(migration_id: str) -> Records:
     """The records of a migration, where the stack's environment variables say."""
     return Records(
-        s3=boto3.client("s3"),
+        s3=_explaining(boto3.client("s3", config=_AWS)),
         bucket=os.environ["RECORDS_BUCKET"],
         table=table(),
         migration_id=migration_id,
@@ -356,9 +388,9 @@ def sides(records: Records) -> Callable[[Place], Any]:
 
 def step_functions() -> "SFNClient":
     """A client of Step Functions, for roll-backs."""
-    return boto3.client("stepfunctions")
+    return _explaining(boto3.client("stepfunctions", config=_AWS))
 
 
 def topic() -> "SNSClient":
     """A client of SNS, for the announcements of gates."""
-    return boto3.client("sns")
+    return _explaining(boto3.client("sns", config=_AWS))

@@ -4,7 +4,7 @@ import datetime
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, unquote
@@ -15,7 +15,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 from opensearchpy import OpenSearch
 from requests.adapters import HTTPAdapter
@@ -289,7 +289,7 @@ def test_services_without_a_route_are_tried_again_later(
 ) -> None:
     aws.reachable = False
     # The AWS client's own attempts have pauses between them.
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(Unavailable, match="route to STS and to Secrets Manager"):
         source.info()
     with pytest.raises(Unavailable, match="route to STS and to Secrets Manager"):
@@ -309,10 +309,19 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
 def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
     bucket: access.Bucket,
 ) -> None:
-    shortest_timeout_seconds, attempts, pauses_seconds = 60, 5, 1 + 2 + 4 + 8
+    shortest_timeout_seconds, pauses_seconds = 60, 1 + 2 + 4 + 8
 
-    for client in (clients._secrets("eu-west-1"), bucket.s3):
+    for client in (
+        clients._secrets("eu-west-1"),
+        clients.table().meta.client,
+        clients.records("m-1").s3,
+        clients.step_functions(),
+        clients.topic(),
+        bucket.s3,
+    ):
         configuration: Any = client.meta.config  # its stubs leave the options out
+        attempts = configuration.retries["total_max_attempts"]
+        assert attempts == 5
         waited_seconds = attempts * configuration.connect_timeout + pauses_seconds
         assert waited_seconds < shortest_timeout_seconds
 
@@ -321,7 +330,7 @@ def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
 def test_a_secret_that_cannot_be_read_at_the_moment_is_asked_for_again(
     make_job: MakeJob, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, refusal: str
 ) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
     aws.refusal = refusal
     aws.refusal_status = 500 if refusal == "InternalServiceError" else 400
 
@@ -517,6 +526,61 @@ def test_a_bucket_that_cannot_be_reached_is_tried_again_later(
 
     with pytest.raises(Unavailable, match=r"company-migration can't be reached.*route to S3"):
         bucket.s3.get_bucket_policy(Bucket=bucket.name)
+
+
+EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:migrate:m-1"
+CALLS: dict[str, Callable[[], Any]] = {
+    "dynamodb": lambda: clients.fence("m-1").mark(),
+    "s3": lambda: clients.records("m-1").read("jobs"),
+    "stepfunctions": lambda: clients.step_functions().describe_execution(executionArn=EXECUTION),
+    "sns": lambda: clients.topic().publish(TopicArn="arn:aws:sns:eu-west-1:2:a", Message="b"),
+}
+
+
+@pytest.mark.parametrize("service", CALLS)
+def test_the_stacks_own_services_that_cannot_be_reached_are_tried_again_later(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    aws.reachable = False
+
+    with pytest.raises(Unavailable, match=rf"^{service} can't be reached: .*route to {service}"):
+        CALLS[service]()
+
+    assert len(aws.requests) == 5
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "code"),
+    [
+        ("dynamodb", 400, "ProvisionedThroughputExceededException"),
+        ("dynamodb", 400, "RequestLimitExceeded"),
+        ("dynamodb", 400, "ThrottlingException"),
+        ("dynamodb", 500, "InternalServerError"),
+        ("s3", 400, "RequestTimeout"),
+        ("s3", 503, "SlowDown"),
+        ("stepfunctions", 400, "ThrottlingException"),
+    ],
+)
+def test_the_stacks_own_services_that_have_too_much_to_do_are_tried_again_later(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch, service: str, status: int, code: str
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    aws.refusal, aws.refusal_status = code, status
+    aws.bucket_answer = (status, f"<Error><Code>{code}</Code></Error>")
+
+    with pytest.raises(Unavailable, match=rf"^{service} answered \w+ with {status}: {code}: "):
+        CALLS[service]()
+
+
+def test_what_the_stacks_own_services_refuse_stays_as_it_is(aws: FakeAws) -> None:
+    aws.refusal = "ConditionalCheckFailedException"
+    assert not clients.fence("m-1").never_open(EXECUTION)
+    aws.refusal = "AccessDeniedException"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        clients.fence("m-1").mark()
+    aws.bucket_answer = (404, "<Error><Code>NoSuchKey</Code></Error>")
+    assert clients.records("m-1").read("jobs", default=[]) == []
 
 
 def test_records_are_where_the_environment_says() -> None:
