@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _ENFORCED = "BucketOwnerEnforced"
 _POLICY_LIMIT_BYTES = 20 * 1024
+# The paths of a fleet are more than that.
+_MOST_PATHS = 25
 # A change of a bucket's permissions takes some seconds until it holds everywhere.
 _SETTLING_SECONDS = 20
 _LOOK_EVERY_SECONDS = 1
@@ -350,7 +352,8 @@ def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str,
     """
     partition = jobs[0].domain.snapshot_role_arn.split(":")[1]
     whole = f"arn:{partition}:s3:::{bucket.name}"
-    objects = [f"{whole}/{job.base_path}/*" for job in jobs]
+    paths = _paths(jobs)
+    objects = [f"{whole}/{path}/*" for path in paths]
     writers = [job.domain.snapshot_role_arn for job in jobs]
     reader = jobs[0].destination.reader_arn
     readers = [reader] if reader else []
@@ -370,24 +373,34 @@ def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str,
             }
         )
 
-    prefixes = {"StringLike": {"s3:prefix": [f"{job.base_path}/*" for job in jobs]}}
+    prefixes = {"StringLike": {"s3:prefix": [f"{path}/*" for path in paths]}}
     yield statement("List", writers + readers, ["ListBucket"], [whole], Condition=prefixes)
-    yield statement("Locate", writers, ["GetBucketLocation", "ListBucketMultipartUploads"], [whole])
     yield statement(
         "Write",
         writers,
         [
             "AbortMultipartUpload",
             "DeleteObject",
+            "GetBucketLocation",
             "GetObject",
+            "ListBucketMultipartUploads",
             "ListMultipartUploadParts",
             "PutObject",
             "PutObjectAcl",
         ],
-        objects,
+        [whole, *objects],
     )
     if readers:
         yield statement("Read", readers, ["GetBucketLocation", "GetObject"], [whole, *objects])
+
+
+def _paths(jobs: Sequence[DomainJob]) -> list[str]:
+    """Where the domains write; of a fleet the bucket's base path stands for what lies below it."""
+    paths = [job.base_path for job in jobs]
+    if len(paths) <= _MOST_PATHS:
+        return paths
+    base = jobs[0].bucket.base_path
+    return sorted({base if path.startswith(f"{base}/") else path for path in paths})
 
 
 def _in_one_spelling(element: Any) -> Any:

@@ -340,7 +340,7 @@ def changed_by_others(sandbox: Sandbox) -> Iterator[Mapping[str, Callable[[], An
 
     def statement() -> Any:
         policy = json.loads(sandbox.bucket.get_bucket_policy(Bucket=bucket)["Policy"])
-        return [one for one in policy["Statement"] if one["Sid"].endswith("Locate")]
+        return [one for one in policy["Statement"] if one["Sid"].endswith("Write")]
 
     def ownership() -> Any:
         answer = sandbox.bucket.get_bucket_ownership_controls(Bucket=bucket)
@@ -364,8 +364,8 @@ def changed_by_others(sandbox: Sandbox) -> Iterator[Mapping[str, Callable[[], An
     )
     policy = json.loads(sandbox.bucket.get_bucket_policy(Bucket=bucket)["Policy"])
     for one in policy["Statement"]:
-        if one["Sid"].endswith("Locate"):
-            one["Action"] = "s3:GetBucketLocation"
+        if one["Sid"].endswith("Write"):
+            one["Action"].remove("s3:ListBucketMultipartUploads")
     sandbox.bucket.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     sandbox.bucket.put_bucket_ownership_controls(
         Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}

@@ -125,24 +125,24 @@ def test_sources_write_and_the_destination_reads_below_their_paths_only(
         for statement in statements
     ] == [
         ([writers[0], reader, writers[1]], "s3:ListBucket", whole),
-        (writers, ["s3:GetBucketLocation", "s3:ListBucketMultipartUploads"], whole),
         (
             writers,
             [
                 "s3:AbortMultipartUpload",
                 "s3:DeleteObject",
+                "s3:GetBucketLocation",
                 "s3:GetObject",
+                "s3:ListBucketMultipartUploads",
                 "s3:ListMultipartUploadParts",
                 "s3:PutObject",
                 "s3:PutObjectAcl",
             ],
-            objects,
+            [whole, *objects],
         ),
         (reader, ["s3:GetBucketLocation", "s3:GetObject"], [whole, *objects]),
     ]
     assert [statement.get("Condition") for statement in statements] == [
         {"StringLike": {"s3:prefix": ["snapferry/logs/*", "snapferry/orders/*"]}},
-        None,
         None,
         None,
     ]
@@ -325,6 +325,33 @@ def test_a_statement_is_the_same_in_every_spelling_of_s3(migration_bucket: Bucke
     )
 
     assert statement.read() == first
+
+
+def test_a_hundred_domains_of_as_many_accounts_fit_into_a_policy(
+    journal: Journal, migration_bucket: Bucket, make_job: MakeJob
+) -> None:
+    fleet = [
+        make_job(
+            domain__name=f"{'d' * 37}{number:03}",
+            domain__access_role_arn=f"arn:aws:iam::{number:012}:role/SnapferryDomainAccess",
+            domain__snapshot_role_arn=f"arn:aws:iam::{number:012}:role/SnapferrySnapshot",
+            bucket__access=ACCESS,
+            destination__reader_arn="arn:aws:iam::333333333333:role/SearchNodes",
+        )
+        for number in range(100)
+    ]
+    elsewhere = make_job(domain__base_path="elsewhere/logs", bucket__access=ACCESS)
+
+    access.let_source_write(journal, migration_bucket, [*fleet, elsewhere], "policy")
+
+    whole = f"arn:aws:s3:::{NAME}"
+    objects = [f"{whole}/elsewhere/logs/*", f"{whole}/snapferry/*"]
+    listing, writing, reading = json.loads(policy(migration_bucket))
+    assert {job.domain.snapshot_role_arn for job in fleet} < set(writing["Principal"]["AWS"])
+    assert writing["Resource"] == reading["Resource"] == [whole, *objects]
+    assert listing["Condition"] == {
+        "StringLike": {"s3:prefix": ["elsewhere/logs/*", "snapferry/*"]}
+    }
 
 
 def test_a_policy_that_grows_too_large_is_refused_before_s3_does(
