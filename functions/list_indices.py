@@ -5,8 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, indices, listing, rounds
-from snapferry.ownership import Ownership
+from snapferry import clients, listing, rounds
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -17,16 +16,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns how much there is to move."""
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
-    selected = indices.select(
-        indices.list_all(clients.source(job.domain)).values(), job.domain.indices
-    )
-    present = indices.list_all(clients.destination(job.destination))
-    indices.refuse_strangers(selected, present, Ownership(records, job).of(present))
-    listing.keep(records, job.domain.name, event["round"], selected)
-    size = {
-        "indices": len(selected),
-        "primary_store_bytes": sum(index.primary_store_bytes for index in selected),
-    }
-    final = event["round"] > job.cutover.rounds
-    rounds.note(records, job.domain.name, event["round"], final=final, **size)
+    size = listing.make(
+        clients.source(job.domain),
+        clients.destination(job.destination),
+        records,
+        job,
+        event["round"],
+    ).size()
+    rounds.note(records, job.domain.name, event["round"], final=False, **size)
     return size

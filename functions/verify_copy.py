@@ -17,9 +17,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
     selected = listing.selected(records, job.domain.name, event["round"])
-    verdicts = verification.verify(
-        clients.source(job.domain), clients.destination(job.destination), selected
+    documents = verification.prove(
+        clients.source(job.domain),
+        clients.destination(job.destination),
+        records,
+        job.domain.name,
+        selected,
     )
-    records.write(f"{job.domain.name}/verification", [verdict.record() for verdict in verdicts])
-    verification.raise_faults(verdicts)
-    return {"documents": sum(verdict.source_documents for verdict in verdicts)}
+    return {"documents": documents}

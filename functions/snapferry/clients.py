@@ -38,6 +38,7 @@ from snapferry.request import Bucket, Destination, Domain, DomainJob
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -259,6 +260,7 @@ def _secret(secret_arn: str, place: str) -> _Secret:
         ) from None
 
 
+@functools.cache
 def _as_user(name: str, endpoint: str, secret: _Secret) -> OpenSearch:
     options: dict[str, Any] = {"http_auth": (secret.username, secret.password)}
     if secret.ca_certificate:
@@ -341,6 +343,7 @@ def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
     )
 
 
+@functools.cache
 def table() -> "Table":
     """The table of the stack, which an environment variable names."""
     dynamodb = boto3.resource("dynamodb", config=_AWS)
@@ -351,11 +354,16 @@ def table() -> "Table":
 def records(migration_id: str) -> Records:
     """The records of a migration, where the stack's environment variables say."""
     return Records(
-        s3=_explaining(boto3.client("s3", config=_AWS)),
+        s3=_s3(),
         bucket=os.environ["RECORDS_BUCKET"],
         table=table(),
         migration_id=migration_id,
     )
+
+
+@functools.cache
+def _s3() -> "S3Client":
+    return _explaining(boto3.client("s3", config=_AWS))
 
 
 def journal(migration_id: str) -> Journal:

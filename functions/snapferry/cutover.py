@@ -7,7 +7,7 @@ is the writing of the last seconds. An index that can't be caught up is copied b
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -15,7 +15,16 @@ from typing import Any, Literal, Self
 
 from opensearchpy import OpenSearch
 
-from snapferry import catchup, indices, listing, restores, table, verification
+from snapferry import (
+    aliases,
+    catchup,
+    indices,
+    listing,
+    restores,
+    rounds,
+    table,
+    verification,
+)
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, RequestRefused, Unavailable
 from snapferry.journal import Journal, side_of
@@ -24,6 +33,9 @@ from snapferry.records import Records
 from snapferry.request import DomainJob
 
 type Until = Literal["lag fits", "writes stop"]
+type Step = Literal[
+    "begin_catch_up", "freeze_source", "catch_up_last", "hand_over_indices", "move_aliases"
+]
 
 # What a round may take: beside a gate little, because the writes may stop at any moment.
 _LONGEST_ROUND_SECONDS = {"lag fits": 600, "writes stop": 15}
@@ -33,11 +45,16 @@ _LEAVE_AFTER_SECONDS = {"lag fits": 200, "writes stop": 780}
 _LAST_ROUND_SECONDS = 600
 _LONGEST_FREEZE_SECONDS = 30
 _CHECKPOINT_SECONDS = 60
-_LOOK_EVERY_SECONDS = 0.25
+_LOOK_EVERY_SECONDS = 0.2
 _SHORTEST_PAUSE_SECONDS = 1.0
-# The calls that follow each other while writes are stopped: freeze, list, last round, verify, hand
-# over, move aliases.
-_CALLS_WITHOUT_WRITES = 6
+# The steps that follow each other while writes are stopped, each of them a call.
+_WRITE_STOP: tuple[Step, ...] = (
+    "freeze_source",
+    "catch_up_last",
+    "hand_over_indices",
+    "move_aliases",
+)
+_STEP = "step#"
 
 
 @dataclass
@@ -131,6 +148,225 @@ class Tally:
         )
 
 
+class StopMark:
+    """Says that writes are to be stopped now, so that the round which runs beside that ends.
+
+    Args:
+        records: where it is.
+        domain: whose writes.
+    """
+
+    def __init__(self, records: Records, domain: str) -> None:
+        self._records = records
+        self._name = f"stop#{domain}"
+        self._looked_at = 0.0
+        self._is_set = False
+
+    def set(self) -> None:
+        """From here on no round begins beside the write stop."""
+        self._records.put(self._name)
+
+    def look(self) -> bool:
+        """Whether it is set."""
+        self._looked_at = time.monotonic()
+        item = table.get(self._records.table, self._records.migration_id, self._name)
+        self._is_set = item is not None
+        return self._is_set
+
+    def is_set(self) -> bool:
+        """Whether it was a moment ago, for those who ask often."""
+        if time.monotonic() - self._looked_at >= _LOOK_EVERY_SECONDS:
+            return self.look()
+        return self._is_set
+
+
+@dataclass(frozen=True)
+class CutOver:
+    """The cut-over of one domain. Each of its steps may be repeated.
+
+    Attributes:
+        journal: of the migration.
+        source: the domain.
+        destination: where the indices were restored.
+        records: of the migration.
+        job: the domain's.
+        round_number: of the last restore; once writes have stopped, of the round that follows.
+    """
+
+    journal: Journal
+    source: OpenSearch
+    destination: OpenSearch
+    records: Records
+    job: DomainJob
+    round_number: int
+
+    def take(self, step: Step, entered_at: str) -> dict[str, Any]:
+        """Takes one of the steps, and notes how long it took.
+
+        Args:
+            step: the name of its method.
+            entered_at: when its state was entered, as ISO 8601: what is passed since then is what
+                a call of a function costs besides its work.
+        """
+        entered, began = datetime.fromisoformat(entered_at).timestamp(), time.time()
+        steps: Mapping[Step, Callable[[], dict[str, Any]]] = {
+            "begin_catch_up": lambda: self.begin_catch_up(max(0.0, began - entered)),
+            "freeze_source": self.freeze_source,
+            "catch_up_last": self.catch_up_last,
+            "hand_over_indices": self.hand_over_indices,
+            "move_aliases": self.move_aliases,
+        }
+        answer = steps[step]()
+        self.records.put(
+            f"{_STEP}{self._domain}#{step}",
+            entered_at=entered,
+            began_at=began,
+            ended_at=time.time(),
+        )
+        return answer
+
+    @property
+    def _domain(self) -> str:
+        return self.job.domain.name
+
+    def begin_catch_up(self, call_seconds: float) -> dict[str, Any]:
+        """Finds out which indices can be caught up, and makes them ready for it.
+
+        Args:
+            call_seconds: what a call of a function costs besides its work.
+
+        Returns:
+            How many are to be `caught_up`, and how many go `by_snapshot`.
+        """
+        selected = listing.selected(self.records, self._domain, self.round_number)
+        ways = Ways(self.round_number, [index.name for index in selected])
+        ways.leave_out(catchup.qualify(self.source, self.destination, selected))
+        copies = self.destination, self.records, self._domain
+        if ways.caught_up:
+            ways.leave_out(catchup.begin(self.source, *copies, ways.caught_up, self.round_number))
+        if ways.caught_up:
+            catchup.tune(*copies, ways.caught_up, self.round_number)
+            catchup.note_blocks(self.journal, self.source, self._domain, ways.caught_up)
+        ways.keep(self.records, self._domain)
+        began_at = time.monotonic()
+        for cluster in (self.source, self.destination):
+            indices.list_all(cluster)
+            verification.count(cluster, [index.name for index in selected])
+        calls_seconds = time.monotonic() - began_at + len(_WRITE_STOP) * call_seconds
+        Tally(round(calls_seconds, 3)).keep(self.records, self._domain)
+        return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
+
+    def freeze_source(self) -> dict[str, Any]:
+        """Stops the writes to the indices that are caught up, and the round that runs beside that.
+
+        Those that go by a last snapshot aren't blocked: the block would come along with them.
+
+        Returns:
+            How many are `frozen`, when that began as `stopped_at`, in seconds of the epoch, and
+            `predicted_write_stop_seconds`; None where nothing was measured.
+        """
+        stopped_at = time.time()
+        StopMark(self.records, self._domain).set()
+        frozen = catchup.freeze(
+            self.journal,
+            self.source,
+            self._domain,
+            Ways.of(self.records, self._domain).caught_up,
+            _LONGEST_FREEZE_SECONDS,
+        )
+        return {
+            "frozen": len(frozen),
+            "stopped_at": stopped_at,
+            "predicted_write_stop_seconds": predicted_write_stop_seconds(
+                self.records, self._domain
+            ),
+        }
+
+    def catch_up_last(self) -> dict[str, Any]:
+        """Lists the indices anew, and runs the last round of those that are frozen.
+
+        Returns:
+            How much there is to move as `indices` and `primary_store_bytes`, how many are
+            `caught_up`, and how many are left to go `by_snapshot`; where none is, the copy is
+            verified, and has so many `documents`.
+
+        Raises:
+            Unavailable: where the last round didn't come to its end; call again.
+            VerificationFailed: where both sides differ afterwards.
+        """
+        sides = self.source, self.destination
+        listed = listing.make(*sides, self.records, self.job, self.round_number)
+        names = {index.name for index in listed.selected}
+        ways = Ways.of(self.records, self._domain)
+        ways.caught_up = [name for name in ways.caught_up if name in names]
+        if ways.caught_up:
+            self._run_last_round(ways)
+        if self.job.cutover.catch_up:
+            ways.by_snapshot |= dict.fromkeys(
+                names.difference(ways.caught_up, ways.by_snapshot),
+                "it was made after catching up had begun",
+            )
+        ways.keep(self.records, self._domain)
+        listing.keep_caught_up(self.records, self._domain, self.round_number, ways.caught_up)
+        restores.remove_outdated(self.destination, listed.owned, self.job, listed.selected)
+        size = listed.size()
+        left = len(names) - len(ways.caught_up)
+        documents = None
+        if left:
+            rounds.note(self.records, self._domain, self.round_number, final=True, **size)
+        else:
+            documents = verification.prove(*sides, self.records, self._domain, listed.selected)
+        return size | {
+            "caught_up": len(ways.caught_up),
+            "by_snapshot": left,
+            "documents": documents,
+        }
+
+    def _run_last_round(self, ways: Ways) -> None:
+        done = catchup.run_last_round(
+            self.source,
+            self.destination,
+            self.records,
+            self._domain,
+            ways.caught_up,
+            _LAST_ROUND_SECONDS,
+        )
+        tally = Tally.of(self.records, self._domain)
+        if tally:
+            tally.add("last", done)
+            tally.keep(self.records, self._domain)
+        unfit = {index.index: index.unfit for index in done.indices if index.unfit}
+        if not all(index.sealed for index in done.indices if not index.unfit):
+            raise Unavailable("the last round of catching up needs more time")
+        catchup.let_go(self.journal, self.source, self._domain, list(unfit))
+        ways.leave_out(unfit)
+        catchup.give_back(
+            self.destination, self.records, self._domain, ways.caught_up, ways.round_number
+        )
+
+    def hand_over_indices(self) -> dict[str, Any]:
+        """Leaves the indices at the destination to the clients; from here on is no way back.
+
+        No migration restores over them, and no roll-back lets the source take writes again.
+
+        Returns:
+            `domain`, its name.
+        """
+        Ownership(self.records, self.job).hand_over()
+        self.journal.keep(side_of(self._domain), {catchup.WRITE_BLOCK})
+        return {"domain": self._domain}
+
+    def move_aliases(self) -> dict[str, Any]:
+        """Gives the indices at the destination the aliases that they have at the source now.
+
+        Returns:
+            How many `aliases` there are, and when they were `moved_at`, in seconds of the epoch.
+        """
+        selected = listing.selected(self.records, self._domain, self.round_number)
+        moved = aliases.move(self.source, self.destination, [index.name for index in selected])
+        return {"aliases": len(moved), "moved_at": time.time()}
+
+
 def keep_base(
     source: OpenSearch, records: Records, job: DomainJob, round_number: int, names: list[str]
 ) -> None:
@@ -154,49 +390,6 @@ def keep_base(
         catchup.keep_base(
             source, records, job.domain.name, names, round_number, _CHECKPOINT_SECONDS
         )
-
-
-def begin(
-    source: OpenSearch,
-    destination: OpenSearch,
-    records: Records,
-    job: DomainJob,
-    round_number: int,
-    entered_at: str,
-) -> dict[str, int]:
-    """Finds out which indices can be caught up, and makes them ready for it.
-
-    Args:
-        source: the domain.
-        destination: where the round was restored.
-        records: of the migration.
-        job: the domain's.
-        round_number: of the last restore.
-        entered_at: when the state was entered, as ISO 8601: what is passed since then is what a
-            call of a function costs besides its work.
-
-    Returns:
-        How many are to be `caught_up`, and how many go `by_snapshot`.
-    """
-    call_seconds = max(0.0, time.time() - datetime.fromisoformat(entered_at).timestamp())
-    domain = job.domain.name
-    selected = listing.selected(records, domain, round_number)
-    ways = Ways(round_number, [index.name for index in selected])
-    ways.leave_out(catchup.qualify(source, destination, selected))
-    if ways.caught_up:
-        ways.leave_out(
-            catchup.begin(source, destination, records, domain, ways.caught_up, round_number)
-        )
-    if ways.caught_up:
-        catchup.tune(destination, records, domain, ways.caught_up, round_number)
-    ways.keep(records, domain)
-    began_at = time.monotonic()
-    for cluster in (source, destination):
-        indices.list_all(cluster)
-        verification.count(cluster, [index.name for index in selected])
-    calls_seconds = time.monotonic() - began_at + _CALLS_WITHOUT_WRITES * call_seconds
-    Tally(round(calls_seconds, 3)).keep(records, domain)
-    return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
 
 
 def catch_up(
@@ -225,12 +418,19 @@ def catch_up(
     """
     domain = job.domain.name
     ways, tally = Ways.of(records, domain), Tally.of(records, domain)
+    stop_mark = StopMark(records, domain)
     leave_at = time.monotonic() + _LEAVE_AFTER_SECONDS[until]
-    ended = False
+    ended = stop_mark.look()
     while ways.caught_up and tally and not ended and time.monotonic() < leave_at:
         with effect():
             done = catchup.run_round(
-                source, destination, records, domain, ways.caught_up, _LONGEST_ROUND_SECONDS[until]
+                source,
+                destination,
+                records,
+                domain,
+                ways.caught_up,
+                _LONGEST_ROUND_SECONDS[until],
+                is_stopped=stop_mark.is_set,
             )
         if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
             ways.leave_out(unfit)
@@ -240,112 +440,20 @@ def catch_up(
         if until == "lag fits":
             ended = tally.is_enough(job)
         else:
-            ended = _is_frozen_after(records, domain, done.seconds, sleep)
+            ended = _is_stopped_within(stop_mark, done.seconds, sleep)
     return {
         "ended": ended or not ways.caught_up,
         "predicted_write_stop_seconds": tally.predicted_write_stop_seconds if tally else None,
     }
 
 
-def _is_frozen_after(
-    records: Records, domain: str, seconds: float, sleep: Callable[[float], None]
-) -> bool:
+def _is_stopped_within(stop_mark: StopMark, seconds: float, sleep: Callable[[float], None]) -> bool:
     """Waits for about as long as a round took, to leave the clusters to others as well."""
-    looks = round(max(seconds, _SHORTEST_PAUSE_SECONDS) / _LOOK_EVERY_SECONDS)
-    for _ in range(looks):
-        if table.get(records.table, records.migration_id, _frozen(domain)):
+    for _ in range(round(max(seconds, _SHORTEST_PAUSE_SECONDS) / _LOOK_EVERY_SECONDS)):
+        if stop_mark.look():
             return True
         sleep(_LOOK_EVERY_SECONDS)
-    return False
-
-
-def freeze(
-    journal: Journal, source: OpenSearch, records: Records, job: DomainJob
-) -> dict[str, Any]:
-    """Stops the writes to the indices that are caught up.
-
-    Those that go by a last snapshot aren't blocked: the block would come along with them.
-
-    Returns:
-        How many are `frozen`, when that began as `stopped_at`, in seconds of the epoch, and
-        `predicted_write_stop_seconds`; None where nothing was measured.
-    """
-    stopped_at = time.time()
-    names = Ways.of(records, job.domain.name).caught_up
-    frozen = catchup.freeze(journal, source, job.domain.name, names, _LONGEST_FREEZE_SECONDS)
-    records.put(_frozen(job.domain.name), frozen=len(frozen))
-    return {
-        "frozen": len(frozen),
-        "stopped_at": stopped_at,
-        "predicted_write_stop_seconds": predicted_write_stop_seconds(records, job.domain.name),
-    }
-
-
-def finish(
-    journal: Journal,
-    source: OpenSearch,
-    destination: OpenSearch,
-    records: Records,
-    job: DomainJob,
-    round_number: int,
-) -> dict[str, int]:
-    """Runs the last round of the indices that are frozen, and says what is left for a snapshot.
-
-    Args:
-        journal: of the migration.
-        source: the domain.
-        destination: where the indices were restored.
-        records: of the migration.
-        job: the domain's.
-        round_number: of the list of indices that was made after the freeze.
-
-    Returns:
-        How many are `caught_up`, and how many are left to go `by_snapshot`.
-
-    Raises:
-        Unavailable: where the last round didn't come to its end; call again.
-        VerificationFailed: where both sides differ afterwards.
-    """
-    domain = job.domain.name
-    selected = listing.selected(records, domain, round_number)
-    ways, tally = Ways.of(records, domain), Tally.of(records, domain)
-    gone = set(ways.caught_up) - {index.name for index in selected}
-    ways.caught_up = [name for name in ways.caught_up if name not in gone]
-    if ways.caught_up and tally:
-        done = catchup.run_last_round(
-            source, destination, records, domain, ways.caught_up, _LAST_ROUND_SECONDS
-        )
-        unfit = {index.index: index.unfit for index in done.indices if index.unfit}
-        tally.add("last", done)
-        tally.keep(records, domain)
-        if not all(index.sealed for index in done.indices if not index.unfit):
-            raise Unavailable("the last round of catching up needs more time")
-        catchup.let_go(journal, source, domain, list(unfit))
-        ways.leave_out(unfit)
-        catchup.give_back(destination, records, domain, ways.caught_up, ways.round_number)
-    if job.cutover.catch_up:
-        began = {*ways.caught_up, *ways.by_snapshot}
-        ways.by_snapshot |= {
-            index.name: "it was made after catching up had begun"
-            for index in selected
-            if index.name not in began
-        }
-    ways.keep(records, domain)
-    listing.keep_caught_up(records, domain, round_number, ways.caught_up)
-    restores.remove_outdated(destination, Ownership(records, job), job, selected)
-    return {
-        "caught_up": len(ways.caught_up),
-        "by_snapshot": len(selected) - len(ways.caught_up),
-    }
-
-
-def hand_over(journal: Journal, records: Records, job: DomainJob) -> None:
-    """Leaves the indices at the destination to the clients; from here on there is no way back.
-
-    No migration restores over them, and no roll-back lets the source take writes again.
-    """
-    Ownership(records, job).hand_over()
-    journal.keep(side_of(job.domain.name), {catchup.WRITE_BLOCK})
+    return stop_mark.look()
 
 
 def predicted_write_stop_seconds(records: Records, domain: str) -> float | None:
@@ -361,7 +469,37 @@ def outcome(records: Records, domain: str) -> dict[str, Any]:
         "caught_up": ways.caught_up,
         "by_snapshot": ways.by_snapshot,
         "rounds": tally.rounds if tally else [],
+        "write_stop_steps": write_stop_steps(records, domain),
     }
+
+
+def write_stop_steps(records: Records, domain: str) -> list[dict[str, Any]]:
+    """What the write stop was spent on, in its order.
+
+    Returns:
+        Of each `step` the `seconds` of its work and its `call_seconds`: what passed between the
+        step before, or the answer of the gate, and its work.
+    """
+    items = {
+        item["record"].rpartition("#")[2]: item
+        for item in table.query(records.table, records.migration_id, f"{_STEP}{domain}#")
+    }
+    steps = []
+    before = None
+    for step in _WRITE_STOP:
+        if item := items.get(step):
+            entered, began, ended = (
+                float(item[name]) for name in ("entered_at", "began_at", "ended_at")
+            )
+            steps.append(
+                {
+                    "step": step,
+                    "call_seconds": round(began - (before or entered), 3),
+                    "seconds": round(ended - began, 3),
+                }
+            )
+            before = ended
+    return steps
 
 
 def _name(domain: str) -> str:
@@ -370,7 +508,3 @@ def _name(domain: str) -> str:
 
 def _record(domain: str) -> str:
     return f"catch_up#{domain}"
-
-
-def _frozen(domain: str) -> str:
-    return f"frozen#{domain}"

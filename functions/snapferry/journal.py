@@ -8,6 +8,7 @@ mapping, never a whole document, because someone else may change the rest of it 
 import json
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,8 @@ BUCKET = "bucket"
 DESTINATION = "destination"
 _SOURCE = "source/"
 _PREFIX = "change#"
+# Fewer than the connections that the table's client keeps.
+_WRITES_AT_ONCE = 8
 
 
 class Changeable(Protocol):
@@ -161,13 +164,20 @@ class Journal:
             side: where they were made.
             kinds: which of them.
         """
-        for change in self.open_changes(kinds):
-            if change.place.side == side:
-                note = (
-                    f"{change.place}: the migration made it {_text(change.ours[-1])} and leaves "
-                    f"it, because clients may have moved; it was {_text(change.before)} before"
-                )
-                self._close(change, "kept", note)
+
+        def close(change: Change) -> None:
+            note = (
+                f"{change.place}: the migration made it {_text(change.ours[-1])} and leaves "
+                f"it, because clients may have moved; it was {_text(change.before)} before"
+            )
+            self._close(change, "kept", note)
+
+        with ThreadPoolExecutor(_WRITES_AT_ONCE) as pool:
+            made_there = (
+                change for change in self.open_changes(kinds) if change.place.side == side
+            )
+            for _ in pool.map(close, made_there):
+                pass
 
     def release(self, side: str) -> int:
         """Lets the roll-back give back what was kept on a side; returns how many changes."""

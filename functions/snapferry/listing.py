@@ -1,9 +1,59 @@
 """What a round moves: the indices that it has listed, and those of them that its snapshot takes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+from opensearchpy import OpenSearch
+
+from snapferry import indices
 from snapferry.indices import Index
+from snapferry.ownership import Ownership
 from snapferry.records import Records
+from snapferry.request import DomainJob
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What both sides have at one moment.
+
+    Attributes:
+        selected: the indices of the source that are to be moved, in the order of their names.
+        owned: those at the destination that are the migrations' own, by name.
+    """
+
+    selected: list[Index]
+    owned: Mapping[str, Index]
+
+    def size(self) -> dict[str, int]:
+        """How much there is to move: `indices` and `primary_store_bytes`."""
+        return {
+            "indices": len(self.selected),
+            "primary_store_bytes": sum(index.primary_store_bytes for index in self.selected),
+        }
+
+
+def make(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    job: DomainJob,
+    round_number: int,
+) -> Listing:
+    """Lists what a round has to move, and stores it.
+
+    Raises:
+        InvalidInput: where a name that was given isn't there.
+        Conflict: where the destination has an index of such a name that isn't the migrations' own.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        at_destination = pool.submit(indices.list_all, destination)
+        selected = indices.select(indices.list_all(source).values(), job.domain.indices)
+        present = at_destination.result()
+    owned = Ownership(records, job).of(present)
+    indices.refuse_strangers(selected, present, owned)
+    keep(records, job.domain.name, round_number, selected)
+    return Listing(selected, {name: present[name] for name in sorted(owned)})
 
 
 def keep(records: Records, domain: str, round_number: int, selected: Sequence[Index]) -> None:

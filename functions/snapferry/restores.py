@@ -47,8 +47,11 @@ def start(
     """
     present = indices.list_all(destination)
     if not _started_before(destination, job.snapshot(round_number), present.keys() & set(names)):
-        indices.refuse_strangers(selected, present, ownership.of(present))
-        kept = remove_outdated(destination, ownership, job, selected)
+        owned = ownership.of(present)
+        indices.refuse_strangers(selected, present, owned)
+        kept = remove_outdated(
+            destination, {name: present[name] for name in sorted(owned)}, job, selected
+        )
         for path in indices.paths(
             name for name, index in kept.items() if name in names and index.open
         ):
@@ -61,26 +64,27 @@ def start(
 
 
 def remove_outdated(
-    destination: OpenSearch, ownership: Ownership, job: DomainJob, selected: Sequence[Index]
+    destination: OpenSearch,
+    owned: Mapping[str, Index],
+    job: DomainJob,
+    selected: Sequence[Index],
 ) -> dict[str, Index]:
     """Deletes what was restored before of indices that have another number of shards or are gone.
 
     Args:
         destination: the cluster that takes the indices.
-        ownership: which indices there are the migrations' own.
+        owned: those of its indices that are the migrations' own, by name.
         job: whose indices.
         selected: those of the source that are moved.
 
     Returns:
         Those of the migrations' own that are left, by name.
     """
-    present = indices.list_all(destination)
     shards = {index.name: index.shards for index in selected}
-    own = {name: present[name] for name in sorted(ownership.of(present))}
-    outdated = [name for name, index in own.items() if _is_outdated(index, shards, job)]
+    outdated = [name for name, index in owned.items() if _is_outdated(index, shards, job)]
     for path in indices.paths(outdated):
         destination.indices.delete(index=path)
-    return {name: index for name, index in own.items() if name not in outdated}
+    return {name: index for name, index in owned.items() if name not in outdated}
 
 
 def _is_outdated(index: Index, shards: Mapping[str, int], job: DomainJob) -> bool:

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from snapferry import indices
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.indices import Index
+from snapferry.records import Records
 
 # Below the time-out of a request.
 _LONGEST_WAIT_SECONDS = 90
@@ -69,6 +70,27 @@ def verify(source: OpenSearch, destination: OpenSearch, selected: Sequence[Index
         )
         for index in selected
     ]
+
+
+def prove(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    selected: Sequence[Index],
+) -> int:
+    """Verifies the copy of a domain, and stores what was found.
+
+    Returns:
+        The number of documents, equal on both sides.
+
+    Raises:
+        VerificationFailed: where a fault was found.
+    """
+    verdicts = verify(source, destination, selected)
+    records.write(f"{domain}/verification", [verdict.record() for verdict in verdicts])
+    raise_faults(verdicts)
+    return sum(verdict.source_documents for verdict in verdicts)
 
 
 def raise_faults(verdicts: Sequence[Verdict]) -> None:

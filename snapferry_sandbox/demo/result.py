@@ -54,6 +54,15 @@ class CatchUp(_Model):
     """Operations of the source that were left to be copied."""
 
 
+class Step(_Model):
+    """A step of the write stop."""
+
+    step: str
+    call_seconds: float
+    """What passed before its work began, since the end of the step before."""
+    seconds: float
+
+
 class Verification(_Model):
     """How one index came out, document by document."""
 
@@ -77,6 +86,7 @@ class Result(_Model):
     catch_up: list[CatchUp]
     predicted_write_stop_seconds: float | None
     write_stop_seconds: float
+    write_stop_steps: list[Step]
     gate_wait_seconds: float
     writes: Documents
     """Operations that the writer had accepted on each side."""
@@ -124,6 +134,11 @@ class Result(_Model):
             f"{self.predicted_write_stop_seconds} s), and {self.gate_wait_seconds:.1f} s more for "
             "people's answers"
         )
+        for step in self.write_stop_steps:
+            yield (
+                f"  {step.step.replace('_', ' ')}: {step.seconds:.2f} s, after "
+                f"{step.call_seconds:.2f} s until it was called"
+            )
         yield f"{self.state_transitions} state transitions, {self.total_seconds:.0f} s in all"
         for name, index in self.verification.items():
             for example in index.examples:
@@ -197,6 +212,7 @@ def summarize(
         ],
         predicted_write_stop_seconds=domain["write_stop"]["predicted_seconds"],
         write_stop_seconds=round(write_stop.seconds, 3),
+        write_stop_steps=[Step(**step) for step in domain["catch_up"]["write_stop_steps"]],
         gate_wait_seconds=round(write_stop.gate_wait_seconds, 3),
         writes=writes,
         total_seconds=round(total_seconds, 1),

@@ -239,6 +239,10 @@ class FakeTailCluster(FakeCluster):
                     }
                     for name, index in self.tails.items()
                 ]
+            case "GET", ["_cluster", "health", *_]:
+                return {"indices": {name: {"status": "green"} for name in self.tails}}
+            case "POST", [names, "_search"] if "preference" not in request.parameters:
+                return self._count_all(self._found(names))
             case "POST", [name, "_search"]:
                 return self._search(name, request.parameters, request.body)
             case "POST", [name, "_msearch"]:
@@ -261,6 +265,16 @@ class FakeTailCluster(FakeCluster):
         if missing:
             raise _Refused(404, "index_not_found_exception", f"no such index {missing}")
         return {name: self.tails[name] for name in names.split(",")}
+
+    def _count_all(self, found: dict[str, FakeTailIndex]) -> dict[str, Any]:
+        buckets = [
+            {"key": name, "doc_count": sum(len(shard.visible) for shard in index.shards)}
+            for name, index in found.items()
+        ]
+        return {
+            "_shards": {"failed": 0},
+            "aggregations": {"indices": {"buckets": buckets}},
+        }
 
     def _cluster_state(self, names: str) -> dict[str, Any]:
         found = {name: self.tails[name] for name in names.split(",") if name in self.tails}

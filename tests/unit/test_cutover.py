@@ -45,9 +45,14 @@ class World:
         selected = [*indices.list_all(self.clients[0]).values()]
         listing.keep(self.storage.records, DOMAIN, round_number, selected)
 
-    def begin(self) -> dict[str, int]:
-        now = datetime.now(UTC).isoformat()
-        return cutover.begin(*self.clients, self.storage.records, self.job, 1, now)
+    def take(self, step: cutover.Step, round_number: int = 1) -> dict[str, Any]:
+        storage = self.storage
+        return cutover.CutOver(
+            storage.journal, *self.clients, storage.records, self.job, round_number
+        ).take(step, datetime.now(UTC).isoformat())
+
+    def begin(self) -> dict[str, Any]:
+        return self.take("begin_catch_up")
 
     def catch_up(self, until: cutover.Until = "lag fits") -> dict[str, Any]:
         return cutover.catch_up(
@@ -65,13 +70,11 @@ class World:
             self.freeze()
 
     def freeze(self) -> dict[str, Any]:
-        return cutover.freeze(self.storage.journal, self.clients[0], self.storage.records, self.job)
+        return self.take("freeze_source")
 
     def finish(self) -> dict[str, int]:
-        self.list(2)
-        return cutover.finish(
-            self.storage.journal, *self.clients, self.storage.records, self.job, 2
-        )
+        answer = self.take("catch_up_last", 2)
+        return {name: answer[name] for name in ("caught_up", "by_snapshot")}
 
     @property
     def outcome(self) -> dict[str, Any]:
@@ -87,9 +90,7 @@ def world(storage: Storage, job: DomainJob) -> World:
 
 
 @pytest.fixture
-def restored(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    # The fake clusters count their documents only in the searches of the tail.
-    monkeypatch.setattr("snapferry.verification.count", lambda *_: {})
+def restored(world: World) -> World:
     world.bulk()
     return world
 
@@ -171,9 +172,8 @@ def test_without_any_index_there_is_nothing_to_catch_up(restored: World) -> None
 
 @pytest.mark.parametrize("refusal", ["too old", "denied", "not wanted", "an earlier round"])
 def test_without_a_base_everything_goes_by_a_snapshot(
-    storage: Storage, make_job: MakeJob, refusal: str, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, make_job: MakeJob, refusal: str
 ) -> None:
-    monkeypatch.setattr("snapferry.verification.count", lambda *_: {})
     cutovers: dict[str, dict[str, Any]] = {
         "not wanted": {"catch_up": False},
         "an earlier round": {"rounds": 2},
@@ -207,6 +207,57 @@ def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -
     assert content(restored.source, "a") == content(restored.destination, "a")
 
 
+def test_the_round_beside_the_gate_ends_with_the_gate(restored: World) -> None:
+    restored.begin()
+    shard = restored.source.tails["a"].shards[0]
+    for number in range(200):
+        shard.index(f"0-new-{number}")
+    stop_mark = cutover.StopMark(restored.storage.records, DOMAIN)
+    restored.destination.before = [("POST /a/_bulk", stop_mark.set)]
+
+    assert restored.catch_up("writes stop")["ended"]
+
+    [beside] = restored.outcome["rounds"]
+    assert beside["rounds"] == 1
+    assert beside["lag"] > 0
+    # A call that comes late, such as a repeated one, doesn't begin any more.
+    effects = restored.effects
+    assert restored.catch_up("writes stop")["ended"]
+    assert restored.effects == effects
+    restored.freeze()
+    restored.finish()
+    assert content(restored.source, "a") == content(restored.destination, "a")
+
+
+def test_what_the_write_stop_was_spent_on(restored: World) -> None:
+    restored.begin()
+    assert restored.outcome["write_stop_steps"] == []
+    restored.freeze()
+    restored.finish()
+    restored.take("hand_over_indices", 2)
+    steps = restored.outcome["write_stop_steps"]
+    assert [step["step"] for step in steps] == [
+        "freeze_source",
+        "catch_up_last",
+        "hand_over_indices",
+    ]
+    assert all(step["seconds"] > 0 and step["call_seconds"] >= 0 for step in steps)
+
+
+def test_the_freeze_finds_its_blocks_noted(restored: World) -> None:
+    restored.begin()
+    noted = restored.storage.journal.open_changes()
+    assert [change.place.key for change in noted] == ["b", "a"]
+    restored.source.tails["b"].settings[BLOCK] = "false"
+
+    restored.freeze()
+
+    now = {change.place.key: change for change in restored.storage.journal.open_changes()}
+    assert now["a"] == noted[1]
+    # Somebody has set it meanwhile: this is what is given back.
+    assert now["b"].before == "false"
+
+
 def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
     restored.begin()
     restored.freeze()
@@ -224,7 +275,7 @@ def test_after_the_hand_over_no_failure_lets_the_source_take_writes(restored: Wo
     restored.begin()
     restored.freeze()
     restored.finish()
-    cutover.hand_over(restored.storage.journal, restored.storage.records, restored.job)
+    restored.take("hand_over_indices", 2)
 
     outcome = give_back(restored)
 

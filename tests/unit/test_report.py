@@ -5,7 +5,9 @@ from snapferry import report, rounds
 from tests.unit.conftest import Storage
 
 MOVED = {"domain": "logs", "status": "SUCCEEDED", "indices": 2, "documents": 40}
-NOT_CAUGHT_UP: dict[str, Any] = {"caught_up": [], "by_snapshot": {}, "rounds": []}
+NOT_CAUGHT_UP: dict[str, Any] = {"caught_up": [], "by_snapshot": {}, "rounds": []} | {
+    "write_stop_steps": []
+}
 GIVEN_BACK = {
     "given_back": 4,
     "foreign": [],

@@ -39,6 +39,13 @@ START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
 # States that aren't named after their handler, because it has several.
 STATES_OF_SHARED_HANDLERS = {
     "let_source_write": {"Let source write", "Let source delete"},
+    "cut_over": {
+        "Begin catch up",
+        "Freeze source",
+        "Catch up last",
+        "Hand over indices",
+        "Move aliases",
+    },
     "announce_gate": {"Wait until writes stop", "Wait until clients moved"},
     "report_leftovers": {"Report leftovers", "Report kept changes"},
 }

@@ -14,7 +14,15 @@ from snapferry.errors import (
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import BULK, CAUGHT_UP, LAST_BULK, RESTORE, SNAPSHOT, Migration
+from tests.workflow.migration import (
+    BULK,
+    CAUGHT_UP,
+    LAST_BULK,
+    RESTORE,
+    SNAPSHOT,
+    Migration,
+    caught_up_last,
+)
 
 
 def _handlers(migration: Migration) -> list[str]:
@@ -27,7 +35,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         *({"indices": number, "primary_store_bytes": 1000 * number} for number in range(1, 9))
     )
 
-    migration.handlers["catch_up_last"] = in_turn({"caught_up": 0, "by_snapshot": rounds + 1})
+    migration.handlers["catch_up_last"] = in_turn(caught_up_last(0, by_snapshot=rounds + 1))
 
     execution = migration.run(
         "migrate_domain", cutover={"rounds": rounds, "gates": [], "catch_up": False}
@@ -52,8 +60,13 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         *LAST_BULK,
         *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
     ]
-    for handler in set(BULK) - {"lift_restore_limits", "give_back_restore_limits"}:
-        assert [payload["round"] for payload in migration.called(handler)] == [*range(1, last + 1)]
+    for handlers in (
+        ("list_indices", "catch_up_last"),
+        *((handler,) for handler in (*SNAPSHOT, "start_restore", "check_restore")),
+    ):
+        assert [payload["round"] for payload in migration.called(*handlers)] == [
+            *range(1, last + 1)
+        ]
     # While clients wait, the check stays until the end.
     for check in ("check_snapshot", "check_restore"):
         stays = [payload["hold_seconds"] for payload in migration.called(check)]
@@ -66,9 +79,9 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         # All are caught up: nothing is copied by a snapshot while writes are stopped.
         (3, 0, ["catch_up"], []),
         # Some are new, or have to go by a snapshot anyway.
-        (2, 1, ["catch_up"], [*SNAPSHOT, *RESTORE]),
+        (2, 1, ["catch_up"], [*SNAPSHOT, *RESTORE, "verify_copy"]),
         # None qualifies.
-        (0, 3, [], [*SNAPSHOT, *RESTORE]),
+        (0, 3, [], [*SNAPSHOT, *RESTORE, "verify_copy"]),
     ],
 )
 def test_what_is_caught_up_needs_no_last_snapshot(
@@ -76,7 +89,7 @@ def test_what_is_caught_up_needs_no_last_snapshot(
 ) -> None:
     migration.handlers["list_indices"] = in_turn({"indices": 3, "primary_store_bytes": 1000})
     migration.handlers["begin_catch_up"] = in_turn({"caught_up": begun, "by_snapshot": 3 - begun})
-    migration.handlers["catch_up_last"] = in_turn({"caught_up": 3 - left, "by_snapshot": left})
+    migration.handlers["catch_up_last"] = in_turn(caught_up_last(3 - left, by_snapshot=left))
 
     execution = migration.run("migrate_domain", cutover={"gates": []})
 
@@ -86,8 +99,8 @@ def test_what_is_caught_up_needs_no_last_snapshot(
         *BULK,
         "begin_catch_up",
         *catching_up * 2,
-        *["list_indices", "catch_up_last", *last],
-        *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
+        *["catch_up_last", *last],
+        *["hand_over_indices", "move_aliases", "release_source"],
     ]
     assert len(migration.called("freeze_source")) == 1
     assert [payload["until"] for payload in migration.called("catch_up")] == [
@@ -127,27 +140,26 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         assert DomainJob.model_validate(payload["job"]).base_path == "a/b/logs"
     [token] = [payload["token"] for payload in migration.called("announce_gate")]
     assert {
-        handler: {name: value for name, value in payload.items() if name != "job"}
+        handler: {
+            name: value for name, value in payload.items() if name not in ("job", "entered_at")
+        }
         for handler, payload in migration.calls
     } == {
-        "list_indices": {"round": 2},
+        "list_indices": {"round": 1},
         "start_snapshot": {"round": 2},
         "check_snapshot": {"round": 2, "snapshot": "snapferry-1", "hold_seconds": 600},
         "lift_restore_limits": {},
-        "begin_catch_up": {
-            "round": 1,
-            "entered_at": migration.called("begin_catch_up")[0]["entered_at"],
-        },
+        "begin_catch_up": {"round": 1, "step": "begin_catch_up"},
         "catch_up": {"until": "writes stop"},
-        "freeze_source": {},
-        "catch_up_last": {"round": 2},
+        "freeze_source": {"round": 1, "step": "freeze_source"},
+        "catch_up_last": {"round": 2, "step": "catch_up_last"},
         "release_source": {},
         "start_restore": {"round": 2},
         "check_restore": {"round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 600},
         "give_back_restore_limits": {},
         "verify_copy": {"round": 2},
-        "hand_over_indices": {},
-        "move_aliases": {"round": 2},
+        "hand_over_indices": {"round": 2, "step": "hand_over_indices"},
+        "move_aliases": {"round": 2, "step": "move_aliases"},
         "announce_gate": {"gate": "clients_moved", "token": token},
         "delete_snapshots": {"rounds": 2},
     }

@@ -6,7 +6,7 @@ size of the data is. In the order of a migration:
 
     qualify        which indices can't be caught up, and why
     keep_base      before a snapshot is requested
-    begin          when it was restored; with `tune`
+    begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
     freeze         stops the writes; `let_go` where an index turns out to need a snapshot
     run_last_round copies what is left, and proves that both sides are equal
@@ -14,7 +14,7 @@ size of the data is. In the order of a migration:
 """
 
 from snapferry.catchup.base import keep_base
-from snapferry.catchup.freeze import CHANGEABLES, WRITE_BLOCK, freeze, let_go
+from snapferry.catchup.freeze import CHANGEABLES, WRITE_BLOCK, freeze, let_go, note_blocks
 from snapferry.catchup.qualification import qualify
 from snapferry.catchup.rounds import Round, begin, run_last_round, run_round
 from snapferry.catchup.tail import IndexRound
@@ -30,6 +30,7 @@ __all__ = [
     "give_back",
     "keep_base",
     "let_go",
+    "note_blocks",
     "qualify",
     "run_last_round",
     "run_round",

@@ -9,7 +9,6 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry import indices
-from snapferry.catchup.side import refresh
 from snapferry.engines import Engine
 from snapferry.errors import NotFound, Unavailable
 from snapferry.journal import Changeable, Journal, Place, side_of
@@ -17,6 +16,7 @@ from snapferry.journal import Changeable, Journal, Place, side_of
 WRITE_BLOCK = "write_block"
 _SETTING = "index.blocks.write"
 _BLOCKED = "true"
+_DURABILITY = "index.translog.durability"
 _LOOK_EVERY_SECONDS = 0.05
 
 
@@ -34,7 +34,7 @@ class WriteBlock:
 
     def read(self) -> Any:
         """`true`, `false`, or None where nothing is set, or where the index is gone."""
-        return _blocks(self.cluster, [self.index]).get(self.index)
+        return _block(_settings(self.cluster, [self.index]).get(self.index, {}))
 
     def write(self, value: Any) -> None:
         """Sets it; None brings back the default, which is no block."""
@@ -45,6 +45,27 @@ class WriteBlock:
 CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {WRITE_BLOCK: WriteBlock}
 
 
+def note_blocks(journal: Journal, source: OpenSearch, domain: str, names: Sequence[str]) -> None:
+    """Notes the blocks of a later freeze in the journal, so that the freeze needn't.
+
+    Takes the arguments of `freeze`.
+    """
+    _note(journal, domain, _settings(source, names))
+
+
+def _note(journal: Journal, domain: str, present: Mapping[str, Mapping[str, str]]) -> None:
+    """Notes the blocks of indices with these settings, unless they are noted or set."""
+    noted = {
+        change.place: change.before
+        for change in journal.open_changes({WRITE_BLOCK})
+        if _BLOCKED in change.ours
+    }
+    for name, settings in present.items():
+        place, value = _place(domain, name), _block(settings)
+        if value != _BLOCKED and (place not in noted or noted[place] != value):
+            journal.note(place, value, _BLOCKED)
+
+
 def freeze(
     journal: Journal,
     source: OpenSearch,
@@ -53,7 +74,7 @@ def freeze(
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """Blocks writes, waits for those that run, and makes the last ones durable and visible.
+    """Blocks writes, waits for those that run, and makes the last ones durable.
 
     Source: https://docs.opensearch.org/latest/api-reference/index-apis/blocks/
 
@@ -71,12 +92,10 @@ def freeze(
     Raises:
         Unavailable: where writes still run after `hold_seconds`.
     """
-    present = _blocks(source, names)
+    present = _settings(source, names)
     if not present:
         return []
-    for name, value in present.items():
-        if value != _BLOCKED:
-            journal.note(_place(domain, name), value, _BLOCKED)
+    _note(journal, domain, present)
     engine = Engine.of(source)
     for path in indices.paths(present):
         if engine.blocks_and_waits:
@@ -85,10 +104,14 @@ def freeze(
             source.indices.put_settings(index=path, body={_SETTING: _BLOCKED})
     if not engine.blocks_and_waits:
         _wait_for_writes(source, time.monotonic() + hold_seconds, sleep)
-    for path in indices.paths(present):
-        # The checkpoint of an index with asynchronous durability follows only then.
+    delayed = [
+        name
+        for name, settings in present.items()
+        if settings.get(_DURABILITY, "").lower() == "async"
+    ]
+    for path in indices.paths(delayed):
+        # Their checkpoints follow only then.
         source.indices.flush(index=path)
-    refresh(source, present)
     return list(present)
 
 
@@ -102,10 +125,14 @@ def _place(domain: str, name: str) -> Place:
     return Place(side_of(domain), WRITE_BLOCK, name)
 
 
-def _blocks(cluster: OpenSearch, names: Sequence[str]) -> dict[str, str | None]:
-    """The setting of each index that is there."""
+def _block(settings: Mapping[str, str]) -> str | None:
+    return settings.get(_SETTING)
+
+
+def _settings(cluster: OpenSearch, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The settings of each index that is there, flat."""
     return {
-        name: answer["settings"].get(_SETTING)
+        name: answer["settings"]
         for path in indices.paths(names)
         for name, answer in cluster.indices.get_settings(
             index=path, params={"flat_settings": "true", "ignore_unavailable": "true"}

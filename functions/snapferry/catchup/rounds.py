@@ -102,6 +102,7 @@ def run_round(
     names: Sequence[str],
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Round:
     """Brings indices at the destination up to the source, while clients may write to it.
 
@@ -113,6 +114,7 @@ def run_round(
         names: the indices, which no other call takes at the same time.
         hold_seconds: about how long to go on; the next call continues where this one stops.
         sleep: waits.
+        is_stopped: whether to leave the rest to the next call, after the page or step that runs.
 
     Returns:
         What was done. An index is done when it is sealed; its lag is the writing meanwhile.
@@ -122,14 +124,49 @@ def run_round(
         Conflict: where another call has taken over.
     """
     started_at = time.monotonic()
+    results = _catch_up(
+        source,
+        destination,
+        records,
+        domain,
+        names,
+        primaries.look(source, names),
+        started_at + hold_seconds,
+        sleep,
+        is_stopped,
+    )
+    return Round(time.monotonic() - started_at, results)
+
+
+def _catch_up(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    names: Sequence[str],
+    source_primaries: Mapping[str, list[Primary]],
+    leave_at: float,
+    sleep: Callable[[float], None],
+    is_stopped: Callable[[], bool],
+) -> list[IndexRound]:
+    """Copies what was written up to a look at the source's primaries, and looks for deletes."""
     with (
         ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool,
         ThreadPoolExecutor(_REQUESTS_AT_ONCE) as second_pool,
     ):
+        engines = [second_pool.submit(Engine.of, cluster) for cluster in (source, destination)]
+        at_destination = second_pool.submit(primaries.look, destination, names)
         loaded = {tail.index: tail for tail in marks.load(records, domain, names)}
-        at_destination = second_pool.submit(_side, destination, names, sleep)
-        source_side, source_primaries = _side(source, names, sleep)
-        destination_side, destination_primaries = at_destination.result()
+        destination_primaries = at_destination.result()
+        source_side, destination_side = (
+            Side(cluster, engine.result(), primaries.nodes(found), sleep)
+            for cluster, engine, found in zip(
+                (source, destination),
+                engines,
+                (source_primaries, destination_primaries),
+                strict=True,
+            )
+        )
         tails, results = [], []
         for name in names:
             result = IndexRound(name)
@@ -152,9 +189,10 @@ def run_round(
             domain,
             pool,
             second_pool,
-            leave_at=started_at + hold_seconds,
+            leave_at,
+            is_stopped,
         ).run(tails)
-    return Round(time.monotonic() - started_at, results)
+    return results
 
 
 def run_last_round(
@@ -168,7 +206,7 @@ def run_last_round(
 ) -> Round:
     """Runs the round after writes have stopped, and proves that both sides are equal.
 
-    Takes the arguments of `run_round`.
+    Takes the arguments of `run_round`, but `is_stopped`.
 
     Returns:
         What was done. Only if every index is sealed, it was the last one.
@@ -177,18 +215,21 @@ def run_last_round(
         Unavailable: where the copies of a shard aren't level yet, besides the reasons of a round.
         VerificationFailed: where something still writes, or the numbers of documents differ.
     """
-    leave_at = time.monotonic() + hold_seconds
-    while unsettled := _unsettled(primaries.look(source, names)):
+    started_at = time.monotonic()
+    leave_at = started_at + hold_seconds
+    while unsettled := _unsettled(settled := primaries.look(source, names)):
         if time.monotonic() >= leave_at:
             raise Unavailable(
                 f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint "
                 "is below the last operation"
             )
         sleep(_LOOK_EVERY_SECONDS)
-    done = run_round(source, destination, records, domain, names, hold_seconds, sleep)
-    if all(index.sealed for index in done.indices):
+    results = _catch_up(
+        source, destination, records, domain, names, settled, leave_at, sleep, lambda: False
+    )
+    if all(index.sealed for index in results):
         _prove_equal(source, destination, marks.load(records, domain, names))
-    return done
+    return Round(time.monotonic() - started_at, results)
 
 
 def _adopt(
@@ -237,13 +278,6 @@ def _adopt(
     return replace(stored, shards=tuple(shards))
 
 
-def _side(
-    cluster: OpenSearch, names: Sequence[str], sleep: Callable[[float], None]
-) -> tuple[Side, dict[str, list[Primary]]]:
-    found = primaries.look(cluster, names)
-    return Side(cluster, Engine.of(cluster), primaries.nodes(found), sleep), found
-
-
 def _unsettled(found: Mapping[str, Sequence[Primary]]) -> list[str]:
     return [
         name
@@ -255,11 +289,13 @@ def _unsettled(found: Mapping[str, Sequence[Primary]]) -> list[str]:
 def _prove_equal(source: OpenSearch, destination: OpenSearch, sealed: Sequence[IndexMarks]) -> None:
     """Compares numbers that no search is needed for, shard by shard."""
     names = [index_marks.index for index_marks in sealed]
-    for cluster in (source, destination):
+
+    def look(cluster: OpenSearch) -> dict[str, list[Primary]]:
         refresh(cluster, names)
-    at_source, at_destination = (
-        primaries.look(cluster, names) for cluster in (source, destination)
-    )
+        return primaries.look(cluster, names)
+
+    with ThreadPoolExecutor(2) as pool:
+        at_source, at_destination = pool.map(look, (source, destination))
     faults = []
     for index_marks in sealed:
         for shard, here, there in zip(

@@ -1,10 +1,9 @@
 """The steps of a round: copies what was written since the last one, then what was deleted."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from snapferry.catchup import mappings, marks, primaries
@@ -32,7 +31,8 @@ class Steps:
         domain: whose marks.
         pool: runs what is done for each shard or index.
         second_pool: runs what these ask the other side; nothing in it waits for either pool.
-        leave_at: when to stop, by the monotonic clock.
+        leave_at: when to stop copying, by the monotonic clock.
+        is_stopped: whether to stop after the step that runs, as well.
     """
 
     source: Side
@@ -42,7 +42,7 @@ class Steps:
     pool: Executor
     second_pool: Executor
     leave_at: float
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    is_stopped: Callable[[], bool]
 
     def run(self, tails: Sequence[Tail]) -> None:
         """Takes all steps for some indices, as far as the time allows."""
@@ -51,13 +51,15 @@ class Steps:
         tails = [tail for tail in tails if not tail.is_idle]
         if not tails:
             return
-        for tail in tails:
-            tail.marks = marks.claim(self.records, self.domain, tail.marks)
-        self._wait_for_earlier_writers({tail.writer.opaque_id for tail in tails})
+        self._each(((tail, None) for tail in tails), self._claim)
+        names = [tail.name for tail in tails]
         # The checkpoints were read before, so everything up to them is searchable after this.
-        refresh(self.source.client, [tail.name for tail in tails])
-        at_source = mappings.read(self.source, [tail.name for tail in tails])
-        self._bring_mappings(tails, at_source)
+        refreshed = self.second_pool.submit(refresh, self.source.client, names)
+        at_source = self.second_pool.submit(mappings.read, self.source, names)
+        at_destination = self.second_pool.submit(mappings.read, self.destination, names)
+        self._wait_for_earlier_writers({tail.writer.opaque_id for tail in tails})
+        self._bring_mappings(tails, at_source.result(), at_destination.result())
+        refreshed.result()
         self._each(
             [
                 (tail, number)
@@ -69,11 +71,14 @@ class Steps:
         )
         for tail in tails:
             tail.result.lag = tail.lag(tail.source)
+        if self.is_stopped():
+            return
         tails = [tail for tail in tails if tail.is_copied and not tail.result.unfit]
         self._find_deletes([tail for tail in tails if tail.has_deletes])
         self._seal([tail for tail in tails if not tail.result.unfit])
         self._each(
-            [(tail, at_source[tail.name]) for tail in tails if tail.result.sealed], self._finish
+            [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed],
+            self._finish,
         )
 
     def _each[A](self, items: Iterable[tuple[Tail, A]], call: Callable[[Tail, A], None]) -> None:
@@ -90,6 +95,12 @@ class Steps:
         for _ in self.pool.map(attempt, items):
             pass
 
+    def _has_to_leave(self) -> bool:
+        return time.monotonic() >= self.leave_at or self.is_stopped()
+
+    def _claim(self, tail: Tail, _: None) -> None:
+        tail.marks = marks.claim(self.records, self.domain, tail.marks)
+
     def _wait_for_earlier_writers(self, opaque_ids: set[str]) -> None:
         """Waits until nothing is left of what a call that was given up had sent.
 
@@ -104,16 +115,20 @@ class Steps:
             running = {task.get("headers", {}).get("X-Opaque-Id") for task in answer["tasks"]}
             if not running & opaque_ids:
                 return
-            if time.monotonic() >= self.leave_at:
+            if self._has_to_leave():
                 raise Unavailable("writes of an earlier attempt still run at the destination")
             self.destination.sleep(_LOOK_EVERY_SECONDS)
 
-    def _bring_mappings(self, tails: Sequence[Tail], at_source: dict[str, dict[str, Any]]) -> None:
-        present = mappings.read(self.destination, [tail.name for tail in tails])
+    def _bring_mappings(
+        self,
+        tails: Sequence[Tail],
+        at_source: Mapping[str, dict[str, Any]],
+        at_destination: Mapping[str, dict[str, Any]],
+    ) -> None:
         self._each(
             ((tail, None) for tail in tails),
             lambda tail, _: mappings.bring(
-                self.destination, tail.name, at_source[tail.name], present[tail.name]
+                self.destination, tail.name, at_source[tail.name], at_destination[tail.name]
             ),
         )
 
@@ -125,19 +140,19 @@ class Steps:
             shards=len(tail.source),
             up_to=tail.source[number].global_checkpoint,
             destination_seq_no=tail.destination[number].max_seq_no,
-            leave_at=self.leave_at,
+            has_to_leave=self._has_to_leave,
         )
         documents, document_bytes = copy.run(
             tail.marks.shards[number],
             tail.page_size,
             lambda shard: self._keep(tail, {number: shard}),
         )
-        with self.lock:
+        with tail.lock:
             tail.result.documents += documents
             tail.result.document_bytes += document_bytes
 
     def _keep(self, tail: Tail, shards: Mapping[int, ShardMarks]) -> None:
-        with self.lock:
+        with tail.lock:
             for number, shard in shards.items():
                 tail.marks = tail.marks.with_shard(number, shard)
             marks.save(self.records, self.domain, tail.marks)
@@ -173,7 +188,7 @@ class Steps:
         """
         names = [tail.name for tail in tails]
         shown = present = primaries.look(self.source.client, names) if names else {}
-        while not _all_durable(shown, present) and time.monotonic() < self.leave_at:
+        while not _all_durable(shown, present) and not self._has_to_leave():
             self.source.sleep(_LOOK_EVERY_SECONDS)
             present = primaries.look(self.source.client, names)
         for tail in tails:

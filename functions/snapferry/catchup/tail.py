@@ -1,5 +1,6 @@
 """An index in a round."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -43,6 +44,8 @@ class Tail:
         writer: of the destination.
         result: what was done so far.
         surplus: documents to be deleted at the destination, by shard.
+        page_size: of its shards.
+        lock: for its marks and its result, which its shards share.
     """
 
     marks: IndexMarks
@@ -52,6 +55,7 @@ class Tail:
     result: IndexRound
     surplus: dict[int, list[Document]] = field(default_factory=dict)
     page_size: PageSize = field(default_factory=PageSize)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def name(self) -> str:

@@ -1,6 +1,5 @@
 """Copies what was written at the source, in the order of its sequence numbers."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ class ShardCopy:
         shards: how many the index has.
         up_to: the source's checkpoint before it was refreshed: what is above isn't durable.
         destination_seq_no: the destination's last operation before the round.
-        leave_at: when to stop, by the monotonic clock.
+        has_to_leave: whether to stop.
     """
 
     source: Side
@@ -30,7 +29,7 @@ class ShardCopy:
     shards: int
     up_to: int
     destination_seq_no: int
-    leave_at: float
+    has_to_leave: Callable[[], bool]
 
     def run(
         self, marks: ShardMarks, size: PageSize, keep: Callable[[ShardMarks], None]
@@ -60,7 +59,7 @@ class ShardCopy:
             copied_bytes += sum(len(document.source) for document in page)
             marks = marks.moved_to(page[-1].seq_no, last, self.shards)
             keep(marks)
-            if time.monotonic() >= self.leave_at:
+            if self.has_to_leave():
                 return documents, copied_bytes
         if marks.mark < self.up_to:
             keep(marks.moved_to(self.up_to, last, self.shards))

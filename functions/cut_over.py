@@ -1,11 +1,16 @@
-"""State "Catch up last": what was written until the freeze, and the proof of equality."""
+"""States "Begin catch up", "Freeze source", "Catch up last", "Hand over indices", "Move aliases".
+
+They are one function: clients wait while most of them follow each other, so its environment and its
+connections are warm from the first one on.
+"""
 
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, cutover
+from snapferry import clients
+from snapferry.cutover import CutOver
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -13,12 +18,12 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job` and `round`; returns how many are `caught_up`, how many are left."""
+    """Takes `job`, `round`, `step` and `entered_at`; returns what the step of this name does."""
     job = DomainJob.model_validate(event["job"])
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
-        return cutover.finish(
+        cut_over = CutOver(
             clients.journal(job.migration_id),
             clients.source(job.domain),
             clients.destination(job.destination),
@@ -26,3 +31,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             job,
             event["round"],
         )
+        return cut_over.take(event["step"], event["entered_at"])
