@@ -9,8 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients
-from snapferry.cutover import CutOver
+from snapferry import clients, cutover
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -23,7 +22,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
-        cut_over = CutOver(
+        cut_over = cutover.CutOver(
             clients.journal(job.migration_id),
             clients.source(job.domain),
             clients.destination(job.destination),

@@ -351,7 +351,12 @@ class CutOver:
 
         Returns:
             `domain`, its name.
+
+        Raises:
+            VerificationFailed: where something has written to the source meanwhile.
         """
+        if names := Ways.of(self.records, self._domain).caught_up:
+            catchup.require_unchanged(self.source, self.records, self._domain, names)
         Ownership(self.records, self.job).hand_over()
         self.journal.keep(side_of(self._domain), {catchup.WRITE_BLOCK})
         return {"domain": self._domain}

@@ -9,7 +9,7 @@ import pytest
 
 from snapferry import cutover, indices, listing, roll_back
 from snapferry.catchup import IndexRound, Round
-from snapferry.errors import Unavailable
+from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.journal import side_of
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
@@ -207,7 +207,11 @@ def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -
     assert content(restored.source, "a") == content(restored.destination, "a")
 
 
-def test_the_round_beside_the_gate_ends_with_the_gate(restored: World) -> None:
+def test_the_round_beside_the_gate_ends_with_the_gate(
+    restored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pages take no time here.
+    monkeypatch.setattr(cutover, "_LOOK_EVERY_SECONDS", 1e-6)
     restored.begin()
     shard = restored.source.tails["a"].shards[0]
     for number in range(200):
@@ -227,6 +231,23 @@ def test_the_round_beside_the_gate_ends_with_the_gate(restored: World) -> None:
     restored.freeze()
     restored.finish()
     assert content(restored.source, "a") == content(restored.destination, "a")
+
+
+def test_a_write_after_the_last_round_is_found_before_there_is_no_way_back(
+    restored: World,
+) -> None:
+    restored.begin()
+    restored.freeze()
+    restored.finish()
+    restored.source.tails["b"].shards[0].index("0-late")
+
+    with pytest.raises(VerificationFailed, match=r"^b: written to at the source"):
+        restored.take("hand_over_indices", 2)
+
+    present = indices.list_all(restored.clients[1])
+    assert Ownership(restored.storage.records, restored.job).of(present) == {"a", "b"}
+    give_back(restored)
+    assert restored.blocks() == {"a": None, "b": None}
 
 
 def test_what_the_write_stop_was_spent_on(restored: World) -> None:

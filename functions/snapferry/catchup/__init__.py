@@ -11,12 +11,19 @@ size of the data is. In the order of a migration:
     freeze         stops the writes; `let_go` where an index turns out to need a snapshot
     run_last_round copies what is left, and proves that both sides are equal
     give_back      the settings of before
+    require_unchanged  just before there is no way back
 """
 
 from snapferry.catchup.base import keep_base
 from snapferry.catchup.freeze import CHANGEABLES, WRITE_BLOCK, freeze, let_go, note_blocks
 from snapferry.catchup.qualification import qualify
-from snapferry.catchup.rounds import Round, begin, run_last_round, run_round
+from snapferry.catchup.rounds import (
+    Round,
+    begin,
+    require_unchanged,
+    run_last_round,
+    run_round,
+)
 from snapferry.catchup.tail import IndexRound
 from snapferry.catchup.tuning import give_back, tune
 
@@ -32,6 +39,7 @@ __all__ = [
     "let_go",
     "note_blocks",
     "qualify",
+    "require_unchanged",
     "run_last_round",
     "run_round",
     "tune",

@@ -232,6 +232,29 @@ def run_last_round(
     return Round(time.monotonic() - started_at, results)
 
 
+def require_unchanged(
+    source: OpenSearch, records: Records, domain: str, names: Sequence[str]
+) -> None:
+    """Makes sure that nothing was written to the source since the last round.
+
+    Raises:
+        VerificationFailed: naming the indices that were written to, or are gone.
+    """
+    present = primaries.look(source, names)
+    changed = [
+        index_marks.index
+        for index_marks in marks.load(records, domain, names)
+        if [primary.max_seq_no for primary in present.get(index_marks.index, [])]
+        != [shard.mark for shard in index_marks.shards]
+    ]
+    if changed:
+        raise VerificationFailed(
+            f"{indices.some(changed)}: written to at the source after writes had stopped, by "
+            "somebody who has taken off its write block. What to do: find out who, then start the "
+            "migration again."
+        )
+
+
 def _adopt(
     stored: IndexMarks | None,
     source: Sequence[Primary],
