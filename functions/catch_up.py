@@ -13,7 +13,7 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job` and `until`; returns whether it has `ended`, and the predicted write stop."""
+    """Takes `job`, `until` and `entered_at`; returns whether it has `ended`, and a prediction."""
     job = DomainJob.model_validate(event["job"])
     fence = clients.fence(job.migration_id)
     return cutover.catch_up(
@@ -22,5 +22,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         clients.records(job.migration_id),
         job,
         event["until"],
+        event["entered_at"],
         lambda: fence.effect(context.aws_request_id, context.get_remaining_time_in_millis()),
     )

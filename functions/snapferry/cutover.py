@@ -5,7 +5,6 @@ is the writing of the last seconds. An index that can't be caught up is copied b
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -20,6 +19,7 @@ from snapferry import (
     catchup,
     indices,
     listing,
+    prediction,
     restores,
     rounds,
     table,
@@ -29,6 +29,7 @@ from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, RequestRefused, Unavailable
 from snapferry.journal import Journal, side_of
 from snapferry.ownership import Ownership
+from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.request import DomainJob
 
@@ -84,68 +85,6 @@ class Ways:
         """Has indices go by a snapshot after all."""
         self.by_snapshot |= unfit
         self.caught_up = [name for name in self.caught_up if name not in unfit]
-
-
-@dataclass
-class Tally:
-    """What catching up did so far, and what follows from it.
-
-    Attributes:
-        calls_seconds: what the calls of the write stop take besides its round, as measured.
-        rounds: of each what it did; those beside a gate are one.
-        predicted_write_stop_seconds: None as long as nothing was measured.
-    """
-
-    calls_seconds: float
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    predicted_write_stop_seconds: float | None = None
-
-    @classmethod
-    def of(cls, records: Records, domain: str) -> Self | None:
-        """That of a domain; None where catching up hasn't begun."""
-        item = table.get(records.table, records.migration_id, _record(domain))
-        return None if item is None else cls(**json.loads(item["tally"]))
-
-    def keep(self, records: Records, domain: str) -> None:
-        """Stores it."""
-        # As text: numbers stay what they are.
-        records.put(_record(domain), tally=json.dumps(asdict(self)))
-
-    def add(self, phase: str, done: catchup.Round) -> None:
-        """Counts a round, and predicts the write stop anew."""
-        lag = sum(index.lag for index in done.indices)
-        this: dict[str, Any] = {
-            "phase": phase,
-            "rounds": 1,
-            "documents": sum(index.documents for index in done.indices),
-            "bytes": sum(index.document_bytes for index in done.indices),
-            "deletes": sum(index.deletes for index in done.indices),
-            "seconds": round(done.seconds, 3),
-            "lag": lag,
-        }
-        if phase == "writes stop" and self.rounds[-1:] and self.rounds[-1]["phase"] == phase:
-            before = self.rounds.pop()
-            for name in ("rounds", "documents", "bytes", "deletes", "seconds"):
-                this[name] += before[name]
-        self.rounds.append(this)
-        self.predicted_write_stop_seconds = self._predicted(lag)
-
-    def _predicted(self, lag: int) -> float:
-        """The calls, a round that finds nothing, and the time for each operation that is left."""
-        shortest: float = min(each["seconds"] / each["rounds"] for each in self.rounds)
-        documents: int = sum(each["documents"] for each in self.rounds)
-        seconds: float = sum(each["seconds"] for each in self.rounds)
-        copying = lag * seconds / documents if documents else 0
-        return round(self.calls_seconds + shortest + copying, 1)
-
-    def is_enough(self, job: DomainJob) -> bool:
-        """Whether the write stop would be short enough, or doesn't become shorter."""
-        lags = [each["lag"] for each in self.rounds[-2:]]
-        return (
-            (self.predicted_write_stop_seconds or 0) <= job.cutover.write_stop_seconds
-            or (len(lags) == 2 and lags[1] >= lags[0])
-            or len(self.rounds) >= job.cutover.catch_up_rounds
-        )
 
 
 class StopMark:
@@ -205,12 +144,11 @@ class CutOver:
 
         Args:
             step: the name of its method.
-            entered_at: when its state was entered, as ISO 8601: what is passed since then is what
-                a call of a function costs besides its work.
+            entered_at: when its state was entered, as ISO 8601.
         """
-        entered, began = datetime.fromisoformat(entered_at).timestamp(), time.time()
+        began = time.time()
         steps: Mapping[Step, Callable[[], dict[str, Any]]] = {
-            "begin_catch_up": lambda: self.begin_catch_up(max(0.0, began - entered)),
+            "begin_catch_up": self.begin_catch_up,
             "freeze_source": self.freeze_source,
             "catch_up_last": self.catch_up_last,
             "hand_over_indices": self.hand_over_indices,
@@ -219,7 +157,7 @@ class CutOver:
         answer = steps[step]()
         self.records.put(
             f"{_STEP}{self._domain}#{step}",
-            entered_at=entered,
+            entered_at=_epoch(entered_at),
             began_at=began,
             ended_at=time.time(),
         )
@@ -229,11 +167,8 @@ class CutOver:
     def _domain(self) -> str:
         return self.job.domain.name
 
-    def begin_catch_up(self, call_seconds: float) -> dict[str, Any]:
+    def begin_catch_up(self) -> dict[str, Any]:
         """Finds out which indices can be caught up, and makes them ready for it.
-
-        Args:
-            call_seconds: what a call of a function costs besides its work.
 
         Returns:
             How many are to be `caught_up`, and how many go `by_snapshot`.
@@ -244,16 +179,23 @@ class CutOver:
         copies = self.destination, self.records, self._domain
         if ways.caught_up:
             ways.leave_out(catchup.begin(self.source, *copies, ways.caught_up, self.round_number))
+        began_at = time.monotonic()
         if ways.caught_up:
             catchup.tune(*copies, ways.caught_up, self.round_number)
+        tuning_seconds = time.monotonic() - began_at
+        if ways.caught_up:
             catchup.note_blocks(self.journal, self.source, self._domain, ways.caught_up)
         ways.keep(self.records, self._domain)
         began_at = time.monotonic()
         for cluster in (self.source, self.destination):
             indices.list_all(cluster)
             verification.count(cluster, [index.name for index in selected])
-        calls_seconds = time.monotonic() - began_at + len(_WRITE_STOP) * call_seconds
-        Tally(round(calls_seconds, 3)).keep(self.records, self._domain)
+        checks_seconds = time.monotonic() - began_at
+        # The block, the settings of before and the aliases are changes of the same kind.
+        steps_seconds = round(checks_seconds + 3 * tuning_seconds, 3)
+        tally = Tally(steps_seconds, earlier=prediction.earlier_write_stops(self.records))
+        _expect_snapshot(self.records, self._domain, ways, tally)
+        tally.keep(self.records, self._domain)
         return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
 
     def freeze_source(self) -> dict[str, Any]:
@@ -263,10 +205,12 @@ class CutOver:
 
         Returns:
             How many are `frozen`, when that began as `stopped_at`, in seconds of the epoch, and
-            `predicted_write_stop_seconds`; None where nothing was measured.
+            `predicted_write_stop_seconds` with `predicted_interval_seconds`, its lower and its
+            upper bound; None where nothing was measured.
         """
         stopped_at = time.time()
         StopMark(self.records, self._domain).set()
+        tally = Tally.of(self.records, self._domain)
         frozen = catchup.freeze(
             self.journal,
             self.source,
@@ -274,12 +218,16 @@ class CutOver:
             Ways.of(self.records, self._domain).caught_up,
             _LONGEST_FREEZE_SECONDS,
         )
+        predicted = None
+        if tally:
+            predicted = tally.prediction()
+            tally.expected_at_stop_seconds = tally.expected_seconds
+            tally.keep(self.records, self._domain)
         return {
             "frozen": len(frozen),
             "stopped_at": stopped_at,
-            "predicted_write_stop_seconds": predicted_write_stop_seconds(
-                self.records, self._domain
-            ),
+            "predicted_write_stop_seconds": predicted.seconds if predicted else None,
+            "predicted_interval_seconds": predicted.interval if predicted else None,
         }
 
     def catch_up_last(self) -> dict[str, Any]:
@@ -403,6 +351,7 @@ def catch_up(
     records: Records,
     job: DomainJob,
     until: Until,
+    entered_at: str,
     effect: Callable[[], AbstractContextManager[None]],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
@@ -415,6 +364,7 @@ def catch_up(
         job: the domain's.
         until: the lag is so small that the write stop is as short as wanted, or as it gets; or the
             source is frozen.
+        entered_at: when the state was entered, as ISO 8601.
         effect: inside of it the destination may be changed; it raises where that is over.
         sleep: waits.
 
@@ -425,6 +375,9 @@ def catch_up(
     ways, tally = Ways.of(records, domain), Tally.of(records, domain)
     stop_mark = StopMark(records, domain)
     leave_at = time.monotonic() + _LEAVE_AFTER_SECONDS[until]
+    if until == "writes stop" and tally:
+        # Of a function that was called before, as those of the write stop will have been.
+        tally.call_seconds = round(max(0.0, time.time() - _epoch(entered_at)), 3)
     ended = stop_mark.look()
     while ways.caught_up and tally and not ended and time.monotonic() < leave_at:
         with effect():
@@ -440,6 +393,7 @@ def catch_up(
         if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
             ways.leave_out(unfit)
             ways.keep(records, domain)
+            _expect_snapshot(records, domain, ways, tally)
         tally.add(until, done)
         tally.keep(records, domain)
         if until == "lag fits":
@@ -448,7 +402,7 @@ def catch_up(
             ended = _is_stopped_within(stop_mark, done.seconds, sleep)
     return {
         "ended": ended or not ways.caught_up,
-        "predicted_write_stop_seconds": tally.predicted_write_stop_seconds if tally else None,
+        "predicted_write_stop_seconds": tally.prediction().seconds if tally else None,
     }
 
 
@@ -461,10 +415,54 @@ def _is_stopped_within(stop_mark: StopMark, seconds: float, sleep: Callable[[flo
     return stop_mark.look()
 
 
-def predicted_write_stop_seconds(records: Records, domain: str) -> float | None:
-    """How long writes will stop if they stop now; None where nothing was measured."""
+def forecast(records: Records, job: DomainJob) -> str:
+    """What people are told of the write stop; empty where nothing was measured."""
+    tally = Tally.of(records, job.domain.name)
+    if tally is None:
+        return ""
+    predicted = tally.prediction()
+    text = (
+        f"From then on it takes about {predicted.seconds} s ({predicted.low_seconds} to "
+        f"{predicted.high_seconds} s) until the destination takes writes."
+    )
+    if tally.by_snapshot:
+        text += f" {tally.by_snapshot} indices need a last snapshot."
+    wanted = job.cutover.write_stop_seconds
+    if predicted.seconds > wanted:
+        trend = (
+            f"{job.cutover.catch_up_rounds} rounds of catching up weren't enough"
+            if tally.converges
+            else "it doesn't become shorter"
+        )
+        text += (
+            f" That is longer than the {wanted} s that are wanted, and {trend}: most of it is "
+            f"{predicted.reason}. Reject the gate if it is too long, or let clients write less."
+        )
+    return text
+
+
+def learn(records: Records, domain: str) -> None:
+    """Keeps how long a write stop that has ended was, for the predictions of later ones."""
     tally = Tally.of(records, domain)
-    return tally.predicted_write_stop_seconds if tally else None
+    steps = write_stop_steps(records, domain)
+    if tally and tally.expected_at_stop_seconds and len(steps) == len(_WRITE_STOP):
+        seconds = sum(step["call_seconds"] + step["seconds"] for step in steps)
+        prediction.learn(
+            records, tally.expected_at_stop_seconds, seconds - steps[0]["call_seconds"]
+        )
+
+
+def _expect_snapshot(records: Records, domain: str, ways: Ways, tally: Tally) -> None:
+    """Counts the indices that need a last snapshot, by the bytes that they have."""
+    sizes = {
+        index.name: index.primary_store_bytes
+        for index in listing.selected(records, domain, ways.round_number)
+    }
+    needed = sum(sizes.get(name, 0) for name in ways.by_snapshot)
+    tally.by_snapshot = len(ways.by_snapshot)
+    tally.snapshot_seconds = prediction.last_copy_seconds(
+        rounds.copied(records, domain), needed / max(1, sum(sizes.values()))
+    )
 
 
 def outcome(records: Records, domain: str) -> dict[str, Any]:
@@ -507,9 +505,10 @@ def write_stop_steps(records: Records, domain: str) -> list[dict[str, Any]]:
     return steps
 
 
+def _epoch(moment: str) -> float:
+    """A moment as ISO 8601, in seconds of the epoch."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
 def _name(domain: str) -> str:
     return f"{domain}/catch-up"
-
-
-def _record(domain: str) -> str:
-    return f"catch_up#{domain}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _PROMPTS: dict[Gate, str] = {
     "stop_writes": (
         "Stop every client that writes to the source {host}, then answer the gate. What is "
-        "written after the answer is refused or not moved.{prediction}"
+        "written after the answer is refused or not moved. {forecast}"
     ),
     "clients_moved": (
         "The destination {endpoint} holds everything and takes writes. Point the clients there, "
@@ -38,13 +38,14 @@ def announce(
         gate: which gate.
         token: the task token that answers it.
     """
-    seconds = cutover.predicted_write_stop_seconds(records, job.domain.name)
-    prompt = _PROMPTS[gate].format(
-        host=job.domain.host,
-        endpoint=job.destination.endpoint,
-        prediction=""
-        if seconds is None
-        else f" From then on it takes about {seconds} s until the destination takes writes.",
+    prompt = (
+        _PROMPTS[gate]
+        .format(
+            host=job.domain.host,
+            endpoint=job.destination.endpoint,
+            forecast=cutover.forecast(records, job),
+        )
+        .strip()
     )
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(

@@ -40,6 +40,9 @@ def write(
             "error": "DomainsFailed",
             "cause": f"{len(failed)} of {len(domains)} domains failed. {causes}",
         }
+    for domain in domains:
+        if domain["status"] == "SUCCEEDED":
+            cutover.learn(records, domain["domain"])
     report = {
         "migration_id": records.migration_id,
         "started_at": started_at,

@@ -85,6 +85,7 @@ class Result(_Model):
     rounds: list[Round]
     catch_up: list[CatchUp]
     predicted_write_stop_seconds: float | None
+    predicted_write_stop_interval_seconds: tuple[float, float] | None
     write_stop_seconds: float
     write_stop_steps: list[Step]
     gate_wait_seconds: float
@@ -117,6 +118,12 @@ class Result(_Model):
         for line in self._lines():
             console.print(line, highlight=False)
 
+    def _prediction(self) -> str:
+        if self.predicted_write_stop_interval_seconds is None:
+            return "nothing"
+        low, high = self.predicted_write_stop_interval_seconds
+        return f"{self.predicted_write_stop_seconds} s, {low} to {high} s"
+
     def _lines(self) -> Iterator[str]:
         for round_ in self.rounds:
             yield (
@@ -131,7 +138,7 @@ class Result(_Model):
             )
         yield (
             f"Writes stopped for {self.write_stop_seconds:.1f} s (predicted: "
-            f"{self.predicted_write_stop_seconds} s), and {self.gate_wait_seconds:.1f} s more for "
+            f"{self._prediction()}), and {self.gate_wait_seconds:.1f} s more for "
             "people's answers"
         )
         for step in self.write_stop_steps:
@@ -211,6 +218,7 @@ def summarize(
             for each in domain["catch_up"]["rounds"]
         ],
         predicted_write_stop_seconds=domain["write_stop"]["predicted_seconds"],
+        predicted_write_stop_interval_seconds=domain["write_stop"]["predicted_interval_seconds"],
         write_stop_seconds=round(write_stop.seconds, 3),
         write_stop_steps=[Step(**step) for step in domain["catch_up"]["write_stop_steps"]],
         gate_wait_seconds=round(write_stop.gate_wait_seconds, 3),

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from snapferry import cutover, indices, listing, roll_back
-from snapferry.catchup import IndexRound, Round
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.journal import side_of
 from snapferry.ownership import Ownership
@@ -56,7 +55,13 @@ class World:
 
     def catch_up(self, until: cutover.Until = "lag fits") -> dict[str, Any]:
         return cutover.catch_up(
-            *self.clients, self.storage.records, self.job, until, self.effect, self.sleep
+            *self.clients,
+            self.storage.records,
+            self.job,
+            until,
+            datetime.now(UTC).isoformat(),
+            self.effect,
+            self.sleep,
         )
 
     @contextmanager
@@ -315,46 +320,3 @@ def give_back(world: World) -> dict[str, Any]:
     return roll_back.give_back(
         storage.journal, storage.records, lambda _: world.clients[0], float("inf")
     )
-
-
-# Predictions
-
-
-def done(seconds: float, documents: int, lag: int) -> Round:
-    return Round(seconds, [IndexRound("a", documents=documents, lag=lag)])
-
-
-def test_the_prediction_grows_with_the_lag_and_with_the_overhead() -> None:
-    tally = cutover.Tally(calls_seconds=1.5)
-    tally.add("lag fits", done(10, 20_000, lag=1_000))
-    first = tally.predicted_write_stop_seconds
-    tally.add("lag fits", done(1, 1_000, lag=0))
-    assert first == pytest.approx(1.5 + 10 + 0.5)
-    assert tally.predicted_write_stop_seconds == pytest.approx(1.5 + 1)
-
-
-def test_a_prediction_without_documents_is_the_overhead() -> None:
-    tally = cutover.Tally(calls_seconds=1.5)
-    tally.add("lag fits", done(0.5, 0, lag=7))
-    assert tally.predicted_write_stop_seconds == 2
-
-
-@pytest.mark.parametrize(
-    ("rounds", "enough"),
-    [
-        ([done(100, 1000, 90)], False),
-        ([done(100, 1000, 90), done(9, 90, 80)], False),
-        # Short enough
-        ([done(2, 1000, 10)], True),
-        # It doesn't become less.
-        ([done(100, 1000, 90), done(9, 90, 90)], True),
-        # It would go on for ever.
-        ([done(100, 1000, 90 - number) for number in range(3)], True),
-    ],
-)
-def test_when_it_is_enough(make_job: MakeJob, rounds: list[Round], enough: bool) -> None:
-    job = make_job(cutover={"write_stop_seconds": 5, "catch_up_rounds": 3})
-    tally = cutover.Tally(calls_seconds=1)
-    for each in rounds:
-        tally.add("lag fits", each)
-    assert tally.is_enough(job) == enough

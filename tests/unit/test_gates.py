@@ -2,8 +2,9 @@ import time
 
 import pytest
 
-from snapferry import cutover, gates
-from snapferry.catchup import Round
+from snapferry import gates
+from snapferry.catchup import IndexRound, Round
+from snapferry.prediction import Tally
 from snapferry.request import Gate
 from tests.unit.conftest import Announcements, MakeJob, Storage
 
@@ -65,7 +66,7 @@ def test_the_longest_name_fits_into_the_subject(
 def test_the_gate_says_how_long_writes_will_stop(
     make_job: MakeJob, storage: Storage, announcements: Announcements
 ) -> None:
-    tally = cutover.Tally(calls_seconds=1.5)
+    tally = Tally(steps_seconds=1.1, by_snapshot=2)
     tally.add("lag fits", Round(1.0, []))
     tally.keep(storage.records, "logs")
 
@@ -73,4 +74,31 @@ def test_the_gate_says_how_long_writes_will_stop(
         storage.records, announcements.client, TOPIC_ARN, make_job(), "stop_writes", TOKEN
     )
 
-    assert "it takes about 2.5 s until" in announcements.topic.messages[0]["message"]
+    message = announcements.topic.messages[0]["message"]
+    assert "it takes about 2.5 s (1.2 to 5.0 s) until" in message
+    assert "2 indices need a last snapshot." in message
+    assert "longer" not in message
+
+
+@pytest.mark.parametrize(
+    ("lags", "trend"),
+    [
+        ([9_000, 9_000], "and it doesn't become shorter: most of it is what clients wrote"),
+        ([9_000, 8_000], "and 2 rounds of catching up weren't enough"),
+    ],
+)
+def test_the_gate_asks_where_the_write_stop_will_be_longer_than_wanted(
+    make_job: MakeJob, storage: Storage, announcements: Announcements, lags: list[int], trend: str
+) -> None:
+    tally = Tally(steps_seconds=0.5)
+    for lag in lags:
+        tally.add("lag fits", Round(1.0, [IndexRound("a", lag=lag)]))
+    tally.keep(storage.records, "logs")
+    job = make_job(cutover={"write_stop_seconds": 1, "catch_up_rounds": 2})
+
+    gates.announce(storage.records, announcements.client, TOPIC_ARN, job, "stop_writes", TOKEN)
+
+    message = announcements.topic.messages[0]["message"]
+    assert "longer than the 1 s that are wanted" in message
+    assert trend in message
+    assert "Reject the gate" in message

@@ -175,9 +175,14 @@ ANSWERS: dict[str, Any] = {
     },
     "give_back_restore_limits": {"given_back": 5, "foreign": [], "failed": []},
     "begin_catch_up": {"caught_up": 0, "by_snapshot": 2},
-    "catch_up": {"ended": True, "predicted_write_stop_seconds": None},
+    "catch_up": {"ended": True, "predicted_write_stop_seconds": ...},
     "announce_gate": None,
-    "freeze_source": {"frozen": 0, "stopped_at": ..., "predicted_write_stop_seconds": None},
+    "freeze_source": {
+        "frozen": 0,
+        "stopped_at": ...,
+        "predicted_write_stop_seconds": ...,
+        "predicted_interval_seconds": [..., ...],
+    },
     "catch_up_last": {
         "indices": 2,
         "primary_store_bytes": 2_000,
@@ -213,6 +218,8 @@ def agrees(answer: Any, expected: Any) -> bool:
         return answer.keys() == expected.keys() and all(
             agrees(answer[name], value) for name, value in expected.items()
         )
+    if isinstance(expected, list):
+        return len(answer) == len(expected) and all(map(agrees, answer, expected))
     return bool(answer == expected)
 
 

@@ -50,7 +50,12 @@ EVERYWHERE: dict[str, Any] = {
     "snapshots_afterwards": "delete",
 }
 # What "Freeze source" and "Catch up" return.
-FROZEN = {"frozen": 1, "stopped_at": 1_800_000_000.25, "predicted_write_stop_seconds": 2.5}
+FROZEN = {
+    "frozen": 1,
+    "stopped_at": 1_800_000_000.25,
+    "predicted_write_stop_seconds": 2.5,
+    "predicted_interval_seconds": [1.5, 4],
+}
 CAUGHT_UP = {"ended": True, "predicted_write_stop_seconds": 2.5}
 # The handlers of a domain's preparation, and those of a round.
 PREPARATION = [

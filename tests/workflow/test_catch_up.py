@@ -12,4 +12,6 @@ def test_goes_on_until_it_has_ended(migration: Migration) -> None:
 
     assert execution.status == "SUCCEEDED"
     assert execution.output == {"predicted_write_stop_seconds": 2.5}
-    assert migration.calls == [("catch_up", {"job": migration.job(), "until": "lag fits"})] * 3
+    assert [(payload["job"], payload["until"]) for payload in migration.called("catch_up")] == [
+        (migration.job(), "lag fits")
+    ] * 3

@@ -52,7 +52,11 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         "primary_store_bytes": 1000 * last,
         "aliases": 1,
         "caught_up": 0,
-        "write_stop": {"predicted_seconds": 2.5, "seconds": 1.8},
+        "write_stop": {
+            "predicted_seconds": 2.5,
+            "predicted_interval_seconds": [1.5, 4],
+            "seconds": 1.8,
+        },
     }
     assert _handlers(migration) == [
         *BULK * rounds,

@@ -1,0 +1,181 @@
+"""How long writes will stop, predicted from what was measured on the way there.
+
+The write stop is made of calls of a function, of checks, of a round of catching up that finds
+little, of the documents that are left for it, and of a last snapshot where an index needs one. How
+much earlier write stops of the stack differed from that corrects it, and says how sure it is.
+"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from snapferry import table
+from snapferry.catchup import Round
+from snapferry.records import Records
+from snapferry.request import DomainJob
+
+_EARLIER = "write-stops"
+_MOST_EARLIER = 20
+# How far off a prediction may be that nothing was learned for, and one that something was.
+_FIRST_SPREAD = 2.0
+_LEAST_SPREAD = 1.5
+# What is assumed as long as nothing was measured: of a document, and of a call.
+_FIRST_DOCUMENT_SECONDS = 1 / 5_000
+_FIRST_CALL_SECONDS = 0.1
+_CALLS = 4
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How long writes will stop if they stop now.
+
+    Attributes:
+        seconds: the most likely.
+        low_seconds: most likely it takes at least so long,
+        high_seconds: and at most so long.
+        reason: what most of it is spent on, in words.
+    """
+
+    seconds: float
+    low_seconds: float
+    high_seconds: float
+    reason: str
+
+    @property
+    def interval(self) -> list[float]:
+        """The two bounds."""
+        return [self.low_seconds, self.high_seconds]
+
+
+@dataclass
+class Tally:
+    """What was measured so far, and what follows from it.
+
+    Attributes:
+        steps_seconds: what the steps of the write stop take besides their calls, a round of
+            catching up and a snapshot.
+        call_seconds: what the call of a function takes besides its work.
+        snapshot_seconds: what a last snapshot and its restore take; 0 where none is needed.
+        by_snapshot: how many indices need it.
+        rounds: of each round what it did; those beside a gate are one.
+        earlier: of earlier write stops of the stack, how many times as long as expected they were.
+        expected_at_stop_seconds: what was expected when writes were stopped; None until then.
+    """
+
+    steps_seconds: float
+    call_seconds: float = _FIRST_CALL_SECONDS
+    snapshot_seconds: float = 0.0
+    by_snapshot: int = 0
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    earlier: list[float] = field(default_factory=list)
+    expected_at_stop_seconds: float | None = None
+
+    @classmethod
+    def of(cls, records: Records, domain: str) -> Self | None:
+        """That of a domain; None where catching up hasn't begun."""
+        item = table.get(records.table, records.migration_id, _record(domain))
+        return None if item is None else cls(**json.loads(item["tally"]))
+
+    def keep(self, records: Records, domain: str) -> None:
+        """Stores it."""
+        # As text: numbers stay what they are.
+        records.put(_record(domain), tally=json.dumps(asdict(self)))
+
+    def add(self, phase: str, done: Round) -> None:
+        """Counts a round."""
+        this: dict[str, Any] = {
+            "phase": phase,
+            "rounds": 1,
+            "documents": sum(index.documents for index in done.indices),
+            "bytes": sum(index.document_bytes for index in done.indices),
+            "deletes": sum(index.deletes for index in done.indices),
+            "seconds": round(done.seconds, 3),
+            "lag": sum(index.lag for index in done.indices),
+        }
+        if phase == "writes stop" and self.rounds[-1:] and self.rounds[-1]["phase"] == phase:
+            before = self.rounds.pop()
+            for name in ("rounds", "documents", "bytes", "deletes", "seconds"):
+                this[name] += before[name]
+        self.rounds.append(this)
+
+    @property
+    def converges(self) -> bool:
+        """Whether the last round has left less to be copied than the one before."""
+        lags = [each["lag"] for each in self.rounds[-2:]]
+        return len(lags) < 2 or lags[1] < lags[0]
+
+    def is_enough(self, job: DomainJob) -> bool:
+        """Whether the write stop would be short enough, or doesn't become shorter."""
+        return (
+            self.prediction().seconds <= job.cutover.write_stop_seconds
+            or not self.converges
+            or len(self.rounds) >= job.cutover.catch_up_rounds
+        )
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long writes will stop, by what was measured in this migration alone."""
+        return self.overhead_seconds + self.snapshot_seconds + self.catch_up_seconds
+
+    @property
+    def overhead_seconds(self) -> float:
+        """Of that, the steps and their calls."""
+        return self.steps_seconds + _CALLS * self.call_seconds
+
+    @property
+    def catch_up_seconds(self) -> float:
+        """Of that, a round that finds nothing, and the time for each document that is left."""
+        if not self.rounds:
+            return 0.0
+        shortest = min(each["seconds"] / each["rounds"] for each in self.rounds)
+        documents = sum(each["documents"] for each in self.rounds)
+        spent = sum(each["seconds"] - each["rounds"] * shortest for each in self.rounds)
+        document_seconds = spent / documents if documents and spent else _FIRST_DOCUMENT_SECONDS
+        return float(shortest + self.rounds[-1]["lag"] * document_seconds)
+
+    def prediction(self) -> Prediction:
+        """How long writes will stop if they stop now."""
+        expected = self.expected_seconds
+        usual = statistics.median(self.earlier) if self.earlier else 1.0
+        spread = _LEAST_SPREAD if self.earlier else _FIRST_SPREAD
+        parts = {
+            "a last snapshot of what can't be caught up": self.snapshot_seconds,
+            "what clients wrote meanwhile": self.catch_up_seconds,
+            "the steps themselves": self.overhead_seconds,
+        }
+        return Prediction(
+            seconds=round(expected * usual, 1),
+            low_seconds=round(expected * min(usual / spread, *self.earlier, usual), 1),
+            high_seconds=round(expected * max(usual * spread, *self.earlier, usual), 1),
+            reason=max(parts, key=lambda part: parts[part]),
+        )
+
+
+def earlier_write_stops(records: Records) -> list[float]:
+    """Of earlier write stops of the stack, how many times as long as expected they were."""
+    return list(records.kept(_EARLIER, default=[]))
+
+
+def learn(records: Records, expected_seconds: float, seconds: float) -> None:
+    """Keeps how long a write stop was, for the predictions of later ones."""
+    earlier = [*earlier_write_stops(records), round(seconds / expected_seconds, 3)]
+    records.keep(_EARLIER, earlier[-_MOST_EARLIER:])
+
+
+def last_copy_seconds(rounds: Sequence[dict[str, Any]], share: float) -> float:
+    """How long a last snapshot and its restore will take.
+
+    Args:
+        rounds: what earlier rounds have copied; none, no prediction.
+        share: how much of the bytes of the last of them need it.
+    """
+    if not rounds:
+        return 0.0
+    last = rounds[-1]
+    return float(share * (last["snapshot"]["seconds"] + last["restore"]["seconds"]))
+
+
+def _record(domain: str) -> str:
+    return f"catch_up#{domain}"

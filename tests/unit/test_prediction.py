@@ -1,0 +1,104 @@
+"""Predictions of the write stop."""
+
+from typing import Any
+
+import pytest
+
+from snapferry import prediction
+from snapferry.catchup import IndexRound, Round
+from snapferry.prediction import Prediction, Tally
+from tests.unit.conftest import MakeJob, Storage
+
+DOMAIN = "logs"
+
+
+def done(seconds: float, documents: int, lag: int) -> Round:
+    return Round(seconds, [IndexRound("a", documents=documents, lag=lag)])
+
+
+def test_it_grows_with_the_lag_and_with_the_overhead() -> None:
+    tally = Tally(steps_seconds=1.1, call_seconds=0.1)
+    tally.add("lag fits", done(1, 1_000, lag=0))
+    idle = tally.expected_seconds
+    tally.add("lag fits", done(11, 10_000, lag=1_100))
+    # A thousand of eleven thousand documents took the time of a round that finds nothing.
+    assert idle == pytest.approx(1.5 + 1)
+    assert tally.expected_seconds == pytest.approx(idle + 1_100 * 10 / 11_000)
+
+
+def test_documents_that_nothing_was_learned_of_have_a_usual_rate() -> None:
+    tally = Tally(steps_seconds=1.1, call_seconds=0.1)
+    tally.add("lag fits", done(0.5, 0, lag=5_000))
+    assert tally.expected_seconds == pytest.approx(1.5 + 0.5 + 1)
+
+
+def test_rounds_beside_a_gate_count_as_one() -> None:
+    tally = Tally(steps_seconds=0)
+    for lag in (5, 3):
+        tally.add("writes stop", done(1, 10, lag))
+    assert [(each["rounds"], each["documents"], each["lag"]) for each in tally.rounds] == [
+        (2, 20, 3)
+    ]
+
+
+def test_a_last_snapshot_takes_its_share_of_the_last_copy() -> None:
+    rounds: list[dict[str, Any]] = [
+        {"snapshot": {"seconds": 100}, "restore": {"seconds": 50}},
+        {"snapshot": {"seconds": 10}, "restore": {"seconds": 6}},
+    ]
+    assert prediction.last_copy_seconds(rounds, share=0.25) == 4
+    assert prediction.last_copy_seconds([], share=0.25) == 0
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [
+        ([], Prediction(2.0, 1.0, 4.0, "the steps themselves")),
+        # It tends to take half as long again.
+        ([1.5], Prediction(3.0, 2.0, 4.5, "the steps themselves")),
+        # All of the earlier ones lie inside.
+        ([0.5, 1.0, 1.0, 1.0, 4.0], Prediction(2.0, 1.0, 8.0, "the steps themselves")),
+    ],
+)
+def test_earlier_write_stops_correct_it(earlier: list[float], expected: Prediction) -> None:
+    assert Tally(steps_seconds=1.6, earlier=earlier).prediction() == expected
+
+
+def test_the_latest_write_stops_are_remembered_by_later_migrations(storage: Storage) -> None:
+    for number in range(1, 31):
+        prediction.learn(storage.records_of(f"m-{number}"), 2.0, 2.0 * number)
+    assert prediction.earlier_write_stops(storage.records_of("m-31")) == [
+        float(number) for number in range(11, 31)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"snapshot_seconds": 9.0}, "a last snapshot of what can't be caught up"),
+        ({"rounds": [{"rounds": 1, "documents": 0, "seconds": 1, "lag": 20_000}]}, "what clients"),
+    ],
+)
+def test_it_says_what_takes_so_long(parts: dict[str, Any], reason: str) -> None:
+    assert Tally(steps_seconds=2, **parts).prediction().reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "enough"),
+    [
+        ([done(100, 1_000, 90_000)], False),
+        ([done(100, 1_000, 90_000), done(90, 90, 80_000)], False),
+        # Short enough
+        ([done(2, 1_000, 10)], True),
+        # It doesn't become less.
+        ([done(100, 1_000, 90_000), done(90, 90, 90_000)], True),
+        # It would go on for ever.
+        ([done(100, 1_000, 90_000 - number) for number in range(3)], True),
+    ],
+)
+def test_when_it_is_enough(make_job: MakeJob, rounds: list[Round], enough: bool) -> None:
+    job = make_job(cutover={"write_stop_seconds": 5, "catch_up_rounds": 3})
+    tally = Tally(steps_seconds=1)
+    for each in rounds:
+        tally.add("lag fits", each)
+    assert tally.is_enough(job) == enough
