@@ -144,6 +144,23 @@ def test_a_round_that_is_stopped_leaves_the_rest_to_the_next_one(tail: Tail) -> 
     assert tail.is_equal
 
 
+def test_deletes_that_were_found_when_a_round_is_stopped_are_looked_for_again(tail: Tail) -> None:
+    tail.shard.delete("0-3")
+    done = catchup.run_round(
+        *tail.clients,
+        tail.storage.records,
+        DOMAIN,
+        [INDEX],
+        60,
+        tail.sleep,
+        is_stopped=lambda: bool(tail.source.sent("POST /orders/_mget")),
+    )
+    assert not done.indices[0].sealed
+    assert not tail.is_equal
+    assert tail.last_round().deletes == 1
+    assert tail.is_equal
+
+
 def test_an_index_whose_catching_up_has_not_begun_is_named(tail: Tail) -> None:
     names = ["aaa", INDEX, "zzz"]
     done = catchup.run_round(*tail.clients, tail.storage.records, DOMAIN, names, 60, tail.sleep)

@@ -75,6 +75,9 @@ class Steps:
             return
         tails = [tail for tail in tails if tail.is_copied and not tail.result.unfit]
         self._find_deletes([tail for tail in tails if tail.has_deletes])
+        # What isn't sealed is looked at again.
+        if self.is_stopped():
+            return
         self._seal([tail for tail in tails if not tail.result.unfit])
         self._each(
             [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed],
@@ -133,6 +136,8 @@ class Steps:
         )
 
     def _copy(self, tail: Tail, number: int) -> None:
+        if self.is_stopped():
+            return
         copy = ShardCopy(
             source=self.source,
             writer=tail.writer,
