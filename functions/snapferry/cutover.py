@@ -55,7 +55,6 @@ _WRITE_STOP: tuple[Step, ...] = (
     "hand_over_indices",
     "move_aliases",
 )
-_STEP = "step#"
 
 
 @dataclass
@@ -156,7 +155,7 @@ class CutOver:
         }
         answer = steps[step]()
         self.records.put(
-            f"{_STEP}{self._domain}#{step}",
+            _step(self._domain, step),
             entered_at=_epoch(entered_at),
             began_at=began,
             ended_at=time.time(),
@@ -483,14 +482,10 @@ def write_stop_steps(records: Records, domain: str) -> list[dict[str, Any]]:
         Of each `step` the `seconds` of its work and its `call_seconds`: what passed between the
         step before, or the answer of the gate, and its work.
     """
-    items = {
-        item["record"].rpartition("#")[2]: item
-        for item in table.query(records.table, records.migration_id, f"{_STEP}{domain}#")
-    }
     steps = []
     before = None
     for step in _WRITE_STOP:
-        if item := items.get(step):
+        if item := table.get(records.table, records.migration_id, _step(domain, step)):
             entered, began, ended = (
                 float(item[name]) for name in ("entered_at", "began_at", "ended_at")
             )
@@ -508,6 +503,10 @@ def write_stop_steps(records: Records, domain: str) -> list[dict[str, Any]]:
 def _epoch(moment: str) -> float:
     """A moment as ISO 8601, in seconds of the epoch."""
     return datetime.fromisoformat(moment).timestamp()
+
+
+def _step(domain: str, step: Step) -> str:
+    return f"step#{domain}#{step}"
 
 
 def _name(domain: str) -> str:
