@@ -20,6 +20,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         clients.records(job.migration_id),
         clients.topic(),
         os.environ["TOPIC_ARN"],
+        clients.bus(),
         job,
         event["gate"],
         event["token"],

@@ -20,4 +20,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     progress = restores.check(
         clients.destination(job.destination), restored, event["started_at"], event["hold_seconds"]
     )
-    return progress.report(records, job.domain.name, event["round"])
+    return progress.report(records, clients.bus(), job.domain.name, event["round"])

@@ -18,4 +18,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     progress = snapshots.check(
         clients.source(job.domain), job, event["snapshot"], event["hold_seconds"]
     )
-    return progress.report(clients.records(job.migration_id), job.domain.name, event["round"])
+    return progress.report(
+        clients.records(job.migration_id), clients.bus(), job.domain.name, event["round"]
+    )

@@ -13,5 +13,5 @@ logger = Logger()
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `migration_id`, and returns it."""
-    roll_back.end(clients.fence(event["migration_id"]), clients.table())
+    roll_back.end(clients.fence(event["migration_id"]), clients.table(), clients.bus())
     return {"migration_id": event["migration_id"]}

@@ -12,10 +12,12 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `migration_id`, `started_at`, `domains` and `given_back`; returns the outcome."""
+    """Takes what the domains and the roll-back ended with; returns the outcome."""
     return report.write(
         clients.records(event["migration_id"]),
+        clients.bus(),
         event["domains"],
+        event["failure"],
         event["given_back"],
         event["started_at"],
     )

@@ -31,6 +31,7 @@ from requests_aws4auth import AWS4Auth
 
 from snapferry import access, raw_json, security
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain, explain_s3
+from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
 from snapferry.records import Records
@@ -397,6 +398,11 @@ def sides(records: Records) -> Callable[[Place], Any]:
 def step_functions() -> "SFNClient":
     """A client of Step Functions, for roll-backs."""
     return _explaining(boto3.client("stepfunctions", config=_AWS))
+
+
+def bus() -> Bus:
+    """The event bus of the stack, which an environment variable names."""
+    return Bus(boto3.client("events"), os.environ["EVENT_BUS_NAME"])
 
 
 def topic() -> "SNSClient":

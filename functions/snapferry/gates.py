@@ -4,6 +4,8 @@ import time
 from typing import TYPE_CHECKING
 
 from snapferry import cutover
+from snapferry.events import Bus
+from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.request import DomainJob, Gate
 
@@ -23,7 +25,13 @@ _PROMPTS: dict[Gate, str] = {
 
 
 def announce(
-    records: Records, topic: "SNSClient", topic_arn: str, job: DomainJob, gate: Gate, token: str
+    records: Records,
+    topic: "SNSClient",
+    topic_arn: str,
+    bus: Bus,
+    job: DomainJob,
+    gate: Gate,
+    token: str,
 ) -> None:
     """Stores an open gate with its task token, and tells people of it.
 
@@ -34,6 +42,7 @@ def announce(
         records: of the migration.
         topic: where people listen.
         topic_arn: its ARN.
+        bus: where is told that writes may be stopped.
         job: the domain that waits.
         gate: which gate.
         token: the task token that answers it.
@@ -67,3 +76,12 @@ def announce(
             f"Answer until: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(deadline))}\n"
         ),
     )
+    if gate == "stop_writes":
+        tally = Tally.of(records, job.domain.name)
+        bus.tell(
+            "ReadyForCutover",
+            job.migration_id,
+            domain=job.domain.name,
+            predicted_write_stop_seconds=tally.prediction().seconds if tally else None,
+            answer_until=deadline,
+        )

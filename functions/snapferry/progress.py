@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from snapferry import rounds
+from snapferry.events import Bus
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
 
@@ -36,10 +37,10 @@ class Progress:
     shards_done: int
     shards_total: int
 
-    def report(self, records: Records, domain: str, round_number: int) -> dict[str, Any]:
+    def report(self, records: Records, bus: Bus, domain: str, round_number: int) -> dict[str, Any]:
         """Shows the look in the table and gives it back for the state machine.
 
-        The last one is noted for the report as well.
+        The last one is noted for the report as well, and told on the bus.
 
         Returns:
             Every attribute, `wait_seconds` until the next look, `bytes_per_second`, and
@@ -56,6 +57,13 @@ class Progress:
         records.put(f"progress#{domain}", **look)
         if self.ended:
             rounds.note(records, domain, round_number, **{self.phase: self._outcome()})
+            bus.tell(
+                "SnapshotCompleted" if self.phase == "snapshot" else "RoundCompleted",
+                records.migration_id,
+                domain=domain,
+                round=round_number,
+                **self._outcome(),
+            )
         wait_seconds = next_wait_seconds(self.elapsed_seconds, self.bytes_done, self.bytes_total)
         return look | {"wait_seconds": wait_seconds}
 

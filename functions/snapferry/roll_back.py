@@ -15,6 +15,7 @@ from snapferry import (
     snapshots,
 )
 from snapferry.errors import RollBackInProgress
+from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
 from snapferry.leases import Lease
@@ -192,13 +193,14 @@ def report_leftovers(
     )
 
 
-def end(fence: Fence, items: "Table") -> None:
+def end(fence: Fence, items: "Table", bus: Bus) -> None:
     """Gives up the migration's leases and marks it as ended, once everything is given back.
 
     In this order: nobody rolls back a migration that has ended, whatever leases it has.
     """
     leases.release(items, fence.migration_id)
     fence.end()
+    bus.tell("RolledBack", fence.migration_id)
 
 
 def sweep(

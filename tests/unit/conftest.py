@@ -9,16 +9,26 @@ from hypothesis import settings
 from opensearchpy import OpenSearch
 
 from snapferry import indices, request
+from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.indices import Index
 from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import DomainJob
-from tests.unit.fakes import Bucket, FakeCluster, FakeIndex, FakeS3, FakeStepFunctions, FakeTopic
+from tests.unit.fakes import (
+    Bucket,
+    FakeCluster,
+    FakeEvents,
+    FakeIndex,
+    FakeS3,
+    FakeStepFunctions,
+    FakeTopic,
+)
 from tests.unit.tables import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -162,6 +172,22 @@ class Announcements:
 @pytest.fixture
 def announcements() -> Announcements:
     return Announcements()
+
+
+@dataclass
+class Events:
+    """The stack's event bus, as the product sees it, and what was told on it."""
+
+    fake: FakeEvents = field(default_factory=FakeEvents)
+
+    @property
+    def bus(self) -> Bus:
+        return Bus(cast("EventBridgeClient", self.fake), "snapferry")
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
 
 
 @dataclass

@@ -710,6 +710,25 @@ class FakeTopic:
         self.messages.append({"topic": TopicArn, "subject": Subject, "message": Message})
 
 
+class FakeEvents:
+    """The events of an EventBridge bus."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.refuses = False
+
+    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+        if self.refuses:
+            return {
+                "FailedEntryCount": len(Entries),
+                "Entries": [{"ErrorCode": "ThrottlingException"} for _ in Entries],
+            }
+        for entry in Entries:
+            assert (entry["Source"], entry["EventBusName"]) == ("snapferry", "snapferry")
+            self.told.append((entry["DetailType"], json.loads(entry["Detail"])))
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in Entries]}
+
+
 class _ExecutionDoesNotExist(Exception):  # noqa: N818 - the name that boto3 gives it
     """An execution that never was, or was forgotten."""
 

@@ -18,7 +18,7 @@ from snapferry.errors import Conflict, InvalidInput, MigrationEnded, NotFound, V
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from tests.unit import buckets
-from tests.unit.conftest import Announcements, Executions, Side, Storage
+from tests.unit.conftest import Announcements, Events, Executions, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import FakeExecution, FakeIndex
 
@@ -84,6 +84,7 @@ def world(
     destination: Side,
     storage: Storage,
     announcements: Announcements,
+    events: Events,
     executions: Executions,
     migration_bucket: Bucket,
     plugins: Plugins,
@@ -108,6 +109,7 @@ def world(
     monkeypatch.setattr(clients, "table", lambda: storage.table)
     monkeypatch.setattr(clients, "step_functions", lambda: executions.client)
     monkeypatch.setattr(clients, "topic", lambda: announcements.client)
+    monkeypatch.setattr(clients, "bus", lambda: events.bus)
     monkeypatch.setenv("ROLL_BACK_STATE_MACHINE_ARN", f"{STATES}:stateMachine:snapferry-roll-back")
     monkeypatch.setenv("TOPIC_ARN", "arn:aws:sns:eu-west-1:222222222222:snapferry")
     monkeypatch.setattr(clients, "bucket", lambda _: migration_bucket)

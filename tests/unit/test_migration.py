@@ -7,7 +7,7 @@ from snapferry.errors import Conflict, LeaseHeld
 from snapferry.fence import Fence
 from snapferry.records import Records
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Storage
+from tests.unit.conftest import Events, MakeJob, Storage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -82,14 +82,14 @@ def test_migrations_that_share_nothing_run_side_by_side(
 
 
 def test_a_migration_that_was_refused_gives_up_what_it_took(
-    storage: Storage, make_job: MakeJob
+    storage: Storage, events: Events, make_job: MakeJob
 ) -> None:
     begin(storage, make_job())
     with pytest.raises(LeaseHeld):
         begin(storage, make_job(bucket__name="another-bucket"), "m-2")
     assert holders(storage)["bucket another-bucket"] == "m-2"
 
-    roll_back.end(Fence(storage.table, "m-2"), storage.table)
+    roll_back.end(Fence(storage.table, "m-2"), storage.table, events.bus)
 
     assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
 
@@ -111,7 +111,7 @@ def test_a_roll_back_waits_until_no_lease_is_taken_any_more(
 
 
 def test_a_migration_has_not_ended_before_its_leases_are_given_up(
-    storage: Storage, job: DomainJob
+    storage: Storage, events: Events, job: DomainJob
 ) -> None:
     class Throttled:
         """A table that deletes nothing at the moment."""
@@ -125,16 +125,16 @@ def test_a_migration_has_not_ended_before_its_leases_are_given_up(
     begin(storage, job)
 
     with pytest.raises(TimeoutError):
-        roll_back.end(storage.fence, cast("Table", Throttled()))
+        roll_back.end(storage.fence, cast("Table", Throttled()), events.bus)
 
     mark = storage.fence.mark()
     assert mark is not None
     assert mark["state"] != "ended"
 
 
-def test_a_name_is_used_once(storage: Storage, job: DomainJob) -> None:
+def test_a_name_is_used_once(storage: Storage, events: Events, job: DomainJob) -> None:
     begin(storage, job)
-    roll_back.end(storage.fence, storage.table)
+    roll_back.end(storage.fence, storage.table, events.bus)
 
     with pytest.raises(Conflict, match="start the execution with another name"):
         begin(storage, job)

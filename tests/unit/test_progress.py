@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from snapferry import rounds
 from snapferry.progress import Progress
-from tests.unit.conftest import Storage
+from tests.unit.conftest import Events, Storage
 
 HALFWAY = Progress(
     phase="snapshot",
@@ -18,8 +18,8 @@ HALFWAY = Progress(
 )
 
 
-def test_a_look_is_shown_with_rate_and_what_remains(storage: Storage) -> None:
-    look = HALFWAY.report(storage.records, "logs", 2)
+def test_a_look_is_shown_with_rate_and_what_remains(storage: Storage, events: Events) -> None:
+    look = HALFWAY.report(storage.records, events.bus, "logs", 2)
 
     assert look["bytes_per_second"] == 100
     assert look["remaining_seconds"] == 10
@@ -29,31 +29,33 @@ def test_a_look_is_shown_with_rate_and_what_remains(storage: Storage) -> None:
     assert look.items() - {("wait_seconds", 5)} <= item.items()
 
 
-def test_before_anything_is_copied_nothing_is_predicted(storage: Storage) -> None:
-    look = replace(HALFWAY, bytes_done=0).report(storage.records, "logs", 1)
+def test_before_anything_is_copied_nothing_is_predicted(storage: Storage, events: Events) -> None:
+    look = replace(HALFWAY, bytes_done=0).report(storage.records, events.bus, "logs", 1)
 
     assert look["bytes_per_second"] == 0
     assert look["remaining_seconds"] is None
 
 
-def test_at_the_very_start_there_is_no_rate(storage: Storage) -> None:
-    look = replace(HALFWAY, elapsed_seconds=0).report(storage.records, "logs", 1)
+def test_at_the_very_start_there_is_no_rate(storage: Storage, events: Events) -> None:
+    look = replace(HALFWAY, elapsed_seconds=0).report(storage.records, events.bus, "logs", 1)
 
     assert look["bytes_per_second"] == 0
 
 
-def test_at_the_end_nothing_remains(storage: Storage) -> None:
-    look = replace(HALFWAY, ended=True, bytes_done=2_100).report(storage.records, "logs", 1)
+def test_at_the_end_nothing_remains(storage: Storage, events: Events) -> None:
+    look = replace(HALFWAY, ended=True, bytes_done=2_100).report(
+        storage.records, events.bus, "logs", 1
+    )
 
     assert look["remaining_seconds"] == 0
     assert look["ended"]
 
 
-def test_the_last_look_is_noted_for_the_report(storage: Storage) -> None:
-    HALFWAY.report(storage.records, "logs", 2)
+def test_the_last_look_is_noted_for_the_report(storage: Storage, events: Events) -> None:
+    HALFWAY.report(storage.records, events.bus, "logs", 2)
     assert rounds.copied(storage.records, "logs") == []
 
-    replace(HALFWAY, ended=True).report(storage.records, "logs", 2)
+    replace(HALFWAY, ended=True).report(storage.records, events.bus, "logs", 2)
 
     size = {"bytes_new": 2_100, "bytes_reused": 7, "files": 6, "shards": 2}
     assert rounds.copied(storage.records, "logs") == [
@@ -61,8 +63,19 @@ def test_the_last_look_is_noted_for_the_report(storage: Storage) -> None:
     ]
 
 
-def test_a_later_look_takes_the_place_of_the_one_before(storage: Storage) -> None:
-    HALFWAY.report(storage.records, "logs", 1)
-    replace(HALFWAY, bytes_done=2_000).report(storage.records, "logs", 1)
+def test_a_later_look_takes_the_place_of_the_one_before(storage: Storage, events: Events) -> None:
+    HALFWAY.report(storage.records, events.bus, "logs", 1)
+    replace(HALFWAY, bytes_done=2_000).report(storage.records, events.bus, "logs", 1)
 
     assert [item["bytes_done"] for item in storage.items.values()] == [2_000]
+
+
+def test_the_end_of_a_copy_is_told(storage: Storage, events: Events) -> None:
+    HALFWAY.report(storage.records, events.bus, "logs", 2)
+    for phase in ("snapshot", "restore"):
+        replace(HALFWAY, phase=phase, ended=True).report(storage.records, events.bus, "logs", 2)
+
+    assert [event for event, _ in events.fake.told] == ["SnapshotCompleted", "RoundCompleted"]
+    for _, detail in events.fake.told:
+        assert (detail["migration_id"], detail["domain"], detail["round"]) == ("m-1", "logs", 2)
+        assert detail["bytes_new"] == HALFWAY.bytes_total

@@ -10,7 +10,7 @@ from snapferry.fence import Fence
 from snapferry.journal import DESTINATION, Place, side_of
 from snapferry.leases import Lease
 from snapferry.request import DomainJob
-from tests.unit.conftest import Announcements, Executions, Side, Storage
+from tests.unit.conftest import Announcements, Events, Executions, Side, Storage
 from tests.unit.fakes import FakeExecution, FakeIndex, FakeStepFunctions, Fault
 
 STATES = "arn:aws:states:eu-west-1:222222222222"
@@ -374,12 +374,14 @@ def test_longest_id_fits_into_the_subject(announcements: Announcements) -> None:
     assert "m" * 80 in message["message"]
 
 
-def test_end_gives_up_the_leases_of_this_migration(begun: Fence, storage: Storage) -> None:
+def test_end_gives_up_the_leases_of_this_migration(
+    begun: Fence, storage: Storage, events: Events
+) -> None:
     leases.acquire(storage.table, ["bucket a", "destination a"], "m-1", EXECUTION)
     leases.acquire(storage.table, ["bucket b"], "m-2", EXECUTION.replace("m-1", "m-2"))
 
     for _ in range(2):
-        roll_back.end(begun, storage.table)
+        roll_back.end(begun, storage.table, events.bus)
 
     assert [lease.migration_id for lease in leases.held(storage.table)] == ["m-2"]
     mark = begun.mark()

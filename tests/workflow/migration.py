@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from snapferry import report, request
+from snapferry.events import Bus
 from snapferry.progress import Progress
 from snapferry.records import Records
-from tests.unit.fakes import FakeS3, FakeTable
+from tests.unit.fakes import FakeEvents, FakeS3, FakeTable
 from tests.workflow.fake_handlers import FakeHandler, Payload, in_turn
 from tests.workflow.state_machines import Execution, StateMachines
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
 
 
@@ -107,12 +109,14 @@ class Migration:
         migration_id: the name of its execution.
         handlers: by name; a test replaces those that it is about.
         calls: name and payload of each call of a handler, in that order.
+        events: what was told on the bus.
     """
 
     state_machines: StateMachines
     migration_id: str
     handlers: dict[str, FakeHandler] = field(init=False)
     calls: list[tuple[str, Payload]] = field(default_factory=list)
+    events: FakeEvents = field(default_factory=FakeEvents)
     _s3: FakeS3 = field(default_factory=FakeS3)
 
     def __post_init__(self) -> None:
@@ -196,7 +200,8 @@ class Migration:
             shards_done=2 if ended else 1,
             shards_total=2,
         )
-        return progress.report(_records(FakeS3(), self.migration_id), "logs", 1) | changes
+        records = _records(FakeS3(), self.migration_id)
+        return progress.report(records, _bus(FakeEvents()), "logs", 1) | changes
 
     @property
     def records(self) -> Records:
@@ -216,8 +221,17 @@ class Migration:
 
     def _write_report(self, payload: Payload) -> Any:
         return report.write(
-            self.records, payload["domains"], payload["given_back"], payload["started_at"]
+            self.records,
+            _bus(self.events),
+            payload["domains"],
+            payload["failure"],
+            payload["given_back"],
+            payload["started_at"],
         )
+
+
+def _bus(events: FakeEvents) -> Bus:
+    return Bus(cast("EventBridgeClient", events), "snapferry")
 
 
 def _records(s3: FakeS3, migration_id: str) -> Records:

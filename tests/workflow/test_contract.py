@@ -376,6 +376,7 @@ REASONS = {
     "ExecutionsPolicy": r"clients\.step_functions\(",
     "StopExecutionsPolicy": r"roll_back\.stop_executions\(",
     "TopicPolicy": r"clients\.topic\(",
+    "EventsPolicy": r"clients\.bus\(",
     "StartRollBackPolicy": r"roll_back\.sweep\(",
 }
 

@@ -220,7 +220,10 @@ def test_a_migration_that_may_not_begin_gives_back_what_it_has_taken(migration: 
     assert [handler for handler, _ in migration.calls] == [
         *["check_input", "begin_migration"],
         *ROLL_BACK,
+        "write_report",
     ]
+    assert migration.records.read("report")["error"] == "LeaseHeld"
+    assert [event for event, _ in migration.events.told] == ["MigrationFailed"]
 
 
 def test_a_failure_is_told_though_something_is_left_besides(migration: Migration) -> None:
@@ -232,6 +235,19 @@ def test_a_failure_is_told_though_something_is_left_besides(migration: Migration
     assert (execution.error, execution.cause) == (
         "LeaseHeld",
         "Begin migration: in use by m-0. Besides, Stop executions: no rights",
+    )
+    assert migration.records.read("report")["cause"] == execution.cause
+
+
+def test_a_failure_is_told_though_its_report_is_missing(migration: Migration) -> None:
+    migration.handlers["begin_migration"] = in_turn(LeaseHeld("in use by m-0"))
+    migration.handlers["write_report"] = in_turn(AccessDenied("no rights"))
+
+    execution = migration.run("migrate", "logs")
+
+    assert (execution.error, execution.cause) == (
+        "LeaseHeld",
+        "Begin migration: in use by m-0. Besides, Write report: no rights",
     )
 
 
