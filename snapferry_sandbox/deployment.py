@@ -105,6 +105,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                 "state_machines": _state_machines(outputs),
                 "table": outputs["TableName"],
                 "topic": outputs["TopicArn"],
+                "event_bus": outputs["EventBusName"],
                 "records_bucket": outputs["RecordsBucketName"],
                 "domain_access_role": roles["DomainAccessRoleArn"],
                 "snapshot_role": roles["SnapshotRoleArn"],

@@ -31,6 +31,7 @@ _LOOK_EVERY_SECONDS = 0.2
 _LONGEST_MIGRATION_SECONDS = 180
 _LONGEST_ROLL_BACK_SECONDS = 120
 _LONGEST_UPDATE_SECONDS = 60
+_LONGEST_WAIT_SECONDS = 60
 # Longer than what any function does with a few small indices.
 _SHORT_TIME_OUT_SECONDS = 5
 # Of one migration there are at most three: its own, that of the event, and that of somebody.
@@ -418,3 +419,11 @@ def fill(
         ),
         refresh=True,
     )
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Waits for something that will happen soon."""
+    give_up_at = time.monotonic() + _LONGEST_WAIT_SECONDS
+    while not happened():
+        assert time.monotonic() < give_up_at
+        time.sleep(_LOOK_EVERY_SECONDS / 4)

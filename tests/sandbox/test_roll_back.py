@@ -11,14 +11,12 @@ import pytest
 
 from snapferry_sandbox.demo import leftovers
 from snapferry_sandbox.faults import Way
-from tests.sandbox.migrations import Sandbox, Started, fill
+from tests.sandbox.migrations import Sandbox, Started, fill, wait_until
 from tests.workflow.state_machines import handler_of, states
 
 INDEX = "stopped-1"
 STATE_MACHINES = ("migrate", "migrate_domain", "snapshot", "restore", "catch_up")
 HANDLER_WAYS = ("raise", "die", "hang", "linger")
-_LOOK_EVERY_SECONDS = 0.05
-_LONGEST_WAIT_SECONDS = 60
 
 # A migration that comes to as many states as one can.
 EVERYWHERE = {
@@ -100,13 +98,6 @@ ALWAYS = [
     ("migrate_domain", "Catch up last", "raise"),
     ("migrate_domain", "Move aliases", "raise"),
 ]
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + _LONGEST_WAIT_SECONDS
-    while not happened():
-        assert time.monotonic() < give_up_at
-        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 @pytest.fixture(scope="module")

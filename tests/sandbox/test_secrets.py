@@ -2,14 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 from urllib.request import urlopen
 
+from tests.sandbox.listening import overheard
 from tests.sandbox.migrations import Sandbox, fill
-
-_QUEUE = "everything-that-is-told"
-_RULE = "everything-that-happens"
 
 
 def secrets_of(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
@@ -50,39 +46,6 @@ def texts_of(sandbox: Sandbox) -> Iterator[tuple[str, str]]:
             yield f"record {item['Key']}", content
 
 
-@contextmanager
-def overheard(sandbox: Sandbox) -> Iterator[list[tuple[str, str]]]:
-    """Gives at the end what the topic told, and which events there were."""
-    queues, topics, events = (sandbox.client(name) for name in ("sqs", "sns", "events"))
-    url = queues.create_queue(QueueName=_QUEUE)["QueueUrl"]
-    answer = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    arn = answer["Attributes"]["QueueArn"]
-    topic = sandbox.world.deployment["topic"]
-    subscription = topics.subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
-    )["SubscriptionArn"]
-    events.put_rule(Name=_RULE, EventPattern=json.dumps({"source": ["aws.states"]}))
-    events.put_targets(Rule=_RULE, Targets=[{"Id": "queue", "Arn": arn}])
-    heard: list[tuple[str, str]] = []
-    try:
-        yield heard
-        while messages := _received(queues, url):
-            for message in messages:
-                body = json.loads(message["Body"])
-                heard.append((f"message of {body.get('source', 'the topic')}", message["Body"]))
-                queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    finally:
-        topics.unsubscribe(SubscriptionArn=subscription)
-        events.remove_targets(Rule=_RULE, Ids=["queue"])
-        events.delete_rule(Name=_RULE)
-        queues.delete_queue(QueueUrl=url)
-
-
-def _received(queues: Any, url: str) -> list[Any]:
-    answer = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-    return list(answer.get("Messages", []))
-
-
 def test_no_secret_is_anywhere(sandbox: Sandbox) -> None:
     fill(sandbox.source, "secret-1", 20)
     with overheard(sandbox) as heard:
@@ -92,7 +55,7 @@ def test_no_secret_is_anywhere(sandbox: Sandbox) -> None:
     assert (succeeded.status, failed.error) == ("SUCCEEDED", "Conflict")
 
     secrets = list(secrets_of(sandbox))
-    texts = [*texts_of(sandbox), *heard]
+    texts = [*texts_of(sandbox), *((f"message of {who}", text) for who, text in heard)]
 
     for place in (
         *(f"history of {name}" for name in sandbox.world.deployment["state_machines"]),
@@ -100,8 +63,9 @@ def test_no_secret_is_anywhere(sandbox: Sandbox) -> None:
         "log group /aws/vendedlogs/states/snapferry",
         "table",
         "record migrations/",
-        "message of the topic",
+        "message of topic",
         "message of aws.states",
+        "message of snapferry",
     ):
         assert any(where.startswith(place) and len(text) > 2 for where, text in texts), place
     for kind in ("password of", "secret key of the source", "session token of arn:aws:sts::111"):
