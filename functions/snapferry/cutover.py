@@ -40,8 +40,7 @@ type Step = Literal[
 
 # What a round may take: beside a gate little, because the writes may stop at any moment.
 _LONGEST_ROUND_SECONDS = {"lag fits": 600, "writes stop": 15}
-# When a call leaves the rest to the next one. A gate may wait for 30 days, and the history of an
-# execution takes the events of 3,500 calls.
+# When a call leaves the rest to the next one.
 _LEAVE_AFTER_SECONDS = {"lag fits": 200, "writes stop": 780}
 _LAST_ROUND_SECONDS = 600
 _LONGEST_FREEZE_SECONDS = 30

@@ -11,7 +11,7 @@ def test_goes_on_until_it_has_ended(migration: Migration) -> None:
     execution = migration.run("catch_up")
 
     assert execution.status == "SUCCEEDED"
-    assert execution.output == {"predicted_write_stop_seconds": 2.5}
+    assert execution.output == {"ended": True, "predicted_write_stop_seconds": 2.5}
     assert [(payload["job"], payload["until"]) for payload in migration.called("catch_up")] == [
         (migration.job(), "lag fits")
     ] * 3

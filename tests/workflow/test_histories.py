@@ -1,0 +1,89 @@
+"""The histories of a migration that takes two weeks: an execution can hold 25,000 events."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from snapferry.polling import next_wait_seconds
+from tests.workflow.conftest import Migrations
+from tests.workflow.fake_handlers import Payload, in_turn
+from tests.workflow.migration import CAUGHT_UP, Migration
+from tests.workflow.state_machines import StateMachines
+
+MOST_EVENTS = 5_000
+LIMIT_EVENTS = 25_000
+TWO_WEEKS_SECONDS = 14 * 86_400
+# What the input allows.
+MOST_ROUNDS = 50
+
+
+def looks(bytes_done: Callable[[int], int]) -> int:
+    """How often a copy of two weeks is looked at, by what of a million bytes is done when."""
+    elapsed_seconds, count = 0, 1
+    while elapsed_seconds < TWO_WEEKS_SECONDS:
+        done = bytes_done(elapsed_seconds)
+        elapsed_seconds += next_wait_seconds(elapsed_seconds, done, 1_000_000)
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("name", ["snapshot", "restore"])
+def test_a_copy_of_two_weeks(
+    migrations: Migrations, state_machines: StateMachines, name: str
+) -> None:
+    lengths = []
+    for running in (1, 2):
+        migration = migrations.add(state_machines)
+        migration.handlers[f"check_{name}"] = in_turn(
+            *[migration.look(name, ended=False)] * running, migration.look(name, ended=True)
+        )
+        lengths.append(len(migration.run(name).events))
+
+    first, second = lengths
+    assert second > first
+    steady = looks(lambda seconds: 1_000_000 * seconds // TWO_WEEKS_SECONDS)
+    assert first + (second - first) * steady < MOST_EVENTS
+    # One that seems to be about to end all the time.
+    assert first + (second - first) * looks(lambda _: 999_999) < LIMIT_EVENTS
+
+
+def test_as_many_rounds_as_the_input_allows(
+    migrations: Migrations, state_machines: StateMachines
+) -> None:
+    first, second = (
+        len(
+            migrations.add(state_machines)
+            .run("migrate_domain", cutover={"rounds": rounds, "gates": []})
+            .events
+        )
+        for rounds in (1, 2)
+    )
+
+    assert second > first
+    assert first + (second - first) * MOST_ROUNDS < MOST_EVENTS
+
+
+@pytest.mark.exhaustive
+def test_catching_up_beside_a_gate_goes_on_in_a_new_execution(migration: Migration) -> None:
+    calls = 450
+    earlier = len(list(migration.state_machines.histories("catch_up")))
+
+    def catch_up(payload: Payload) -> Any:
+        beside = [each for each in migration.called("catch_up") if each["until"] == "writes stop"]
+        if payload["until"] == "writes stop" and len(beside) == calls:
+            migration.state_machines.client.send_task_success(
+                taskToken=migration.called("announce_gate")[0]["token"], output="{}"
+            )
+        return CAUGHT_UP | {"ended": payload["until"] == "lag fits" or len(beside) >= calls}
+
+    migration.handlers["catch_up"] = catch_up
+    migration.handlers["announce_gate"] = in_turn(None)
+
+    execution = migration.run("migrate_domain", cutover={"gates": ["stop_writes"]})
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.states.count("Catch up until writes stop") == 2
+    lengths = [len(events) for events in migration.state_machines.histories("catch_up")]
+    assert len(lengths) == earlier + 3
+    assert max(lengths) < MOST_EVENTS
