@@ -1,7 +1,7 @@
-"""States "Begin catch up", "Freeze source", "Catch up last", "Hand over indices", "Move aliases".
+"""States "Begin catch up", "Check window", "Freeze source" and those that follow them.
 
-They are one function: clients wait while most of them follow each other, so its environment and its
-connections are warm from the first one on.
+Which are "Catch up last", "Hand over indices" and "Move aliases". All are one function: clients
+wait meanwhile, so its environment and its connections are warm from the first of them on.
 """
 
 from typing import Any

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 from opensearchpy import OpenSearch
@@ -26,7 +26,7 @@ from snapferry import (
     verification,
 )
 from snapferry.engines import Engine
-from snapferry.errors import AccessDenied, RequestRefused, Unavailable
+from snapferry.errors import AccessDenied, OutsideWindow, RequestRefused, Unavailable
 from snapferry.journal import Journal, side_of
 from snapferry.ownership import Ownership
 from snapferry.prediction import Tally
@@ -35,7 +35,12 @@ from snapferry.request import DomainJob
 
 type Until = Literal["lag fits", "writes stop"]
 type Step = Literal[
-    "begin_catch_up", "freeze_source", "catch_up_last", "hand_over_indices", "move_aliases"
+    "begin_catch_up",
+    "check_window",
+    "freeze_source",
+    "catch_up_last",
+    "hand_over_indices",
+    "move_aliases",
 ]
 
 # What a round may take: beside a gate little, because the writes may stop at any moment.
@@ -147,6 +152,7 @@ class CutOver:
         began = time.time()
         steps: Mapping[Step, Callable[[], dict[str, Any]]] = {
             "begin_catch_up": self.begin_catch_up,
+            "check_window": self.check_window,
             "freeze_source": self.freeze_source,
             "catch_up_last": self.catch_up_last,
             "hand_over_indices": self.hand_over_indices,
@@ -196,6 +202,11 @@ class CutOver:
         tally.keep(self.records, self._domain)
         return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
 
+    def check_window(self) -> dict[str, Any]:
+        """Says how long it takes until writes may be stopped, as `wait_seconds`; 0 if they may."""
+        window = self.job.cutover.window
+        return {"wait_seconds": window.wait_seconds(datetime.now(UTC)) if window else 0}
+
     def freeze_source(self) -> dict[str, Any]:
         """Stops the writes to the indices that are caught up, and the round that runs beside that.
 
@@ -205,7 +216,12 @@ class CutOver:
             How many are `frozen`, when that began as `stopped_at`, in seconds of the epoch, and
             `predicted_write_stop_seconds` with `predicted_interval_seconds`, its lower and its
             upper bound; None where nothing was measured.
+
+        Raises:
+            OutsideWindow: where the gate was answered too late.
         """
+        if self.check_window()["wait_seconds"]:
+            raise OutsideWindow("the gate was answered after the time in which writes may stop")
         stopped_at = time.time()
         StopMark(self.records, self._domain).set()
         tally = Tally.of(self.records, self._domain)

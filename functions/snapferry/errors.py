@@ -56,6 +56,10 @@ class Unavailable(SnapferryError):  # noqa: N818
     """The other side can't answer at the moment; a later attempt may succeed."""
 
 
+class OutsideWindow(SnapferryError):  # noqa: N818
+    """Writes may not be stopped at this time of day; the gate opens again when they may."""
+
+
 class SnapshotInProgress(SnapferryError):  # noqa: N818
     """Another snapshot runs on the cluster; ours has to wait for it."""
 

@@ -56,6 +56,8 @@ def announce(
         )
         .strip()
     )
+    if gate == "stop_writes" and job.cutover.window:
+        prompt += f" Answer it before {job.cutover.window.ends_at} UTC, or it opens again later."
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(
         f"gate#{job.domain.name}#{gate}",

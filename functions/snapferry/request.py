@@ -7,6 +7,7 @@ import difflib
 import json
 import re
 from collections import Counter
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from snapferry.errors import InvalidInput
+
+_DAY_SECONDS = 86_400
 
 
 class _Model(BaseModel):
@@ -286,6 +289,46 @@ class Destination(_Model):
         return value
 
 
+_TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+
+class Window(_Model):
+    """When writes may be stopped, each day."""
+
+    begins_at: str = Field(
+        pattern=_TIME_OF_DAY,
+        description="from this time of day on, in UTC, writes may be stopped",
+        examples=["22:00"],
+    )
+    ends_at: str = Field(
+        pattern=_TIME_OF_DAY,
+        description="from this time of day on, in UTC, they may not; it may be after midnight",
+        examples=["04:30"],
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.begins_at == self.ends_at:
+            raise ValueError(
+                "begins_at and ends_at have to differ; leave the window out for always"
+            )
+        return self
+
+    def wait_seconds(self, moment: datetime) -> int:
+        """How long it takes until writes may be stopped; 0 while they may.
+
+        Args:
+            moment: now, in UTC.
+        """
+        begins, ends = (
+            int(time[:2]) * 3_600 + int(time[3:]) * 60 for time in (self.begins_at, self.ends_at)
+        )
+        now = (moment.hour * 60 + moment.minute) * 60 + moment.second
+        if (now - begins) % _DAY_SECONDS < (ends - begins) % _DAY_SECONDS:
+            return 0
+        return (begins - now) % _DAY_SECONDS
+
+
 class Cutover(_Model):
     """How the migration comes to its end."""
 
@@ -330,6 +373,12 @@ class Cutover(_Model):
         le=2_592_000,
         description="how long a gate waits for its answer before the migration fails",
         examples=[86_400],
+    )
+    window: Window | None = Field(
+        default=None,
+        description="the time of day in which writes may be stopped: the gate opens in it, and an "
+        "answer that comes after it counts for nothing; at any time if left out",
+        examples=[{"begins_at": "22:00", "ends_at": "04:30"}],
     )
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from snapferry import cutover, indices, listing, roll_back
-from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.errors import OutsideWindow, Unavailable, VerificationFailed
 from snapferry.journal import side_of
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
@@ -253,6 +253,23 @@ def test_a_write_after_the_last_round_is_found_before_there_is_no_way_back(
     assert Ownership(restored.storage.records, restored.job).of(present) == {"a", "b"}
     give_back(restored)
     assert restored.blocks() == {"a": None, "b": None}
+
+
+def test_writes_do_not_stop_outside_of_the_window(storage: Storage, make_job: MakeJob) -> None:
+    now = datetime.now(UTC)
+    hours = [f"{(now + timedelta(hours=hours)):%H:%M}" for hours in (2, 3)]
+    job = make_job(cutover={"window": dict(zip(("begins_at", "ends_at"), hours, strict=True))})
+    world = World(storage, job)
+    world.bulk()
+    world.begin()
+
+    assert 3_600 < world.take("check_window")["wait_seconds"] <= 7_200
+    with pytest.raises(OutsideWindow):
+        world.freeze()
+
+    assert world.blocks() == {"a": None, "b": None}
+    # The round beside the gate goes on.
+    assert not cutover.StopMark(storage.records, DOMAIN).look()
 
 
 def test_what_the_write_stop_was_spent_on(restored: World) -> None:

@@ -178,6 +178,7 @@ ANSWERS: dict[str, Any] = {
     "give_back_restore_limits": {"given_back": 5, "foreign": [], "failed": []},
     "begin_catch_up": {"caught_up": 0, "by_snapshot": 2},
     "catch_up": {"ended": True, "predicted_write_stop_seconds": ...},
+    "check_window": {"wait_seconds": 0},
     "announce_gate": None,
     "freeze_source": {
         "frozen": 0,

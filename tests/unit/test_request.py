@@ -1,6 +1,7 @@
 import copy
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from snapferry import request
 from snapferry.errors import InvalidInput
-from snapferry.request import DomainJob, MigrationRequest
+from snapferry.request import DomainJob, MigrationRequest, Window
 from tests.unit.conftest import MakeJob, document
 
 ROOT = Path(__file__).parents[2]
@@ -623,3 +624,25 @@ def test_the_inputs_in_events_fit_schema_and_models(path: Path) -> None:
 
     jsonschema.validate(whole, SCHEMA, cls=jsonschema.Draft202012Validator)
     request.parse(whole, "m-1")
+
+
+@pytest.mark.parametrize(
+    ("window", "time", "wait_seconds"),
+    [
+        (("09:00", "17:30"), "09:00:00", 0),
+        (("09:00", "17:30"), "17:29:59", 0),
+        (("09:00", "17:30"), "17:30:00", 15 * 3_600 + 30 * 60),
+        (("09:00", "17:30"), "08:59:59", 1),
+        # Over midnight
+        (("22:00", "04:00"), "23:00:00", 0),
+        (("22:00", "04:00"), "03:59:59", 0),
+        (("22:00", "04:00"), "04:00:00", 18 * 3_600),
+    ],
+)
+def test_a_window_says_how_long_it_takes_until_it_opens(
+    window: tuple[str, str], time: str, wait_seconds: int
+) -> None:
+    begins_at, ends_at = window
+    moment = datetime.fromisoformat(f"2026-11-24T{time}+00:00")
+
+    assert Window(begins_at=begins_at, ends_at=ends_at).wait_seconds(moment) == wait_seconds

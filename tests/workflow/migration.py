@@ -139,6 +139,7 @@ class Migration:
             "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1}),
             "catch_up": in_turn(CAUGHT_UP),
             "announce_gate": self.approve,
+            "check_window": in_turn({"wait_seconds": 0}),
             "freeze_source": in_turn(FROZEN),
             "catch_up_last": in_turn(caught_up_last(1, by_snapshot=1)),
             "release_source": in_turn({"released": 1}),

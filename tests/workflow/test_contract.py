@@ -41,6 +41,7 @@ STATES_OF_SHARED_HANDLERS = {
     "let_source_write": {"Let source write", "Let source delete"},
     "cut_over": {
         "Begin catch up",
+        "Check window",
         "Freeze source",
         "Catch up last",
         "Hand over indices",

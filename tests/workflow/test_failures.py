@@ -19,7 +19,7 @@ from tests.workflow.state_machines import (
 
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers", "Report kept changes"}
-BESIDE_CATCHING_UP = {"Wait until writes stop", "Freeze source"}
+BESIDE_CATCHING_UP = {"Check window", "Wait until writes stop", "Freeze source"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from snapferry.errors import (
     AccessDenied,
+    OutsideWindow,
     RestoreFailed,
     SnapshotFailed,
     SnapshotInProgress,
@@ -17,6 +18,7 @@ from tests.workflow.fake_handlers import Payload, in_turn
 from tests.workflow.migration import (
     BULK,
     CAUGHT_UP,
+    FROZEN,
     LAST_BULK,
     RESTORE,
     SNAPSHOT,
@@ -60,7 +62,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
     }
     assert _handlers(migration) == [
         *BULK * rounds,
-        "freeze_source",
+        *["check_window", "freeze_source"],
         *LAST_BULK,
         *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
     ]
@@ -99,7 +101,8 @@ def test_what_is_caught_up_needs_no_last_snapshot(
 
     assert execution.status == "SUCCEEDED"
     # Beside the freeze catching up goes on, so these two come in any order.
-    assert [handler for handler in _handlers(migration) if handler != "freeze_source"] == [
+    beside = {"check_window", "freeze_source"}
+    assert [handler for handler in _handlers(migration) if handler not in beside] == [
         *BULK,
         "begin_catch_up",
         *catching_up * 2,
@@ -155,6 +158,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "lift_restore_limits": {},
         "begin_catch_up": {"round": 1, "step": "begin_catch_up"},
         "catch_up": {"until": "writes stop"},
+        "check_window": {"round": 1, "step": "check_window"},
         "freeze_source": {"round": 1, "step": "freeze_source"},
         "catch_up_last": {"round": 2, "step": "catch_up_last"},
         "release_source": {},
@@ -299,6 +303,24 @@ def test_payloads_are_json_of_the_input(migration: Migration) -> None:
     for _, payload in migration.calls:
         job = (payload.get("jobs") or [payload["job"]])[0]
         assert json.dumps(job["destination"]["repository_settings"]) == json.dumps(settings)
+
+
+def test_writes_stop_inside_the_window_only(migration: Migration) -> None:
+    migration.handlers["check_window"] = in_turn(
+        {"wait_seconds": 7_200}, {"wait_seconds": 0}, {"wait_seconds": 0}
+    )
+    # The first answer of the gate comes too late.
+    migration.handlers["freeze_source"] = in_turn(OutsideWindow("too late"), FROZEN)
+
+    execution = migration.run("migrate_domain", cutover={"gates": ["stop_writes"]})
+
+    assert execution.status == "SUCCEEDED"
+    stopping = ("Check window", "Wait for the window", "Wait until writes stop", "Freeze source")
+    assert [state for state in execution.states if state in stopping] == [
+        *("Check window", "Wait for the window"),
+        *("Check window", "Wait until writes stop", "Freeze source"),
+        *("Check window", "Wait until writes stop", "Freeze source"),
+    ]
 
 
 def test_catching_up_goes_on_beside_the_gate_until_the_freeze(migration: Migration) -> None:
