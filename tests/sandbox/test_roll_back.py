@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +61,20 @@ DETOURS = {
 }
 
 
+def changes_for(state_machine: str, state: str) -> dict[str, Any]:
+    """How the request of a migration differs that comes to a state."""
+    now = datetime.now(UTC)
+    closed = {
+        "begins_at": f"{now + timedelta(hours=2):%H:%M}",
+        "ends_at": f"{now + timedelta(hours=3):%H:%M}",
+    }
+    changes: dict[tuple[str, str], dict[str, Any]] = {
+        ("migrate_domain", "Verify copy"): {"cutover": {"rounds": 2, "catch_up": False}},
+        ("migrate_domain", "Wait for the window"): {"cutover": {"rounds": 2, "window": closed}},
+    }
+    return changes.get((state_machine, state), {})
+
+
 def detour_of(state_machine: str, state: str) -> Detour | None:
     """What leads to a state; for those that a Catch leads to, a failure."""
     if (state_machine, state) in DETOURS:
@@ -67,7 +82,8 @@ def detour_of(state_machine: str, state: str) -> Detour | None:
     definitions = states(state_machine)
     for task in definitions.values():
         handler = task["Type"] == "Task" and handler_of(task)
-        if not handler:
+        # Which of the steps of a cut-over fails can't be chosen.
+        if not handler or handler == "cut_over":
             continue
         following = task["Catch"][-1]["Next"]
         while following and definitions[following]["Type"] in ("Pass", "Fail"):
@@ -130,7 +146,7 @@ def test_a_migration_that_is_stopped_leaves_nothing(
     before = leftovers.look(sandbox.world)
     if detour := detour_of(state_machine, state):
         sandbox.faults.arm(detour.handler, detour.way, **detour.details)
-    started = pause(sandbox, state_machine, state)
+    started = pause(sandbox, state_machine, state, **changes_for(state_machine, state))
 
     STOPS[way](sandbox, started, handler)
 
