@@ -60,6 +60,7 @@ class Tally:
         snapshot_seconds: what a last snapshot and its restore take; 0 where none is needed.
         by_snapshot: how many indices need it.
         rounds: of each round what it did; those beside a gate are one.
+        shortest_seconds: of the rounds that came to their end; None before the first.
         earlier: of earlier write stops of the stack, how many times as long as expected they were.
         expected_at_stop_seconds: what was expected when writes were stopped; None until then.
     """
@@ -69,6 +70,7 @@ class Tally:
     snapshot_seconds: float = 0.0
     by_snapshot: int = 0
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    shortest_seconds: float | None = None
     earlier: list[float] = field(default_factory=list)
     expected_at_stop_seconds: float | None = None
 
@@ -94,6 +96,8 @@ class Tally:
             "seconds": round(done.seconds, 3),
             "lag": sum(index.lag for index in done.indices),
         }
+        if all(index.sealed for index in done.indices):
+            self.shortest_seconds = min(done.seconds, self.shortest_seconds or done.seconds)
         if phase == "writes stop" and self.rounds[-1:] and self.rounds[-1]["phase"] == phase:
             before = self.rounds.pop()
             for name in ("rounds", "documents", "bytes", "deletes", "seconds"):
@@ -129,10 +133,10 @@ class Tally:
         """Of that, a round that finds nothing, and the time for each document that is left."""
         if not self.rounds:
             return 0.0
-        shortest = min(each["seconds"] / each["rounds"] for each in self.rounds)
+        shortest = self.shortest_seconds or self.rounds[-1]["seconds"] / self.rounds[-1]["rounds"]
         documents = sum(each["documents"] for each in self.rounds)
         spent = sum(each["seconds"] - each["rounds"] * shortest for each in self.rounds)
-        document_seconds = spent / documents if documents and spent else _FIRST_DOCUMENT_SECONDS
+        document_seconds = spent / documents if documents and spent > 0 else _FIRST_DOCUMENT_SECONDS
         return float(shortest + self.rounds[-1]["lag"] * document_seconds)
 
     def prediction(self) -> Prediction:

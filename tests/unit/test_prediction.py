@@ -13,7 +13,7 @@ DOMAIN = "logs"
 
 
 def done(seconds: float, documents: int, lag: int) -> Round:
-    return Round(seconds, [IndexRound("a", documents=documents, lag=lag)])
+    return Round(seconds, [IndexRound("a", documents=documents, lag=lag, sealed=True)])
 
 
 def test_it_grows_with_the_lag_and_with_the_overhead() -> None:
@@ -30,6 +30,13 @@ def test_documents_that_nothing_was_learned_of_have_a_usual_rate() -> None:
     tally = Tally(steps_seconds=1.1, call_seconds=0.1)
     tally.add("lag fits", done(0.5, 0, lag=5_000))
     assert tally.expected_seconds == pytest.approx(1.5 + 0.5 + 1)
+
+
+def test_a_round_that_was_cut_short_says_nothing_of_a_whole_one() -> None:
+    tally = Tally(steps_seconds=0, call_seconds=0)
+    tally.add("lag fits", done(3, 0, lag=0))
+    tally.add("writes stop", Round(0.1, [IndexRound("a", lag=5_000)]))
+    assert tally.expected_seconds == pytest.approx(3 + 1)
 
 
 def test_rounds_beside_a_gate_count_as_one() -> None:
