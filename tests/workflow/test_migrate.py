@@ -72,7 +72,12 @@ def test_one_domain_that_fails(migration: Migration) -> None:
             "error": "SnapshotFailed",
             "cause": 'Check snapshot: shard {"a"}[0] is lost',
             "rounds": [],
-            "catch_up": {"caught_up": [], "by_snapshot": {}, "rounds": []},
+            "catch_up": {
+                "caught_up": [],
+                "by_snapshot": {},
+                "rounds": [],
+                "write_stop_steps": [],
+            },
             "verification": [],
         }
     ]
