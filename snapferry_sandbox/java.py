@@ -1,4 +1,4 @@
-"""Finds a Java development kit for OpenSearch."""
+"""Finds a Java development kit for OpenSearch and Elasticsearch."""
 
 import os
 import re
@@ -9,30 +9,35 @@ from pathlib import Path
 
 from snapferry_sandbox.errors import SandboxError
 
-MINIMUM_VERSION = 21
+# What came before OpenSearch 3 needs the security manager, which Java 24 has no more.
+_BEFORE_OPENSEARCH_3 = range(17, 24)
+_SINCE_OPENSEARCH_3 = range(21, 100)
 
 # Modules that a cut-down runtime leaves out and OpenSearch needs: without the locale data its
 # analyzers fail to build, without the vector module its start options are refused.
 _NEEDED_MODULES = {"jdk.localedata", "jdk.incubator.vector"}
 
 
-def find_java_home(user: int | None = None) -> Path:
-    """Return the home folder of a full JDK of at least `MINIMUM_VERSION`.
+def find_java_home(version: str, user: int | None = None) -> Path:
+    """Return the home folder of a full JDK on which a version runs.
 
     Looked for in JAVA_HOME, on PATH, and where package managers and SDKMAN put JDKs.
 
     Args:
+        version: of OpenSearch or Elasticsearch.
         user: id of the user who has to be able to run it; this process's own by default.
 
     Raises:
         SandboxError: there is none.
     """
+    suitable = _SINCE_OPENSEARCH_3 if version.startswith("3.") else _BEFORE_OPENSEARCH_3
     candidates = list(dict.fromkeys(_candidates()))
     for home in candidates:
-        if _is_suitable(home, user):
+        if _is_suitable(home, suitable, user):
             return home
     raise SandboxError(
-        f"OpenSearch needs a full JDK {MINIMUM_VERSION} or newer. Install one, or set JAVA_HOME. "
+        f"The cluster's version {version} needs a full JDK {suitable.start} to "
+        f"{suitable.stop - 1}. Install one, or set JAVA_HOME. "
         f"Looked at: {', '.join(map(str, candidates)) or 'nothing, there is no Java here'}."
     )
 
@@ -47,7 +52,7 @@ def _candidates() -> Iterator[Path]:
             yield java_file.resolve().parents[1]
 
 
-def _is_suitable(home: Path, user: int | None) -> bool:
+def _is_suitable(home: Path, suitable: range, user: int | None) -> bool:
     try:
         listing = subprocess.run(
             [home / "bin" / "java", "--list-modules"],
@@ -59,4 +64,4 @@ def _is_suitable(home: Path, user: int | None) -> bool:
     except (OSError, subprocess.CalledProcessError):
         return False
     versions = dict(re.findall(r"^([\w.]+)@(\d+)", listing, re.MULTILINE))
-    return int(versions["java.base"]) >= MINIMUM_VERSION and versions.keys() >= _NEEDED_MODULES
+    return int(versions["java.base"]) in suitable and versions.keys() >= _NEEDED_MODULES

@@ -170,6 +170,12 @@ def wait_until(ready: Callable[[], bool], process: Process, timeout_seconds: flo
         time.sleep(_POLL_SECONDS)
 
 
+def listens(port: int) -> bool:
+    """Return whether something listens on a TCP port of 127.0.0.1."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as listener:

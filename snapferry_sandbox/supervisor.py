@@ -129,8 +129,9 @@ def _end(*_: object) -> NoReturn:
 def _start(options: Options, parts: _Parts) -> World:
     """Start all parts. The nodes take longest, so they come first and are waited for last."""
     user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-    java_home = java.find_java_home(user)
-    homes = {version: assemble(version, CACHE) for version in (options.source, options.destination)}
+    versions = {options.source, options.destination}
+    java_homes = {version: java.find_java_home(version, user) for version in versions}
+    homes = {version: assemble(version, CACHE) for version in versions}
     gateway_program = gateway.build(CACHE)
     NODES.mkdir()
     if user is not None and not _can_use(user, homes.values()):
@@ -145,6 +146,12 @@ def _start(options: Options, parts: _Parts) -> World:
         for account in administrators
     }
     authority = create_authority(RUN / "certificates")
+    logger.info("S3: starting versitygw")
+    # Where the nodes can reach its files.
+    s3_gateway = gateway.start(
+        gateway_program, NODES.resolve() / "s3", region=REGION, log_file=LOGS / "versitygw.log"
+    )
+    parts.add(s3_gateway.process, s3_gateway.endpoint)
     bridge_port = processes.free_port()
     bridge_endpoint = f"http://127.0.0.1:{bridge_port}"
 
@@ -157,12 +164,12 @@ def _start(options: Options, parts: _Parts) -> World:
             account,
             f"arn:aws:sts::{account}:assumed-role/{name}/node",
         )
-        logger.info("%s: starting OpenSearch %s", name, version)
+        logger.info("%s: starting %s", name, homes[version].name)
         node = start_node(
             name,
             version=version,
             home=homes[version],
-            java_home=java_home,
+            java_home=java_homes[version],
             folder=NODES.resolve() / name,
             log_file=LOGS / f"{name}.log",
             authority=authority,
@@ -171,11 +178,14 @@ def _start(options: Options, parts: _Parts) -> World:
                 region=REGION,
                 access_key=identity.access_key_id,
                 secret_key=identity.secret_access_key,
+                objects_folder=s3_gateway.objects_folder,
             ),
             identity_headers=identity_headers,
             user=user,
         )
         parts.add(node.process, node.cluster.url)
+        if node.stand_in:
+            parts.add(node.stand_in, node.cluster.url)
         return node, identity
 
     secret = secrets.token_hex(16)
@@ -187,11 +197,6 @@ def _start(options: Options, parts: _Parts) -> World:
         DESTINATION, options.destination, DESTINATION_ACCOUNT
     )
 
-    logger.info("S3: starting versitygw")
-    s3_gateway = gateway.start(
-        gateway_program, RUN / "s3", region=REGION, log_file=LOGS / "versitygw.log"
-    )
-    parts.add(s3_gateway.process, s3_gateway.endpoint)
     logger.info("AWS: starting LocalStack")
     aws = localstack.start(
         RUN / "localstack",
@@ -224,6 +229,8 @@ def _start(options: Options, parts: _Parts) -> World:
     )
     parts.add(bridge_process, bridge_endpoint)
     _create_bucket(bridge_endpoint, administrators[DESTINATION_ACCOUNT])
+    if user is not None:  # a node without a plugin for S3 writes there itself
+        os.chown(s3_gateway.objects_folder / BUCKET, user, -1)
     logger.info("S3: ready at %s", bridge_endpoint)
 
     source.wait_until_ready()
@@ -329,7 +336,7 @@ def _create_bucket(endpoint: str, owner: Identity) -> None:
 
 def _can_use(user: int, homes: Iterable[Path]) -> bool:
     """Whether a user can read the homes and reach the nodes' folders from where they lie."""
-    tests = [("-r", home / "bin" / "opensearch") for home in homes] + [("-x", NODES)]
+    tests = [("-r", home / "lib") for home in homes] + [("-x", NODES)]
     return all(
         subprocess.run(["test", flag, path], check=False, user=user).returncode == 0
         for flag, path in tests

@@ -5,7 +5,6 @@ It takes what Amazon's takes: requests signed for the service `es`, from identit
 its access policy lets everybody in, it also takes passwords of the node's internal users.
 """
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from sys import executable
@@ -48,13 +47,8 @@ def start(configuration: Configuration, *, folder: Path, log_file: Path) -> Amaz
         [executable, "-m", "snapferry_sandbox.amazon_domain", "--config", file],
         log_file=log_file,
     )
-
-    def listens() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", configuration.port)) == 0
-
     try:
-        processes.wait_until(listens, process, _START_SECONDS)
+        processes.wait_until(lambda: processes.listens(configuration.port), process, _START_SECONDS)
     except BaseException:
         process.stop()
         raise

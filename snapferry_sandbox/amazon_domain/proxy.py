@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from urllib.parse import unquote
 
 import aiohttp
@@ -24,6 +24,7 @@ from snapferry_sandbox.amazon_domain.refusals import (
     too_large,
 )
 from snapferry_sandbox.amazon_domain.repositories import check_registration, for_node
+from snapferry_sandbox.fronts import end_to_end, pass_on
 from snapferry_sandbox.iam_policies import Roles
 from snapferry_sandbox.identities import Identities, Identity
 from snapferry_sandbox.sigv4 import Problem, SignatureError, verify
@@ -31,9 +32,6 @@ from snapferry_sandbox.sigv4 import Problem, SignatureError, verify
 # Each holds its whole body, which has to be there before its signature can be verified.
 _CONCURRENT_REQUESTS = 32
 _CONNECT_SECONDS = 10
-_HOP_BY_HOP_HEADERS = frozenset(
-    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-)
 # The domain's own business, and nothing by which a caller could say who they are.
 _FRONT_HEADERS = frozenset({"authorization", "content-length", "expect", "forwarded", "host"})
 _FRONT_HEADER_PREFIXES = ("x-amz-", "x-forwarded-")
@@ -157,20 +155,13 @@ class _Domain:
             logger.warning("The node can't be reached: %s", error)
             return web.json_response({"message": "Service Unavailable"}, status=503)
         async with answer:
-            response = web.StreamResponse(
-                status=answer.status, reason=answer.reason, headers=_end_to_end(answer.headers)
-            )
-            await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
-            return response
+            return await pass_on(request, answer)
 
     def _headers_for_node(self, request: web.Request, caller: Caller | None) -> CIMultiDict[str]:
         identity = self._configuration.node_identity_headers
         headers = CIMultiDict(
             (name, value)
-            for name, value in _end_to_end(request.headers).items()
+            for name, value in end_to_end(request.headers).items()
             if name.lower() not in _FRONT_HEADERS
             and not name.lower().startswith(_FRONT_HEADER_PREFIXES)
         )
@@ -188,12 +179,6 @@ def _has_password(request: web.Request) -> bool:
 
 def _is_repository(path: Sequence[str]) -> bool:
     return len(path) == 2 and path[0] == "_snapshot"
-
-
-def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    return CIMultiDict(
-        (name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP_HEADERS
-    )
 
 
 def _outside_account(arn: str, action: str) -> RefusedError:

@@ -1,4 +1,7 @@
-"""Starts OpenSearch clusters of one node each, with TLS, real security and an S3 client."""
+"""Starts clusters of one node each, with TLS, security and an S3 client.
+
+All three are real where the version comes with plugins; otherwise there is a stand-in.
+"""
 
 import logging
 import os
@@ -13,15 +16,21 @@ from typing import Any, override
 
 import orjson
 import yaml
-from opensearchpy import OpenSearch
+from opensearchpy import OpenSearch, Transport
 from opensearchpy.exceptions import OpenSearchException
 from opensearchpy.serializer import JSONSerializer
 from pydantic import BaseModel, ConfigDict
 
 from snapferry_sandbox import processes
-from snapferry_sandbox.certificates import ADMINISTRATOR, Authority, distinguished_name
+from snapferry_sandbox.certificates import (
+    ADMINISTRATOR,
+    Authority,
+    Certificate,
+    distinguished_name,
+)
 from snapferry_sandbox.errors import SandboxError
-from snapferry_sandbox.opensearch import security
+from snapferry_sandbox.opensearch import security, stand_in
+from snapferry_sandbox.opensearch.distribution import has_plugins, product
 from snapferry_sandbox.processes import Process
 
 _READY_SECONDS = 300
@@ -39,10 +48,17 @@ rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 """
 
+_MAIN_CLASSES = {
+    "elasticsearch": "org.elasticsearch.bootstrap.Elasticsearch",
+    "opensearch": "org.opensearch.bootstrap.OpenSearch",
+}
+# How the names of a product's own system properties begin.
+_PROPERTIES = {"elasticsearch": "es", "opensearch": "opensearch"}
+# Since OpenSearch began, the plugin's API has a name of OpenSearch's; before, it had Open Distro's.
+_SECURITY_APIS = {"elasticsearch": "/_opendistro/_security", "opensearch": "/_plugins/_security"}
+
 # What bin/opensearch gives every node, as far as it isn't Java's own default by now.
 _SYSTEM_OPTIONS = (
-    "-Dopensearch.networkaddress.cache.ttl=60",
-    "-Dopensearch.networkaddress.cache.negative.ttl=10",
     "-Djna.nosys=true",
     "-XX:-OmitStackTraceInFastThrow",
     "-Dio.netty.noUnsafe=true",
@@ -71,6 +87,15 @@ class _FastSerializer(JSONSerializer):
         return data if isinstance(data, str) else orjson.dumps(data).decode()
 
 
+class _OpenDistroTransport(Transport):
+    """Reaches the REST API of the security plugin where Open Distro has it."""
+
+    @override
+    def perform_request(self, method: str, url: str, *args: Any, **options: Any) -> Any:
+        url = url.replace(_SECURITY_APIS["opensearch"], _SECURITY_APIS["elasticsearch"])
+        return super().perform_request(method, url, *args, **options)
+
+
 class Cluster(BaseModel):
     """How to reach a cluster as its administrator."""
 
@@ -85,12 +110,14 @@ class Cluster(BaseModel):
 
     def client(self) -> OpenSearch:
         """Return a client of the cluster's administrator."""
+        by_opensearch = product(self.version) == "opensearch"
         return OpenSearch(
             self.url,
             http_auth=(self.user, self.password),
             ca_certs=str(self.ca_file),
             headers={"accept-encoding": "gzip"},
             serializer=_FastSerializer(),
+            transport_class=Transport if by_opensearch else _OpenDistroTransport,
             timeout=_REQUEST_TIMEOUT_SECONDS,
         )
 
@@ -103,6 +130,8 @@ class S3Client:
     region: str
     access_key: str
     secret_key: str
+    objects_folder: Path
+    """Has a folder for each bucket, in which an object is a file: for nodes without a plugin."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +140,8 @@ class Node:
 
     cluster: Cluster
     process: Process
+    stand_in: Process | None
+    """Of the plugins, where the version comes without."""
     _administrator: OpenSearch
 
     def wait_until_ready(self) -> None:
@@ -158,8 +189,8 @@ def start_node(
 
     Args:
         name: names the cluster.
-        version: the OpenSearch version in `home`.
-        home: an assembled OpenSearch.
+        version: of OpenSearch or Elasticsearch, in `home`.
+        home: as it was assembled.
         java_home: the JDK to run it on.
         folder: made here; takes the node's configuration, data and temporary files.
         log_file: takes the node's log.
@@ -174,30 +205,113 @@ def start_node(
     """
     port = processes.free_port()
     configuration = folder / "config"
-    certificates = configuration / "certificates"
-    node_certificate = authority.issue(name, certificates)
+    for part in (configuration, folder / "data", folder / "logs", folder / "tmp"):
+        part.mkdir(parents=True)
+    settings = _settings(name, version, folder, port)
+    java = _java(version, home, java_home, configuration)
+    cluster = Cluster(
+        name=name,
+        url=f"https://127.0.0.1:{port if has_plugins(version) else processes.free_port()}",
+        user=_ADMIN,
+        password=secrets.token_urlsafe(24),
+        ca_file=authority.ca_file,
+        version=version,
+    )
+    if has_plugins(version):
+        certificates = configuration / "certificates"
+        certificate = authority.issue(name, certificates)
+        shutil.copy(authority.ca_file, certificates)
+        settings |= _plugin_settings(name, certificate, authority, s3_client)
+        security.write_configuration(home, configuration / "opensearch-security", identity_headers)
+    else:
+        certificate = authority.issue(name, folder / "certificates")
+        settings["path.repo"] = str(s3_client.objects_folder)
     administrator = authority.issue(ADMINISTRATOR, folder)
-    shutil.copy(authority.ca_file, certificates)
-    tls = {
-        "pemcert_filepath": f"certificates/{node_certificate.certificate_file.name}",
-        "pemkey_filepath": f"certificates/{node_certificate.key_file.name}",
-        "pemtrustedcas_filepath": f"certificates/{authority.ca_file.name}",
-    }
-    settings = {
+    (configuration / f"{product(version)}.yml").write_text(yaml.safe_dump(settings))
+    (configuration / "log4j2.properties").write_text(_LOGGING)
+    if user is not None:
+        _give(folder, user)
+    if has_plugins(version):
+        _store_credentials(java, home, s3_client, user)
+    process = processes.start(
+        name,
+        [
+            *java,
+            f"-Xms{heap_megabytes}m",
+            f"-Xmx{heap_megabytes}m",
+            f"-XX:MaxDirectMemorySize={heap_megabytes // 2}m",
+            f"-XX:ErrorFile={folder / 'logs'}/java-error-%p.log",
+            f"-Djava.io.tmpdir={folder / 'tmp'}",
+            *_version_options(version, home),
+            *_SYSTEM_OPTIONS,
+            f"--class-path={home}/lib/*",
+            _MAIN_CLASSES[product(version)],
+        ],
+        log_file=log_file,
+        environment=_ENVIRONMENT,
+        directory=home,
+        user=user,
+    )
+    if has_plugins(version):
+        by_certificate = OpenSearch(
+            cluster.url,
+            ca_certs=str(authority.ca_file),
+            client_cert=str(administrator.certificate_file),
+            client_key=str(administrator.key_file),
+        )
+        return Node(cluster, process, None, by_certificate)
+    front = stand_in.start(
+        name,
+        stand_in.Configuration(
+            port=int(cluster.url.rpartition(":")[2]),
+            certificate_file=certificate.certificate_file,
+            key_file=certificate.key_file,
+            node_url=f"http://127.0.0.1:{port}",
+            objects_folder=s3_client.objects_folder,
+            security_api=_SECURITY_APIS[product(version)],
+            user=cluster.user,
+            password=cluster.password,
+            identity_headers=identity_headers,
+        ),
+        folder=folder,
+        log_file=log_file.with_name(f"{name}-stand-in.log"),
+    )
+    return Node(cluster, process, front, cluster.client())
+
+
+def _settings(name: str, version: str, folder: Path, port: int) -> dict[str, Any]:
+    """What is set in every version."""
+    settings: dict[str, Any] = {
         "cluster.name": name,
         "node.name": name,
         "discovery.type": "single-node",
         "network.host": "127.0.0.1",
         "http.port": port,
-        "transport.port": processes.free_port(),
         "path.data": str(folder / "data"),
         "path.logs": str(folder / "logs"),
         # Encrypting takes a node longer than anything else it does for a search: less of it.
         "http.compression": True,
         # A laptop's disk may well be fuller than a server's should be.
         "cluster.routing.allocation.disk.threshold_enabled": False,
+    }
+    if version.startswith("6."):
+        return settings | {"transport.tcp.port": processes.free_port()}
+    return settings | {
+        "transport.port": processes.free_port(),
         # It would count garbage, which the serial collector leaves until the heap is full.
         "indices.breaker.total.use_real_memory": False,
+    }
+
+
+def _plugin_settings(
+    name: str, certificate: Certificate, authority: Authority, s3_client: S3Client
+) -> dict[str, Any]:
+    tls = {
+        "pemcert_filepath": f"certificates/{certificate.certificate_file.name}",
+        "pemkey_filepath": f"certificates/{certificate.key_file.name}",
+        "pemtrustedcas_filepath": f"certificates/{authority.ca_file.name}",
+    }
+    return {
         "s3.client.default.endpoint": s3_client.endpoint,
         "s3.client.default.region": s3_client.region,
         "s3.client.default.path_style_access": True,
@@ -211,63 +325,44 @@ def start_node(
         "plugins.security.restapi.roles_enabled": ["all_access", "security_rest_api_access"],
         "plugins.security.audit.type": "noop",
     }
-    for part in ("data", "logs", "tmp"):
-        (folder / part).mkdir()
-    (configuration / "opensearch.yml").write_text(yaml.safe_dump(settings))
-    (configuration / "log4j2.properties").write_text(_LOGGING)
-    security.write_configuration(home, configuration / "opensearch-security", identity_headers)
-    if user is not None:
-        _give(folder, user)
 
-    # Started by java itself: the programs in bin/ start four more Java machines before the node's.
-    java = [
+
+def _java(version: str, home: Path, java_home: Path, configuration: Path) -> list[str]:
+    """Java with the options of all of a version's programs.
+
+    It is started by itself: the programs in bin/ start four more Java machines before the node's.
+    """
+    properties = {
+        "path.home": home,
+        "path.conf": configuration,
+        "distribution.type": "zip",
+        "bundled_jdk": "false",
+        # Asked for by Elasticsearch alone.
+        "distribution.flavor": "oss",
+    }
+    prefix = _PROPERTIES[product(version)]
+    return [
         str(java_home / "bin" / "java"),
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
-        f"-Dopensearch.path.home={home}",
-        f"-Dopensearch.path.conf={configuration}",
-        "-Dopensearch.distribution.type=zip",
-        "-Dopensearch.bundled_jdk=false",
+        *(f"-D{prefix}.{name}={value}" for name, value in properties.items()),
     ]
-    _store_credentials(java, home, s3_client, user)
-    process = processes.start(
-        name,
-        [
-            *java,
-            f"-Xms{heap_megabytes}m",
-            f"-Xmx{heap_megabytes}m",
-            f"-XX:MaxDirectMemorySize={heap_megabytes // 2}m",
-            f"-XX:ErrorFile={folder / 'logs'}/java-error-%p.log",
-            f"-Djava.io.tmpdir={folder / 'tmp'}",
+
+
+def _version_options(version: str, home: Path) -> list[str]:
+    """Java's options of which each version needs others."""
+    prefix = _PROPERTIES[product(version)]
+    cache = [
+        f"-D{prefix}.networkaddress.cache.ttl=60",
+        f"-D{prefix}.networkaddress.cache.negative.ttl=10",
+    ]
+    if version.startswith("3."):
+        return [
+            *cache,
             f"-javaagent:{home}/agent/opensearch-agent.jar",
             "--add-modules=jdk.incubator.vector",
-            *_SYSTEM_OPTIONS,
-            f"--class-path={home}/lib/*",
-            "org.opensearch.bootstrap.OpenSearch",
-        ],
-        log_file=log_file,
-        environment=_ENVIRONMENT,
-        directory=home,
-        user=user,
-    )
-    url = f"https://127.0.0.1:{port}"
-    return Node(
-        Cluster(
-            name=name,
-            url=url,
-            user=_ADMIN,
-            password=secrets.token_urlsafe(24),
-            ca_file=authority.ca_file,
-            version=version,
-        ),
-        process,
-        OpenSearch(
-            url,
-            ca_certs=str(authority.ca_file),
-            client_cert=str(administrator.certificate_file),
-            client_key=str(administrator.key_file),
-        ),
-    )
+        ]
+    return [*cache, "-Djava.security.manager=allow"]
 
 
 def _succeeds(call: Callable[[], object]) -> bool:

@@ -1,14 +1,15 @@
-"""Assembles OpenSearch from what is published on Maven Central.
+"""Assembles OpenSearch and Elasticsearch from what is published on Maven Central.
 
 A version is a folder in `distributions/`: a Maven project that names the artifacts, the sums of all
 files it brings, and a folder for each plugin that is published as a bare jar, with what its archive
-would add.
+would add. Of most versions no plugin is published: they come without.
 """
 
 import hashlib
 import logging
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from snapferry_sandbox import processes
 from snapferry_sandbox.errors import SandboxError
@@ -19,12 +20,25 @@ logger = logging.getLogger(__name__)
 
 
 def known_versions() -> list[str]:
-    """Return the versions that can be assembled."""
-    return sorted(folder.name for folder in _DISTRIBUTIONS.iterdir())
+    """Return the versions that can be assembled, the oldest first."""
+    return sorted(
+        (folder.name for folder in _DISTRIBUTIONS.iterdir()),
+        key=lambda version: (product(version), *map(int, version.split("."))),
+    )
+
+
+def product(version: str) -> Literal["elasticsearch", "opensearch"]:
+    """Return what a version is one of; OpenSearch began anew with 1."""
+    return "elasticsearch" if version.startswith(("6.", "7.")) else "opensearch"
+
+
+def has_plugins(version: str) -> bool:
+    """Return whether a version comes with the security plugin and that for S3 repositories."""
+    return (_DISTRIBUTIONS / version / "repository-s3").exists()
 
 
 def assemble(version: str, cache: Path) -> Path:
-    """Return the home folder of an OpenSearch; download and assemble it if it isn't there.
+    """Return the home folder of a version; download and assemble it if it isn't there.
 
     Args:
         version: one of `known_versions`.
@@ -33,7 +47,7 @@ def assemble(version: str, cache: Path) -> Path:
     Raises:
         SandboxError: Maven is missing or fails, or a file isn't the expected one.
     """
-    home = cache / f"opensearch-{version}"
+    home = cache / f"{product(version)}-{version}"
     if home.exists():
         return home
     distribution = _DISTRIBUTIONS / version
@@ -41,10 +55,10 @@ def assemble(version: str, cache: Path) -> Path:
     folder = cache / f"assembling-{version}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    logger.info("OpenSearch %s: downloading from Maven Central (250 MB, once)", version)
+    logger.info("%s: downloading from Maven Central, once", home.name)
     _download(distribution, folder / "downloads")
-    logger.info("OpenSearch %s: assembling", version)
-    _unpack(distribution, folder / "downloads", folder / "home")
+    logger.info("%s: assembling", home.name)
+    _unpack(version, folder / "downloads", folder / "home")
     (folder / "home").rename(home)
     shutil.rmtree(folder)
     return home
@@ -57,7 +71,6 @@ def _download(distribution: Path, downloads: Path) -> None:
             "mvn",
             "--batch-mode",
             "--no-transfer-progress",
-            "--strict-checksums",
             f"--file={distribution / 'pom.xml'}",
             "dependency:copy-dependencies",
             f"-DoutputDirectory={downloads}",
@@ -71,20 +84,25 @@ def _download(distribution: Path, downloads: Path) -> None:
                 raise SandboxError(f"{name} from Maven Central isn't the expected file.")
 
 
-def _unpack(distribution: Path, downloads: Path, home: Path) -> None:
-    version = distribution.name
-    shutil.unpack_archive(downloads / f"opensearch-{version}.zip", home.parent)
-    (home.parent / f"opensearch-{version}").rename(home)
+def _unpack(version: str, downloads: Path, home: Path) -> None:
+    name = f"{product(version)}-{version}"
+    shutil.unpack_archive(downloads / f"{name}.zip", home.parent)
+    (home.parent / name).rename(home)
     for program in (home / "bin").iterdir():
         program.chmod(0o755)  # zipfile leaves the permissions out
+    (home / "plugins").mkdir(exist_ok=True)
+    if has_plugins(version):
+        _add_plugins(version, downloads, home)
 
+
+def _add_plugins(version: str, downloads: Path, home: Path) -> None:
     security = home / "plugins" / "opensearch-security"
     (security_archive,) = downloads.glob("opensearch-security-*.zip")
     shutil.unpack_archive(security_archive, security)
     _state_version(security / "plugin-descriptor.properties", version)
 
     s3 = home / "plugins" / "repository-s3"
-    shutil.copytree(distribution / "repository-s3", s3)
+    shutil.copytree(_DISTRIBUTIONS / version / "repository-s3", s3)
     for jar in downloads.glob("*.jar"):
         shutil.copy(jar, s3)
 

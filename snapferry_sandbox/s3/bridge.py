@@ -7,7 +7,6 @@ import datetime
 import hmac
 import json
 import logging
-import socket
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping
 from http import HTTPStatus
@@ -400,12 +399,7 @@ def start(
         [sys.executable, "-m", __name__, "--config", configuration_file],
         log_file=log_file,
     )
-
-    def listens() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", configuration.port)) == 0
-
-    processes.wait_until(listens, process, _START_SECONDS)
+    processes.wait_until(lambda: processes.listens(configuration.port), process, _START_SECONDS)
     return process
 
 

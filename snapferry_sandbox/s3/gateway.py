@@ -6,7 +6,6 @@ https://github.com/versity/versitygw
 import os
 import secrets
 import shutil
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,8 @@ class Gateway:
     access_key: str
     """Of its root account, which may do everything."""
     secret_key: str
+    objects_folder: Path
+    """Has a folder for each bucket, in which an object is a file."""
     process: processes.Process
 
 
@@ -93,10 +94,5 @@ def start(executable: Path, folder: Path, *, region: str, log_file: Path) -> Gat
         environment=os.environ
         | {"ROOT_ACCESS_KEY_ID": access_key, "ROOT_SECRET_ACCESS_KEY": secret_key},
     )
-    processes.wait_until(lambda: _listens(port), process, _START_SECONDS)
-    return Gateway(f"http://127.0.0.1:{port}", access_key, secret_key, process)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    processes.wait_until(lambda: processes.listens(port), process, _START_SECONDS)
+    return Gateway(f"http://127.0.0.1:{port}", access_key, secret_key, objects, process)

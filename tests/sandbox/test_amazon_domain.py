@@ -726,11 +726,11 @@ def cluster(authority: Authority) -> Iterator[Cluster]:
             "source-1",
             version="3.6.0",
             home=assemble("3.6.0", CACHE),
-            java_home=find_java_home(user),
+            java_home=find_java_home("3.6.0", user),
             folder=folder / "source-1",
             log_file=folder / "source-1.log",
             authority=authority,
-            s3_client=S3Client("http://127.0.0.1:1", REGION, "access", "secret"),
+            s3_client=S3Client("http://127.0.0.1:1", REGION, "access", "secret", folder),
             identity_headers=HEADERS,
             user=user,
         )

@@ -1,7 +1,4 @@
-"""A security plugin in front of a fake cluster: who may do what, and its REST API.
-
-What each request needs was measured on OpenSearch 3.6.
-"""
+"""A security plugin in front of a fake cluster: who may do what, and its REST API."""
 
 import json
 import re
@@ -12,47 +9,9 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry.clients import _ExplainingTransport
+from snapferry_sandbox.opensearch.permissions import needed
 from tests.unit.fakes import Answer, FakeCluster, Request, _FakeConnection
 
-# The first that matches: method and path, then the permissions on the cluster, then on the index.
-_NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    (r"GET /", ("cluster:monitor/main",), ()),
-    (r"GET /_cluster/health", ("cluster:monitor/health",), ()),
-    (r"GET /_cluster/state/.*", ("cluster:monitor/state",), ()),
-    (r"GET /_cluster/pending_tasks", ("cluster:monitor/task",), ()),
-    (r"GET /_cluster/settings", ("cluster:monitor/state",), ()),
-    (r"PUT /_cluster/settings", ("cluster:admin/settings/update",), ()),
-    (r"POST /_cluster/allocation/explain", ("cluster:monitor/allocation/explain",), ()),
-    (r"GET /_snapshot/[^/]+", ("cluster:admin/repository/get",), ()),
-    (r"PUT /_snapshot/[^/]+", ("cluster:admin/repository/put",), ()),
-    (r"DELETE /_snapshot/[^/]+", ("cluster:admin/repository/delete",), ()),
-    (r"POST /_snapshot/[^/]+/_verify", ("cluster:admin/repository/verify",), ()),
-    (r"GET /_snapshot/[^/]+/[^/]+", ("cluster:admin/snapshot/get",), ()),
-    (r"PUT /_snapshot/[^/]+/[^/]+", ("cluster:admin/snapshot/create",), ()),
-    (r"DELETE /_snapshot/[^/]+/[^/]+", ("cluster:admin/snapshot/delete",), ()),
-    (r"GET /_snapshot/[^/]+/[^/]+/_status", ("cluster:admin/snapshot/status",), ()),
-    (r"POST /_bulk", ("indices:data/write/bulk",), ()),
-    (r"POST /[^/]+/_mget", ("indices:data/read/mget",), ()),
-    (r"POST /_aliases", (), ("indices:admin/aliases",)),
-    (r"GET /[^/]+/_settings", (), ("indices:monitor/settings/get",)),
-    (r"PUT /[^/]+/_settings", (), ("indices:admin/settings/update",)),
-    (r"GET /[^/]+/_stats", (), ("indices:monitor/stats",)),
-    (r"GET /[^/]+/_recovery", (), ("indices:monitor/recovery",)),
-    (r"GET /[^/]+/_alias", (), ("indices:admin/aliases/get",)),
-    (r"GET /[^/]+/_mapping", (), ("indices:admin/mappings/get",)),
-    (r"PUT /[^/]+/_mapping", (), ("indices:admin/mapping/put",)),
-    (r"POST /[^/]+/_refresh", (), ("indices:admin/refresh",)),
-    (r"POST /[^/]+/_flush", (), ("indices:admin/flush",)),
-    (r"POST /[^/]+/_search", (), ("indices:data/read/search",)),
-    (r"PUT /[^/]+/_block/write", (), ("indices:admin/block/add",)),
-    (r"POST /[^/]+/_close", (), ("indices:admin/close",)),
-    (r"POST /[^/]+/_open", (), ("indices:admin/open",)),
-    (r"PUT /[^/]+/_doc/[^/]+", (), ("indices:data/write/index",)),
-    (r"DELETE /[^/]+/_doc/[^/]+", (), ("indices:data/write/delete",)),
-    (r"GET /[^/]+", (), ("indices:admin/get",)),
-    (r"PUT /[^/]+", (), ("indices:admin/create",)),
-    (r"DELETE /[^/]+", (), ("indices:admin/delete",)),
-)
 _FLAGS = {"reserved": False, "hidden": False}
 
 
@@ -133,15 +92,14 @@ class _Door:
         return security.cluster.answer(request)
 
     def _needed(self, request: Request) -> list[tuple[str, set[str]]]:
-        line = f"{request.method} {request.path}"
-        for pattern, on_cluster, on_indices in _NEEDS:
-            if re.fullmatch(pattern, line):
-                return [
-                    (name, self.security.permissions(self.user, scope))
-                    for scope, names in (("cluster", on_cluster), ("indices", on_indices))
-                    for name in names
-                ]
-        raise NotImplementedError(line)
+        needs = needed(request.method, request.path)
+        if needs is None:
+            raise NotImplementedError(f"{request.method} {request.path}")
+        return [
+            (name, self.security.permissions(self.user, scope))
+            for scope, names in zip(("cluster", "indices"), needs, strict=True)
+            for name in names
+        ]
 
     def _administer(self, request: Request) -> Answer:
         security = self.security
