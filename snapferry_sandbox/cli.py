@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VERSION",
         choices=known_versions(),
         default=defaults.source,
-        help="version of the source cluster: %(choices)s (default: %(default)s)",
+        help="version of the source clusters: %(choices)s (default: %(default)s)",
     )
     up.add_argument(
         "--destination",
@@ -56,6 +56,20 @@ def _parser() -> argparse.ArgumentParser:
         choices=known_versions(),
         default=defaults.destination,
         help="version of the destination cluster: %(choices)s (default: %(default)s)",
+    )
+    up.add_argument(
+        "--destination-nodes",
+        metavar="NUMBER",
+        type=_number,
+        default=defaults.destination_nodes,
+        help="of the destination cluster (default: %(default)s)",
+    )
+    up.add_argument(
+        "--clusters",
+        metavar="NUMBER",
+        type=_number,
+        default=defaults.clusters,
+        help="how many source clusters (default: %(default)s)",
     )
     up.add_argument(
         "--time-scale",
@@ -76,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("one is the least")
+    return number
+
+
 def _time_scale(text: str) -> float:
     factor = float(text)
     if factor < 0:
@@ -85,7 +106,11 @@ def _time_scale(text: str) -> float:
 
 def _up(options: argparse.Namespace) -> None:
     wanted = Options(
-        source=options.source, destination=options.destination, time_scale=options.time_scale
+        source=options.source,
+        destination=options.destination,
+        destination_nodes=options.destination_nodes,
+        clusters=options.clusters,
+        time_scale=options.time_scale,
     )
     world.up(wanted, _report)
     _status(options)

@@ -17,7 +17,7 @@ import boto3
 from snapferry_sandbox import processes
 from snapferry_sandbox.opensearch import security
 from snapferry_sandbox.opensearch.cluster import Cluster
-from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, Source, World
+from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, World
 
 _SOURCE_STACK = "snapferry-source"
 _BUCKET_STACK = "snapferry-bucket"
@@ -99,6 +99,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         },
     )
     report("Making the users of the clusters")
+    master_secrets = {source.name: _ensure_master_secret(world, source) for source in world.sources}
     deployed = world.model_copy(
         update={
             "deployment": {
@@ -109,8 +110,9 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                 "records_bucket": outputs["RecordsBucketName"],
                 "domain_access_role": roles["DomainAccessRoleArn"],
                 "snapshot_role": roles["SnapshotRoleArn"],
-                "domain_master_role": _ensure_master_role(world, world.sources[0]),
-                "domain_master_secret": _ensure_master_secret(world, world.sources[0]),
+                "domain_master_role": _ensure_master_role(world),
+                "domain_master_secret": master_secrets[world.sources[0].name],
+                "domain_master_secrets": master_secrets,
                 "bucket_access": {
                     "role_arn": bucket["BucketAccessRoleArn"],
                     "external_id": _EXTERNAL_ID,
@@ -241,8 +243,8 @@ def _ensure_master_secret(world: World, cluster: Cluster) -> str:
     )
 
 
-def _ensure_master_role(world: World, domain: Source) -> str:
-    """Have a role that is a domain's IAM master user; return its ARN."""
+def _ensure_master_role(world: World) -> str:
+    """Have a role that is the IAM master user of all domains; return its ARN."""
     iam = boto3.client("iam", **_client_options(world, "source"))
     trust = {
         "Effect": "Allow",
@@ -261,9 +263,10 @@ def _ensure_master_role(world: World, domain: Source) -> str:
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [calls]}),
     )
     arn = iam.get_role(RoleName=_MASTER_ROLE)["Role"]["Arn"]
-    domain.client().security.create_role_mapping(
-        role="all_access", body={"backend_roles": ["admin", arn]}
-    )
+    for domain in world.sources:
+        domain.client().security.create_role_mapping(
+            role="all_access", body={"backend_roles": ["admin", arn]}
+        )
     return arn
 
 

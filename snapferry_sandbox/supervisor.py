@@ -25,7 +25,13 @@ from snapferry_sandbox import amazon_domain, java, localstack, processes
 from snapferry_sandbox.certificates import create_authority
 from snapferry_sandbox.errors import SandboxError
 from snapferry_sandbox.identities import Identity
-from snapferry_sandbox.opensearch.cluster import Node, S3Client, start_node
+from snapferry_sandbox.opensearch.cluster import (
+    Cluster,
+    S3Client,
+    Software,
+    StartedCluster,
+    start_cluster,
+)
 from snapferry_sandbox.opensearch.distribution import assemble
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 from snapferry_sandbox.processes import Process
@@ -52,13 +58,15 @@ REGION: Final = "eu-west-1"
 SOURCE_ACCOUNT = "111111111111"
 DESTINATION_ACCOUNT = "222222222222"
 BUCKET = "snapferry-migration"
-SOURCE = "source-1"
 DESTINATION = "destination-1"
 
 _ACCOUNTS: dict[AccountName, str] = {
     "source": SOURCE_ACCOUNT,
     "destination": DESTINATION_ACCOUNT,
 }
+# Those of many nodes have to fit into the memory of a laptop.
+_HEAP_MEGABYTES, _SMALL_HEAP_MEGABYTES = 512, 320
+_LARGE_WORLD_NODES = 3
 _WATCH_SECONDS = 1
 
 logger = logging.getLogger("snapferry_sandbox.supervisor")  # this module runs as __main__
@@ -155,23 +163,22 @@ def _start(options: Options, parts: _Parts) -> World:
     bridge_port = processes.free_port()
     bridge_endpoint = f"http://127.0.0.1:{bridge_port}"
 
-    def start_cluster(
-        name: str, version: str, account: str, identity_headers: IdentityHeaders | None = None
-    ) -> tuple[Node, Identity]:
-        # As an instance's role gives it to a node.
-        identity = _identity(
-            f"AKIA{secrets.token_hex(8).upper()}",
-            account,
-            f"arn:aws:sts::{account}:assumed-role/{name}/node",
-        )
+    is_large = options.clusters + options.destination_nodes >= _LARGE_WORLD_NODES
+    heap_megabytes = _SMALL_HEAP_MEGABYTES if is_large else _HEAP_MEGABYTES
+
+    def start(
+        name: str,
+        version: str,
+        identity: Identity,
+        identity_headers: IdentityHeaders | None = None,
+        nodes: int = 1,
+    ) -> StartedCluster:
         logger.info("%s: starting %s", name, homes[version].name)
-        node = start_node(
+        cluster = start_cluster(
             name,
-            version=version,
-            home=homes[version],
-            java_home=java_homes[version],
-            folder=NODES.resolve() / name,
-            log_file=LOGS / f"{name}.log",
+            Software(version, homes[version], java_homes[version]),
+            folder=NODES.resolve(),
+            logs=LOGS,
             authority=authority,
             s3_client=S3Client(
                 endpoint=bridge_endpoint,
@@ -181,20 +188,26 @@ def _start(options: Options, parts: _Parts) -> World:
                 objects_folder=s3_gateway.objects_folder,
             ),
             identity_headers=identity_headers,
+            nodes=nodes,
+            heap_megabytes=heap_megabytes,
             user=user,
         )
-        parts.add(node.process, node.cluster.url)
-        if node.stand_in:
-            parts.add(node.stand_in, node.cluster.url)
-        return node, identity
+        for process in cluster.nodes:
+            parts.add(process, cluster.cluster.url)
+        if cluster.stand_in:
+            parts.add(cluster.stand_in, cluster.cluster.url)
+        return cluster
 
     secret = secrets.token_hex(16)
     identity_headers = IdentityHeaders(user=f"x-user-{secret}", roles=f"x-roles-{secret}")
-    source, source_identity = start_cluster(
-        SOURCE, options.source, SOURCE_ACCOUNT, identity_headers
-    )
-    destination, destination_identity = start_cluster(
-        DESTINATION, options.destination, DESTINATION_ACCOUNT
+    service_identity = _node_identity(SOURCE_ACCOUNT, "source")
+    sources = [
+        start(f"source-{number}", options.source, service_identity, identity_headers)
+        for number in range(1, options.clusters + 1)
+    ]
+    destination_identity = _node_identity(DESTINATION_ACCOUNT, DESTINATION)
+    destination = start(
+        DESTINATION, options.destination, destination_identity, nodes=options.destination_nodes
     )
 
     logger.info("AWS: starting LocalStack")
@@ -219,7 +232,7 @@ def _start(options: Options, parts: _Parts) -> World:
             gateway_secret_key=s3_gateway.secret_key,
             aws_endpoint=aws.endpoint,
             identities=(*administrators.values(), destination_identity),
-            service_identity=source_identity,
+            service_identity=service_identity,
             control_token=control_token,
             bucket_owner=accounts[DESTINATION_ACCOUNT],
             other_accounts=(accounts[SOURCE_ACCOUNT],),
@@ -233,36 +246,37 @@ def _start(options: Options, parts: _Parts) -> World:
         os.chown(s3_gateway.objects_folder / BUCKET, user, -1)
     logger.info("S3: ready at %s", bridge_endpoint)
 
-    source.wait_until_ready()
-    destination.wait_until_ready()
+    for cluster in (*sources, destination):
+        cluster.wait_until_ready()
     certificate = authority.issue("domain", RUN / "certificates")
-    domain = amazon_domain.start(
-        amazon_domain.Configuration(
-            name=SOURCE,
-            account=SOURCE_ACCOUNT,
-            region=REGION,
-            port=processes.free_port(),
-            certificate_file=certificate.certificate_file,
-            key_file=certificate.key_file,
-            node_url=source.cluster.url,
-            node_ca_file=authority.ca_file,
-            node_identity_headers=identity_headers,
-            aws_endpoint=aws.endpoint,
-            identities=tuple(administrators.values()),
-            bridge_url=bridge_endpoint,
-            bridge_token=control_token,
-            internal_users=True,
-        ),
-        folder=RUN / "domains",
-        log_file=LOGS / "domain.log",
-    )
-    parts.add(domain.process, domain.endpoint)
-    logger.info("%s: Amazon domain ready at %s", SOURCE, domain.endpoint)
+
+    def start_domain(source: Cluster) -> Source:
+        domain = amazon_domain.start(
+            amazon_domain.Configuration(
+                name=source.name,
+                account=SOURCE_ACCOUNT,
+                region=REGION,
+                port=processes.free_port(),
+                certificate_file=certificate.certificate_file,
+                key_file=certificate.key_file,
+                node_url=source.url,
+                node_ca_file=authority.ca_file,
+                node_identity_headers=identity_headers,
+                aws_endpoint=aws.endpoint,
+                identities=tuple(administrators.values()),
+                bridge_url=bridge_endpoint,
+                bridge_token=control_token,
+                internal_users=True,
+            ),
+            folder=RUN / "domains",
+            log_file=LOGS / f"{source.name}-domain.log",
+        )
+        parts.add(domain.process, domain.endpoint)
+        logger.info("%s: Amazon domain ready at %s", source.name, domain.endpoint)
+        return Source(**source.model_dump(), domain=source.name, domain_endpoint=domain.endpoint)
 
     return World(
-        sources=(
-            Source(**source.cluster.model_dump(), domain=SOURCE, domain_endpoint=domain.endpoint),
-        ),
+        sources=tuple(start_domain(source.cluster) for source in sources),
         destinations=(destination.cluster,),
         s3=S3(
             endpoint=bridge_endpoint,
@@ -290,6 +304,15 @@ def _identity(access_key_id: str, account: str, arn: str) -> Identity:
         secret_access_key=secrets.token_urlsafe(30),
         account=account,
         arn=arn,
+    )
+
+
+def _node_identity(account: str, role: str) -> Identity:
+    """What a cluster's nodes have, as an instance's role gives it to them."""
+    return _identity(
+        f"AKIA{secrets.token_hex(8).upper()}",
+        account,
+        f"arn:aws:sts::{account}:assumed-role/{role}/node",
     )
 
 

@@ -48,9 +48,13 @@ class Options(_Model):
     """What kind of world is wanted."""
 
     source: str = "3.6.0"
-    """Version of the source cluster; one of `opensearch.distribution.known_versions`."""
+    """Version of the source clusters; one of `opensearch.distribution.known_versions`."""
     destination: str = "3.6.0"
     """Version of the destination cluster; likewise."""
+    destination_nodes: int = 1
+    """How many nodes the destination has."""
+    clusters: int = 1
+    """How many source clusters there are, of one node each."""
     time_scale: float = 1.0
     """How long a second of a state machine's waiting takes, in seconds."""
 

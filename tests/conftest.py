@@ -16,8 +16,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
-    """A world with the deployed stack."""
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A world with the deployed stack; its parameter, if there is one, says which engines."""
+    options: world.Options = getattr(request, "param", world.Options())
     # Waits of the state machines are cut short: nothing here is large.
-    with world.running(world.Options(time_scale=0.2), print) as up:
+    wanted = options.model_copy(update={"time_scale": 0.2})
+    with world.running(wanted, print) as up:
+        assert (up.sources[0].version, up.destinations[0].version) == (
+            wanted.source,
+            wanted.destination,
+        ), "a sandbox of other engines is up: take it down"
         yield Sandbox(deployment.deploy(up, print))

@@ -1,4 +1,4 @@
-"""Starts clusters of one node each, with TLS, security and an S3 client.
+"""Starts clusters, with TLS, security and an S3 client.
 
 All three are real where the version comes with plugins; otherwise there is a stand-in.
 """
@@ -9,7 +9,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, override
@@ -123,6 +123,17 @@ class Cluster(BaseModel):
 
 
 @dataclass(frozen=True)
+class Software:
+    """What a node runs."""
+
+    version: str
+    """Of OpenSearch or Elasticsearch."""
+    home: Path
+    """As it was assembled."""
+    java_home: Path
+
+
+@dataclass(frozen=True)
 class S3Client:
     """What a cluster's nodes use for their snapshots."""
 
@@ -135,11 +146,11 @@ class S3Client:
 
 
 @dataclass(frozen=True)
-class Node:
-    """A started node, and the cluster that it is."""
+class StartedCluster:
+    """A cluster of which the nodes were started."""
 
     cluster: Cluster
-    process: Process
+    nodes: tuple[Process, ...]
     stand_in: Process | None
     """Of the plugins, where the version comes without."""
     _administrator: OpenSearch
@@ -148,92 +159,160 @@ class Node:
         """Wait until the cluster works, and create its administrator.
 
         Raises:
-            SandboxError: the node ended, or took too long.
+            SandboxError: a node ended, or took too long.
         """
         # By default the security plugin says UP before it has its configuration.
         strict = {"mode": "strict"}
         administrator = self._administrator.security
-        processes.wait_until(
-            lambda: _succeeds(lambda: administrator.health(params=strict)),
-            self.process,
-            _READY_SECONDS,
-        )
+        self._wait_until(lambda: administrator.health(params=strict))
         security.ensure_user(
             self._administrator, self.cluster.user, self.cluster.password, backend_roles=["admin"]
         )
         # The plugin takes up a new user a moment after it has answered.
         client = self.cluster.client()
-        processes.wait_until(
-            lambda: _succeeds(lambda: client.cluster.health(wait_for_status="yellow")),
-            self.process,
-            _READY_SECONDS,
-        )
+        wanted = {"wait_for_status": "yellow", "wait_for_nodes": len(self.nodes)}
+        self._wait_until(lambda: client.cluster.health(params=wanted))
         logger.info("%s: ready at %s", self.cluster.name, self.cluster.url)
 
+    def _wait_until(self, call: Callable[[], object]) -> None:
+        for node in self.nodes:
+            processes.wait_until(lambda: _succeeds(call), node, _READY_SECONDS)
 
-def start_node(
+
+def start_cluster(
     name: str,
+    software: Software,
     *,
-    version: str,
-    home: Path,
-    java_home: Path,
     folder: Path,
-    log_file: Path,
+    logs: Path,
     authority: Authority,
     s3_client: S3Client,
     identity_headers: security.IdentityHeaders | None = None,
+    nodes: int = 1,
     heap_megabytes: int = 512,
     user: int | None = None,
-) -> Node:
-    """Start a cluster of one node; it is ready after `Node.wait_until_ready`.
+) -> StartedCluster:
+    """Start a cluster; it is ready after `StartedCluster.wait_until_ready`.
 
     Args:
-        name: names the cluster.
-        version: of OpenSearch or Elasticsearch, in `home`.
-        home: as it was assembled.
-        java_home: the JDK to run it on.
-        folder: made here; takes the node's configuration, data and temporary files.
-        log_file: takes the node's log.
-        authority: signs the certificates, the node's and the administrator's.
+        name: of the cluster and of its first node, by which it is reached.
+        software: that the nodes run.
+        folder: takes a folder for each node, with its configuration, data and temporary files.
+        logs: takes the nodes' logs.
+        authority: signs the certificates, the nodes' and the administrator's.
         s3_client: endpoint and credentials of the client `default` of its S3 repositories.
         identity_headers: lets a front on this machine state who is calling.
-        heap_megabytes: size of the Java heap.
-        user: id of the user to run the node as; OpenSearch refuses to run as root.
+        nodes: how many there are; several from Elasticsearch 7 on.
+        heap_megabytes: size of the Java heap of each.
+        user: id of the user to run the nodes as; OpenSearch refuses to run as root.
 
     Raises:
-        SandboxError: the node can't be configured or started.
+        SandboxError: a node can't be configured or started.
     """
-    port = processes.free_port()
-    configuration = folder / "config"
-    for part in (configuration, folder / "data", folder / "logs", folder / "tmp"):
-        part.mkdir(parents=True)
-    settings = _settings(name, version, folder, port)
-    java = _java(version, home, java_home, configuration)
+    version = software.version
+    names = [name, *(f"{name}-node-{number}" for number in range(2, nodes + 1))]
+    ports = {node: _Ports(processes.free_port(), processes.free_port()) for node in names}
+    first_port = ports[name].http if has_plugins(version) else processes.free_port()
     cluster = Cluster(
         name=name,
-        url=f"https://127.0.0.1:{port if has_plugins(version) else processes.free_port()}",
+        url=f"https://127.0.0.1:{first_port}",
         user=_ADMIN,
         password=secrets.token_urlsafe(24),
         ca_file=authority.ca_file,
         version=version,
     )
+    started = []
+    for node in names:
+        settings = {
+            **_settings(node, version, folder / node, ports[node]),
+            **_discovery(names, version, ports),
+            "cluster.name": name,
+        }
+        started.append(
+            _start_node(
+                node,
+                software,
+                settings,
+                folder=folder / node,
+                log_file=logs / f"{node}.log",
+                authority=authority,
+                s3_client=s3_client,
+                identity_headers=identity_headers,
+                heap_megabytes=heap_megabytes,
+                user=user,
+            )
+        )
+    certificates = folder / f"{name}-certificates"
+    if has_plugins(version):
+        administrator = authority.issue(ADMINISTRATOR, certificates)
+        by_certificate = OpenSearch(
+            cluster.url,
+            ca_certs=str(authority.ca_file),
+            client_cert=str(administrator.certificate_file),
+            client_key=str(administrator.key_file),
+        )
+        return StartedCluster(cluster, tuple(started), None, by_certificate)
+    certificate = authority.issue(name, certificates)
+    front = stand_in.start(
+        name,
+        stand_in.Configuration(
+            port=first_port,
+            certificate_file=certificate.certificate_file,
+            key_file=certificate.key_file,
+            node_url=f"http://127.0.0.1:{ports[name].http}",
+            objects_folder=s3_client.objects_folder,
+            security_api=_SECURITY_APIS[product(version)],
+            user=cluster.user,
+            password=cluster.password,
+            identity_headers=identity_headers,
+        ),
+        folder=certificates,
+        log_file=logs / f"{name}-stand-in.log",
+    )
+    return StartedCluster(cluster, tuple(started), front, cluster.client())
+
+
+@dataclass(frozen=True)
+class _Ports:
+    """Of 127.0.0.1, where a node listens."""
+
+    http: int
+    transport: int
+
+
+def _start_node(
+    name: str,
+    software: Software,
+    settings: dict[str, Any],
+    *,
+    folder: Path,
+    log_file: Path,
+    authority: Authority,
+    s3_client: S3Client,
+    identity_headers: security.IdentityHeaders | None,
+    heap_megabytes: int,
+    user: int | None,
+) -> Process:
+    configuration = folder / "config"
+    for part in (configuration, folder / "data", folder / "logs", folder / "tmp"):
+        part.mkdir(parents=True)
+    version, home = software.version, software.home
+    java = _java(software, configuration)
     if has_plugins(version):
         certificates = configuration / "certificates"
         certificate = authority.issue(name, certificates)
         shutil.copy(authority.ca_file, certificates)
-        settings |= _plugin_settings(name, certificate, authority, s3_client)
+        settings |= _plugin_settings(settings["cluster.name"], certificate, authority, s3_client)
         security.write_configuration(home, configuration / "opensearch-security", identity_headers)
     else:
-        certificate = authority.issue(name, folder / "certificates")
         settings["path.repo"] = str(s3_client.objects_folder)
-    administrator = authority.issue(ADMINISTRATOR, folder)
     (configuration / f"{product(version)}.yml").write_text(yaml.safe_dump(settings))
     (configuration / "log4j2.properties").write_text(_LOGGING)
     if user is not None:
         _give(folder, user)
     if has_plugins(version):
         _store_credentials(java, home, s3_client, user)
-    process = processes.start(
+    return processes.start(
         name,
         [
             *java,
@@ -252,41 +331,14 @@ def start_node(
         directory=home,
         user=user,
     )
-    if has_plugins(version):
-        by_certificate = OpenSearch(
-            cluster.url,
-            ca_certs=str(authority.ca_file),
-            client_cert=str(administrator.certificate_file),
-            client_key=str(administrator.key_file),
-        )
-        return Node(cluster, process, None, by_certificate)
-    front = stand_in.start(
-        name,
-        stand_in.Configuration(
-            port=int(cluster.url.rpartition(":")[2]),
-            certificate_file=certificate.certificate_file,
-            key_file=certificate.key_file,
-            node_url=f"http://127.0.0.1:{port}",
-            objects_folder=s3_client.objects_folder,
-            security_api=_SECURITY_APIS[product(version)],
-            user=cluster.user,
-            password=cluster.password,
-            identity_headers=identity_headers,
-        ),
-        folder=folder,
-        log_file=log_file.with_name(f"{name}-stand-in.log"),
-    )
-    return Node(cluster, process, front, cluster.client())
 
 
-def _settings(name: str, version: str, folder: Path, port: int) -> dict[str, Any]:
+def _settings(name: str, version: str, folder: Path, ports: _Ports) -> dict[str, Any]:
     """What is set in every version."""
     settings: dict[str, Any] = {
-        "cluster.name": name,
         "node.name": name,
-        "discovery.type": "single-node",
         "network.host": "127.0.0.1",
-        "http.port": port,
+        "http.port": ports.http,
         "path.data": str(folder / "data"),
         "path.logs": str(folder / "logs"),
         # Encrypting takes a node longer than anything else it does for a search: less of it.
@@ -295,16 +347,27 @@ def _settings(name: str, version: str, folder: Path, port: int) -> dict[str, Any
         "cluster.routing.allocation.disk.threshold_enabled": False,
     }
     if version.startswith("6."):
-        return settings | {"transport.tcp.port": processes.free_port()}
+        return settings | {"transport.tcp.port": ports.transport}
     return settings | {
-        "transport.port": processes.free_port(),
+        "transport.port": ports.transport,
         # It would count garbage, which the serial collector leaves until the heap is full.
         "indices.breaker.total.use_real_memory": False,
     }
 
 
+def _discovery(names: Sequence[str], version: str, ports: Mapping[str, _Ports]) -> dict[str, Any]:
+    """How the nodes of a cluster find each other; the first one makes it."""
+    if len(names) == 1:
+        return {"discovery.type": "single-node"}
+    manager = "master" if version.startswith(("1.", "7.")) else "cluster_manager"
+    return {
+        "discovery.seed_hosts": [f"127.0.0.1:{ports[name].transport}" for name in names],
+        f"cluster.initial_{manager}_nodes": [names[0]],
+    }
+
+
 def _plugin_settings(
-    name: str, certificate: Certificate, authority: Authority, s3_client: S3Client
+    cluster: str, certificate: Certificate, authority: Authority, s3_client: S3Client
 ) -> dict[str, Any]:
     tls = {
         "pemcert_filepath": f"certificates/{certificate.certificate_file.name}",
@@ -318,7 +381,7 @@ def _plugin_settings(
         **{f"plugins.security.ssl.transport.{key}": value for key, value in tls.items()},
         "plugins.security.ssl.http.enabled": True,
         **{f"plugins.security.ssl.http.{key}": value for key, value in tls.items()},
-        "plugins.security.nodes_dn": [distinguished_name(name)],
+        "plugins.security.nodes_dn": [distinguished_name(f"{cluster}*")],
         "plugins.security.authcz.admin_dn": [distinguished_name(ADMINISTRATOR)],
         "plugins.security.allow_default_init_securityindex": True,
         "plugins.security.enable_snapshot_restore_privilege": True,
@@ -327,22 +390,22 @@ def _plugin_settings(
     }
 
 
-def _java(version: str, home: Path, java_home: Path, configuration: Path) -> list[str]:
+def _java(software: Software, configuration: Path) -> list[str]:
     """Java with the options of all of a version's programs.
 
     It is started by itself: the programs in bin/ start four more Java machines before the node's.
     """
     properties = {
-        "path.home": home,
+        "path.home": software.home,
         "path.conf": configuration,
         "distribution.type": "zip",
         "bundled_jdk": "false",
         # Asked for by Elasticsearch alone.
         "distribution.flavor": "oss",
     }
-    prefix = _PROPERTIES[product(version)]
+    prefix = _PROPERTIES[product(software.version)]
     return [
-        str(java_home / "bin" / "java"),
+        str(software.java_home / "bin" / "java"),
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         *(f"-D{prefix}.{name}={value}" for name, value in properties.items()),

@@ -34,7 +34,7 @@ _NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (r"PUT /[^/]+/_settings", (), ("indices:admin/settings/update",)),
     (r"GET /[^/]+/_stats.*", (), ("indices:monitor/stats",)),
     (r"GET /[^/]+/_recovery", (), ("indices:monitor/recovery",)),
-    (r"GET /[^/]+/_alias", (), ("indices:admin/aliases/get",)),
+    (r"GET (/[^/]+)?/_alias", (), ("indices:admin/aliases/get",)),
     (r"GET /[^/]+/_mapping", (), ("indices:admin/mappings/get",)),
     (r"PUT /[^/]+/_mapping", (), ("indices:admin/mapping/put",)),
     (r"POST /[^/]+/_refresh", (), ("indices:admin/refresh",)),

@@ -30,7 +30,7 @@ from snapferry_sandbox.identities import Identity
 from snapferry_sandbox.java import find_java_home
 from snapferry_sandbox.localstack import LocalStack
 from snapferry_sandbox.localstack import start as start_localstack
-from snapferry_sandbox.opensearch.cluster import Cluster, S3Client, start_node
+from snapferry_sandbox.opensearch.cluster import Cluster, S3Client, Software, start_cluster
 from snapferry_sandbox.opensearch.distribution import assemble
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 
@@ -722,23 +722,22 @@ def cluster(authority: Authority) -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="snapferry-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        node = start_node(
+        started = start_cluster(
             "source-1",
-            version="3.6.0",
-            home=assemble("3.6.0", CACHE),
-            java_home=find_java_home("3.6.0", user),
-            folder=folder / "source-1",
-            log_file=folder / "source-1.log",
+            Software("3.6.0", assemble("3.6.0", CACHE), find_java_home("3.6.0", user)),
+            folder=folder,
+            logs=folder,
             authority=authority,
             s3_client=S3Client("http://127.0.0.1:1", REGION, "access", "secret", folder),
             identity_headers=HEADERS,
             user=user,
         )
         try:
-            node.wait_until_ready()
-            yield node.cluster
+            started.wait_until_ready()
+            yield started.cluster
         finally:
-            node.process.stop()
+            for node in started.nodes:
+                node.stop()
 
 
 def test_real_node_decides_by_the_mapped_arn(

@@ -1,0 +1,104 @@
+"""Whole migrations between clusters of different engines, while clients write."""
+
+import contextlib
+import json
+import random
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from snapferry_sandbox.demo import leftovers
+from snapferry_sandbox.world import Options
+from tests.clusters.test_catch_up import Clients, content
+from tests.sandbox.migrations import Sandbox
+
+PAIRS = (
+    ("6.8.0", "1.3.20"),
+    ("7.10.2", "1.3.20"),
+    ("7.10.2", "2.19.4"),
+    ("1.3.20", "2.19.4"),
+    ("2.19.4", "3.6.0"),
+)
+
+
+class TypedClients(Clients):
+    """Clients of Elasticsearch 6, where every document has a type."""
+
+    def _actions(self, chance: random.Random) -> list[dict[str, Any]]:
+        return [
+            {verb: key | {"_type": "_doc"} for verb, key in line.items()}
+            if line.keys() <= {"index", "update", "delete"}
+            else line
+            for line in super()._actions(chance)
+        ]
+
+
+def create(cluster: OpenSearch, index: str, *, typed: bool, **mapping: Any) -> None:
+    cluster.indices.create(
+        index=index,
+        body={
+            # The destination has one node, and a document made anew gets a low version soon.
+            "settings": {"number_of_shards": 3, "number_of_replicas": 0, "gc_deletes": "0"},
+            "mappings": {"properties": {"parts": {"type": "nested"}}, **mapping},
+            "aliases": {f"{index}-alias": {}},
+        },
+        params={"include_type_name": "false"} if typed else {},
+    )
+
+
+def write(cluster: OpenSearch, index: str, documents: int, *, typed: bool) -> None:
+    lines: list[dict[str, Any]] = []
+    for number in range(documents):
+        lines += {"index": {"_id": str(number)}}, {"number": number, "secret": number}
+    answer = cluster.transport.perform_request(
+        "POST",
+        f"/{index}/_doc/_bulk" if typed else f"/{index}/_bulk",
+        params={"refresh": "true"},
+        body="".join(f"{json.dumps(line)}\n" for line in lines),
+    )
+    assert not answer["errors"]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "sandbox",
+    [
+        pytest.param(
+            Options(source=source, destination=destination), id=f"{source}-to-{destination}"
+        )
+        for source, destination in PAIRS
+    ],
+    indirect=True,
+)
+def test_moves_to_a_newer_engine(sandbox: Sandbox) -> None:
+    """One index is caught up, the other can't be and goes by warm rounds."""
+    typed = sandbox.world.sources[0].version.startswith("6.")
+    create(sandbox.source, "engines-caught-up", typed=typed)
+    create(sandbox.source, "engines-warm", typed=typed, _source={"excludes": ["secret"]})
+    for index in ("engines-caught-up", "engines-warm"):
+        write(sandbox.source, index, 2000, typed=typed)
+    before = leftovers.look(sandbox.world)
+    clients = (TypedClients if typed else Clients)(sandbox.source, "engines-caught-up")
+
+    with contextlib.ExitStack() as writing:
+        writing.enter_context(clients.writing())
+        outcome = sandbox.migrate(
+            sandbox.request("engines-*", cutover={"rounds": 2}),
+            at_gate={"stop_writes": writing.close},
+        )
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    assert clients.writes > 100
+    for index in ("engines-caught-up", "engines-warm"):
+        assert content(sandbox.destination, index) == content(sandbox.source, index)
+        assert sandbox.destination.indices.get_alias(
+            index=index
+        ) == sandbox.source.indices.get_alias(index=index)
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
+    assert domain["catch_up"]["caught_up"] == ["engines-caught-up"]
+    assert domain["catch_up"]["by_snapshot"] == {"engines-warm": "its _source is filtered"}
+    assert sum(each["documents"] for each in domain["catch_up"]["rounds"]) > 0
+    # The last round is restored over what the ones before have brought.
+    assert domain["rounds"][-1]["restore"]["bytes_reused"] > 0

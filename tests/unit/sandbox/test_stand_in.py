@@ -1,0 +1,155 @@
+"""What stands in for the plugins of versions that come without."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snapferry_sandbox.opensearch.security import IdentityHeaders
+from snapferry_sandbox.opensearch.stand_in import Configuration
+from snapferry_sandbox.opensearch.stand_in.repositories import Repositories
+from snapferry_sandbox.opensearch.stand_in.security import DeniedError, Security
+
+API = "/_opendistro/_security"
+ROLE = {
+    "cluster_permissions": ["cluster:monitor/*"],
+    "index_permissions": [{"index_patterns": ["logs-*"], "allowed_actions": ["indices:monitor/*"]}],
+}
+
+
+@pytest.fixture
+def security() -> Security:
+    return Security(
+        Configuration(
+            port=1,
+            certificate_file=Path("certificate"),
+            key_file=Path("key"),
+            node_url="http://127.0.0.1:1",
+            objects_folder=Path("objects"),
+            security_api=API,
+            user="admin",
+            password="right",
+            identity_headers=IdentityHeaders(user="x-user", roles="x-roles"),
+        )
+    )
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
+
+
+def administer(security: Security, method: str, resource: str, body: Any = None) -> tuple[int, Any]:
+    administrator = security.authenticate(basic("admin", "right"))
+    path = f"{API}/api/{resource}"
+    return security.administer(administrator, method, path, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        basic("admin", "wrong"),
+        basic("nobody", "right"),
+        {"Authorization": "Basic !"},
+        {"Authorization": "Bearer YWRtaW46cmlnaHQ="},
+    ],
+)
+def test_nobody_comes_in_without_a_password(security: Security, headers: dict[str, str]) -> None:
+    with pytest.raises(DeniedError) as denied:
+        security.authenticate(headers)
+    assert denied.value.status == 401
+
+
+def test_user_may_do_what_the_mapped_roles_allow(security: Security) -> None:
+    administer(security, "PUT", "internalusers/mover", {"password": "p", "backend_roles": []})
+    mover = security.authenticate(basic("mover", "p"))
+    with pytest.raises(DeniedError) as denied:
+        security.authorize(mover, "GET", "/_cluster/health")
+    assert denied.value.body["error"]["reason"].startswith(
+        "no permissions for [cluster:monitor/health] and User [name=mover"
+    )
+
+    assert administer(security, "PUT", "roles/watcher", ROLE)[0] == 201
+    assert administer(security, "PUT", "rolesmapping/watcher", {"users": ["mover"]})[0] == 201
+
+    security.authorize(mover, "GET", "/_cluster/health")
+    security.authorize(mover, "GET", "/logs-1,logs-2/_stats")
+    for method, path in (
+        ("GET", "/logs-1,orders/_stats"),
+        ("DELETE", "/logs-1"),
+        ("GET", "/_nodes/hot_threads"),
+    ):
+        with pytest.raises(DeniedError):
+            security.authorize(mover, method, path)
+
+
+def test_caller_whom_a_front_states_comes_by_backend_role(security: Security) -> None:
+    arn = "arn:aws:iam::111111111111:role/Access"
+    administer(security, "PUT", "rolesmapping/manage_snapshots", {"backend_roles": [arn]})
+
+    caller = security.authenticate({"x-user": arn, "x-roles": arn})
+
+    security.authorize(caller, "PUT", "/_snapshot/migration/first")
+    with pytest.raises(DeniedError):
+        security.authorize(caller, "POST", "/logs/_close")
+
+
+def test_only_administrators_reach_the_api(security: Security) -> None:
+    stranger = security.authenticate({"x-user": "stranger", "x-roles": "stranger"})
+    status, _ = security.administer(stranger, "GET", f"{API}/api/roles", b"")
+    assert status == 403
+
+
+def test_roles_come_and_go(security: Security) -> None:
+    assert administer(security, "GET", "roles/watcher")[0] == 404
+    administer(security, "PUT", "roles/watcher", ROLE)
+    assert administer(security, "PUT", "roles/watcher", ROLE)[0] == 200
+    shown = administer(security, "GET", "roles/watcher")[1]["watcher"]
+    assert {name: shown[name] for name in ROLE} == ROLE
+    assert administer(security, "DELETE", "roles/watcher")[0] == 200
+    assert "watcher" not in administer(security, "GET", "roles")[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "resource", "body", "status"),
+    [
+        ("PUT", "roles/all_access", ROLE, 403),
+        ("DELETE", "roles/all_access", None, 403),
+        ("PUT", "rolesmapping/nothing", {"users": ["mover"]}, 404),
+        ("PUT", "roles/watcher", {**ROLE, "static": False}, 400),
+    ],
+)
+def test_what_the_api_refuses(
+    security: Security, method: str, resource: str, body: Any, status: int
+) -> None:
+    assert administer(security, method, resource, body)[0] == status
+
+
+def test_repository_lies_where_the_objects_of_the_bucket_are() -> None:
+    repositories = Repositories(Path("/objects"))
+    definition = {
+        "type": "s3",
+        "settings": {"bucket": "b", "base_path": "a/path", "readonly": True, "role_arn": "arn"},
+    }
+
+    for_node = json.loads(repositories.register("moved", json.dumps(definition).encode()))
+
+    assert for_node["type"] == "fs"
+    assert for_node["settings"]["location"] == "/objects/b/a/path"
+    assert for_node["settings"]["readonly"] == "true"
+    assert "base_path" not in for_node["settings"]
+    other = {"type": "fs", "settings": {"location": "/elsewhere"}}
+    assert repositories.as_registered({"moved": for_node, "other": other}) == {
+        "moved": {
+            "type": "s3",
+            "settings": {
+                "bucket": "b",
+                "base_path": "a/path",
+                "readonly": "true",
+                "role_arn": "arn",
+            },
+        },
+        "other": other,
+    }
