@@ -48,6 +48,13 @@ class Engine:
         """Whether `PUT /<index>/_block/write` is there, which waits for running operations."""
         return self.is_opensearch or self.version >= (7, 9)
 
+    @property
+    def listing_parameters(self) -> dict[str, str]:
+        """Parameters with which `_cat/indices` shows every index; older engines do so anyway."""
+        if self.is_opensearch or self.version >= (7, 7):
+            return {"expand_wildcards": "all"}
+        return {}
+
     def preference(self, shard: int, node: str) -> str:
         """The search preference for the primary of one shard, which lies on `node`."""
         if self.is_opensearch and self.version >= (2, 8):

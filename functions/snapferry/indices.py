@@ -7,6 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from snapferry.engines import Engine
 from snapferry.errors import Conflict, InvalidInput
 from snapferry.request import Indices
 
@@ -50,7 +51,7 @@ def list_all(cluster: OpenSearch) -> dict[str, Index]:
         format="json",
         bytes="b",
         h="index,uuid,status,pri,rep,pri.store.size,creation.date",
-        expand_wildcards="all",
+        params=Engine.of(cluster).listing_parameters,
     )
     return {
         row["index"]: Index(

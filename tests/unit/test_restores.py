@@ -187,9 +187,7 @@ def test_an_index_that_someone_made_in_place_of_ours_is_left_alone(
 def test_an_open_index_that_comes_between_is_a_conflict(
     destination: Side, restore: Restore
 ) -> None:
-    listing = destination.cluster.client("destination").cat.indices(
-        format="json", h="index", expand_wildcards="all"
-    )
+    listing = destination.cluster.client("destination").cat.indices(format="json", h="index")
     destination.cluster.indices = {"orders": FakeIndex()}
     destination.cluster.faults = [Fault("GET /_cat/indices", (200, listing))]
 
