@@ -1,9 +1,10 @@
-"""Whole migrations between clusters of different engines, while clients write."""
+"""Whole migrations between clusters of other engines and of other sizes."""
 
 import contextlib
 import json
 import random
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from opensearchpy import OpenSearch
@@ -11,7 +12,7 @@ from opensearchpy import OpenSearch
 from snapferry_sandbox.demo import leftovers
 from snapferry_sandbox.world import Options
 from tests.clusters.test_catch_up import Clients, content
-from tests.sandbox.migrations import Sandbox
+from tests.sandbox.migrations import Sandbox, fill
 
 PAIRS = (
     ("6.8.0", "1.3.20"),
@@ -102,3 +103,38 @@ def test_moves_to_a_newer_engine(sandbox: Sandbox) -> None:
     assert sum(each["documents"] for each in domain["catch_up"]["rounds"]) > 0
     # The last round is restored over what the ones before have brought.
     assert domain["rounds"][-1]["restore"]["bytes_reused"] > 0
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "sandbox", [pytest.param(Options(clusters=2, destination_nodes=2), id="2-to-1")], indirect=True
+)
+def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
+    """The copies have replicas, on the other node."""
+    secrets = sandbox.world.deployment["domain_master_secrets"]
+    document = sandbox.request("*", domain__replicas=1)
+    [domain] = document["domains"]
+    document["domains"] = []
+    for number, source in enumerate(sandbox.world.sources):
+        fill(source.client(), f"many-{number}", 500, shards=2)
+        document["domains"].append(
+            domain
+            | {
+                "name": source.name,
+                "host": urlsplit(source.domain_endpoint).netloc,
+                "master_user": {"secret_arn": secrets[source.name]},
+                "indices": {"include": [f"many-{number}"]},
+            }
+        )
+    before = leftovers.look(sandbox.world)
+
+    outcome = sandbox.migrate(document)
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    for number, source in enumerate(sandbox.world.sources):
+        index = f"many-{number}"
+        assert content(sandbox.destination, index) == content(source.client(), index)
+    shards = sandbox.destination.cat.shards(index="many-*", format="json", h="index,prirep,node")
+    assert len(shards) == 8
+    assert {shard["node"] for shard in shards} == {"destination-1", "destination-1-node-2"}
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []

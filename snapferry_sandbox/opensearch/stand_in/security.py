@@ -105,7 +105,7 @@ class Security:
             or not hmac.compare_digest(user["password"].encode(), password.encode())
         ):
             raise DeniedError(401, "Unauthorized")
-        return Caller(name, tuple(user["backend_roles"]))
+        return Caller(name, tuple(user.get("backend_roles", ())))
 
     def authorize(self, caller: Caller, method: str, path: str) -> None:
         """Check that a caller has the permissions that a request needs.
