@@ -9,10 +9,6 @@ from pathlib import Path
 
 from snapferry_sandbox.errors import SandboxError
 
-# What came before OpenSearch 3 needs the security manager, which Java 24 has no more.
-_BEFORE_OPENSEARCH_3 = range(17, 24)
-_SINCE_OPENSEARCH_3 = range(21, 100)
-
 # Modules that a cut-down runtime leaves out and OpenSearch needs: without the locale data its
 # analyzers fail to build, without the vector module its start options are refused.
 _NEEDED_MODULES = {"jdk.localedata", "jdk.incubator.vector"}
@@ -30,14 +26,15 @@ def find_java_home(version: str, user: int | None = None) -> Path:
     Raises:
         SandboxError: there is none.
     """
-    suitable = _SINCE_OPENSEARCH_3 if version.startswith("3.") else _BEFORE_OPENSEARCH_3
+    # What came before OpenSearch 3 needs the security manager, which the newest Java lacks.
+    since_3 = version.startswith("3.")
+    suitable, needed = (range(21, 100), "21 or newer") if since_3 else (range(17, 18), "17")
     candidates = list(dict.fromkeys(_candidates()))
     for home in candidates:
         if _is_suitable(home, suitable, user):
             return home
     raise SandboxError(
-        f"The cluster's version {version} needs a full JDK {suitable.start} to "
-        f"{suitable.stop - 1}. Install one, or set JAVA_HOME. "
+        f"Version {version} needs a full JDK {needed}. Install one, or set JAVA_HOME. "
         f"Looked at: {', '.join(map(str, candidates)) or 'nothing, there is no Java here'}."
     )
 
