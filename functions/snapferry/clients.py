@@ -29,11 +29,11 @@ from opensearchpy import JSONSerializer, OpenSearch, RequestsHttpConnection, Tra
 from opensearchpy.exceptions import OpenSearchException, SerializationError
 from requests_aws4auth import AWS4Auth
 
-from snapferry import access, raw_json, security
+from snapferry import access, artifacts, raw_json, security
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain, explain_s3
 from snapferry.events import Bus
 from snapferry.fence import Fence
-from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
+from snapferry.journal import BUCKET, DESTINATION, SECRETS, Journal, Place, side_of
 from snapferry.records import Records
 from snapferry.request import Bucket, Destination, Domain, DomainJob
 
@@ -385,7 +385,11 @@ def sides(records: Records) -> Callable[[Place], Any]:
     def connect(place: Place) -> Any:
         if place.side == BUCKET:
             return bucket(jobs[0].bucket)
-        by_administrator = place.kind in security.CHANGEABLES
+        if place.side == SECRETS:
+            return secrets()
+        by_administrator = place.kind in security.CHANGEABLES or (
+            place.kind in artifacts.BY_ADMINISTRATOR
+        )
         if place.side == DESTINATION:
             target = jobs[0].destination
             return destination_administrator(target) if by_administrator else destination(target)
@@ -393,6 +397,22 @@ def sides(records: Records) -> Callable[[Place], Any]:
         return source_administrator(domain) if by_administrator else source(domain)
 
     return connect
+
+
+def secrets() -> "SecretsManagerClient":
+    """A client of Secrets Manager where the stack is, for the passwords of users."""
+    client = _explaining(boto3.client("secretsmanager", config=_AWS))
+
+    def explain_denial(parsed: Any, model: Any, **_: Any) -> None:
+        error = parsed.get("Error", {})
+        if error.get("Code") == "AccessDeniedException":
+            raise AccessDenied(
+                f"Secrets Manager denies {model.name}: {error.get('Message')}. What to do: look "
+                "for a policy of the account or its organization that takes the right away."
+            )
+
+    client.meta.events.register("after-call", explain_denial)
+    return client
 
 
 def step_functions() -> "SFNClient":

@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch
 
 from snapferry import (
     aliases,
+    artifacts,
     catchup,
     indices,
     listing,
@@ -320,6 +321,7 @@ class CutOver:
         if names := Ways.of(self.records, self._domain).caught_up:
             catchup.require_unchanged(self.source, self.records, self._domain, names)
         Ownership(self.records, self.job).hand_over()
+        artifacts.hand_over(self.journal, self.job)
         self.journal.keep(side_of(self._domain), {catchup.WRITE_BLOCK})
         return {"domain": self._domain}
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BUCKET = "bucket"
 DESTINATION = "destination"
+SECRETS = "secrets"
 _SOURCE = "source/"
 _PREFIX = "change#"
 # Fewer than the connections that the table's client keeps.
@@ -41,7 +42,7 @@ class Place:
     """Where a value is.
 
     Attributes:
-        side: `bucket`, `destination` or what `side_of` returns.
+        side: `bucket`, `destination`, `secrets` or what `side_of` returns.
         kind: what it is, such as `repository`.
         key: which one of its kind, such as the repository's name.
     """
@@ -120,7 +121,7 @@ class Journal:
             self.note(place, present, value)
             changeable.write(value)
 
-    def note(self, place: Place, present: Any, value: Any) -> None:
+    def note(self, place: Place, present: Any, value: Any) -> Change:
         """Notes a change before it is made, however many attempts and others note it, too.
 
         For what makes many changes by one call; a single one is `change`d.
@@ -129,6 +130,9 @@ class Journal:
             place: where the value is.
             present: what is there now.
             value: to be set.
+
+        Returns:
+            The entry, which also says what others of this migration have noted before.
         """
         while True:
             item = table.get(self.items, self.migration_id, _record(place))
@@ -142,7 +146,7 @@ class Journal:
                 before = noted.before if present in noted.ours else present
                 change = Change(place, noted.number, before, ours, noted.version + 1)
             if self._put(change, "open", ""):
-                return
+                return change
 
     def open_changes(self, kinds: Collection[str] | None = None) -> list[Change]:
         """The changes that aren't given back, the last first; of some kinds only, if given."""
@@ -156,6 +160,12 @@ class Journal:
     def foreign_changes(self) -> list[str]:
         """In words, what someone else changed meanwhile and was left."""
         return [item["note"] for item in self._in_state("foreign")]
+
+    def hand_over(self, places: Collection[Place]) -> None:
+        """Leaves what was changed in some places for good: it is the clients' from here on."""
+        for change in self.open_changes():
+            if change.place in places:
+                self._close(change, "handed_over", "")
 
     def keep(self, side: str, kinds: Collection[str]) -> None:
         """From here on a roll-back leaves changes as they are, until `release`.

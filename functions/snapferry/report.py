@@ -54,6 +54,7 @@ def write(
             | {
                 "rounds": rounds.copied(records, domain["domain"]),
                 "catch_up": cutover.outcome(records, domain["domain"]),
+                "artifacts": records.read(f"{domain['domain']}/artifacts", default=[]),
                 "verification": records.read(f"{domain['domain']}/verification", default=[]),
             }
             for domain in domains

@@ -87,6 +87,16 @@ Way = Literal["policy", "acl"]
 # A state passes on 256 KiB; the jobs aren't alone in it.
 _LARGEST_JOBS_BYTES = 240 * 1024
 """By what a bucket lets the domains write: its policy alone, or also its ACL."""
+ArtifactGroup = Literal[
+    "scripts",
+    "pipelines",
+    "templates",
+    "data_streams",
+    "cluster_settings",
+    "index_policies",
+    "security",
+]
+"""Artifacts that the input takes or leaves together."""
 
 
 class Indices(_Model):
@@ -382,6 +392,36 @@ class Cutover(_Model):
     )
 
 
+class Artifacts(_Model):
+    """What else of a domain is copied, besides indices and their aliases.
+
+    Nothing that the destination has is written over. Security isn't copied unless it is wanted,
+    because it grants rights.
+    """
+
+    include: tuple[ArtifactGroup, ...] = Field(
+        default=("scripts", "pipelines", "templates", "data_streams", "cluster_settings"),
+        description="which groups are copied: scripts, pipelines, templates, data_streams (without "
+        "documents), cluster_settings (those that applications feel), index_policies (of Index "
+        "State Management), security (action groups, tenants, roles, internal users, mappings of "
+        "roles)",
+        examples=[["scripts", "pipelines", "templates"]],
+        strict=False,
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        description="names or patterns with * of artifacts to leave out",
+        examples=[["test-*"]],
+        strict=False,
+    )
+    internal_users: Literal["list", "create"] = Field(
+        default="list",
+        description="what becomes of internal users where security is copied, since passwords "
+        "can't be read: a list in the report, or users with new passwords in Secrets Manager",
+        examples=["create"],
+    )
+
+
 class MigrationRequest(_Model):
     """The input of the state machine `migrate`."""
 
@@ -395,6 +435,9 @@ class MigrationRequest(_Model):
     bucket: Bucket = Field(description="the bucket through which the snapshots travel")
     destination: Destination = Field(description="the cluster that takes the indices")
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
+    artifacts: Artifacts = Field(
+        default=Artifacts(), description="what else of the domains is copied"
+    )
     snapshots_afterwards: Literal["keep", "delete"] = Field(
         default="keep",
         description="what becomes of the migration's snapshots when it has succeeded",
@@ -417,6 +460,7 @@ class DomainJob(_Model):
     bucket: Bucket
     destination: Destination
     cutover: Cutover
+    artifacts: Artifacts
     snapshots_afterwards: Literal["keep", "delete"]
     way: Way = "policy"
     """By what the bucket lets the domain write."""
@@ -480,6 +524,7 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
             bucket=request.bucket,
             destination=request.destination,
             cutover=request.cutover,
+            artifacts=request.artifacts,
             snapshots_afterwards=request.snapshots_afterwards,
             way="acl" if access and access.way == "acl" else "policy",
         )
@@ -603,6 +648,7 @@ _MODELS: dict[str, type[_Model]] = {
     "access": BucketAccess,
     "destination": Destination,
     "cutover": Cutover,
+    "artifacts": Artifacts,
 }
 
 

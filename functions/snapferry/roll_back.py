@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapferry import (
     access,
+    artifacts,
     catchup,
     executions,
     leases,
@@ -33,6 +34,7 @@ _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **restore_limits.CHANGEABLES,
     **security.CHANGEABLES,
     **catchup.CHANGEABLES,
+    **artifacts.CHANGEABLES,
 }
 # Looks for functions at work are no rarer than this, since they mostly end at once.
 _LONGEST_WAIT_SECONDS = 10
@@ -144,6 +146,7 @@ def give_back(
     def find(place: Place) -> Changeable:
         return _CHANGEABLES[place.kind](connect(place), place.key)
 
+    artifacts.leave_handed_over(journal, records)
     outcome: GivenBack = journal.give_back(find, leave_at=leave_at)
     foreign, kept = journal.foreign_changes(), journal.kept_changes()
     done = records.read("roll_back", default={"done": []})["done"] + outcome.done

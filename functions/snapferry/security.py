@@ -3,7 +3,6 @@
 Where a cluster has no security plugin, no right is missing and nothing is granted.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,13 +11,14 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from snapferry import plugins
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.journal import DESTINATION, Changeable, Journal, Place, side_of
 from snapferry.request import DomainJob
 
 # Of OpenSearch's plugin, and of Open Distro's, which is Elasticsearch's.
 _APIS = ("/_plugins/_security/api", "/_opendistro/_security/api")
-_UNKNOWN_API = r"no handler found for uri|is not allowed"
+FLAGS = ("hidden", "reserved", "static")
 _ROLE = "role"
 _MAPPING = "role_mapping"
 # A role of the plugin's own; Amazon's documentation wants it for who registers a repository.
@@ -43,7 +43,7 @@ class Role:
     def read(self) -> Any:
         """The definition; lists of names are sorted."""
         definition = _get(self.cluster, f"roles/{self.name}")
-        return None if definition is None else _normalised(definition)
+        return None if definition is None else normalised(definition)
 
     def write(self, value: Any) -> None:
         """Creates or replaces the role, or removes it."""
@@ -141,6 +141,30 @@ _ON_BOTH_SIDES = (
         {"index.blocks.write": True},
         indices=("indices:admin/settings/update",),
     ),
+    Right("GET", "/_template/snapferry-none", cluster=("indices:admin/template/get",)),
+    Right("GET", "/_index_template/snapferry-none", cluster=("indices:admin/index_template/get",)),
+    Right(
+        "GET",
+        "/_component_template/snapferry-none",
+        cluster=("cluster:admin/component_template/get",),
+    ),
+    Right(
+        "GET", "/_ingest/pipeline/snapferry-none", cluster=("cluster:admin/ingest/pipeline/get",)
+    ),
+    Right(
+        "GET", "/_search/pipeline/snapferry-none", cluster=("cluster:admin/search/pipeline/get",)
+    ),
+    Right("GET", "/_scripts/snapferry-none", cluster=("cluster:admin/script/get",)),
+    Right(
+        "GET",
+        "/_plugins/_ism/policies/snapferry-none",
+        cluster=(
+            "cluster:admin/opendistro/ism/managedindex/explain",
+            "cluster:admin/opendistro/ism/policy/get",
+            "cluster:admin/opendistro/ism/policy/search",
+        ),
+    ),
+    Right("GET", "/_data_stream/snapferry-none", indices=("indices:admin/data_stream/get",)),
 )
 
 _AT_SOURCE = (
@@ -190,6 +214,49 @@ _AT_DESTINATION = (
         '{"delete":{"_index":"Snapferry","_id":"1"}}\n',
         cluster=("indices:data/write/bulk",),
         indices=("indices:data/write/bulk*",),
+    ),
+    Right(
+        "DELETE",
+        "/_template/snapferry-none",
+        cluster=("indices:admin/template/put", "indices:admin/template/delete"),
+    ),
+    Right(
+        "DELETE",
+        "/_index_template/snapferry-none",
+        cluster=("indices:admin/index_template/put", "indices:admin/index_template/delete"),
+    ),
+    Right(
+        "DELETE",
+        "/_component_template/snapferry-none",
+        cluster=("cluster:admin/component_template/put", "cluster:admin/component_template/delete"),
+    ),
+    Right(
+        "DELETE",
+        "/_ingest/pipeline/snapferry-none",
+        cluster=("cluster:admin/ingest/pipeline/put", "cluster:admin/ingest/pipeline/delete"),
+    ),
+    Right(
+        "DELETE",
+        "/_search/pipeline/snapferry-none",
+        cluster=("cluster:admin/search/pipeline/put", "cluster:admin/search/pipeline/delete"),
+    ),
+    Right(
+        "DELETE",
+        "/_scripts/snapferry-none",
+        cluster=("cluster:admin/script/put", "cluster:admin/script/delete"),
+    ),
+    Right(
+        "DELETE",
+        "/_plugins/_ism/policies/snapferry-none",
+        cluster=(
+            "cluster:admin/opendistro/ism/policy/delete",
+            "cluster:admin/opendistro/ism/policy/write",
+        ),
+    ),
+    Right(
+        "DELETE",
+        "/_data_stream/snapferry-none",
+        indices=("indices:admin/data_stream/create", "indices:admin/data_stream/delete"),
     ),
 )
 
@@ -366,26 +433,27 @@ def _refusal(grantee: _Grantee, missing: Sequence[Right], reason: str) -> str:
 def _get(cluster: OpenSearch, resource: str) -> dict[str, Any] | None:
     """A resource of the plugin, without what the plugin says about it; None where there is none."""
     try:
-        answer = _ask(cluster, "GET", resource)
+        answer = ask(cluster, "GET", resource)
     except NotFound:
         return None
     [definition] = answer.values()
-    return {
-        name: value
-        for name, value in definition.items()
-        if name not in ("hidden", "reserved", "static")
-    }
+    return without_flags(definition)
+
+
+def without_flags(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource of the plugin without what the plugin says about it, and doesn't take back."""
+    return {name: value for name, value in definition.items() if name not in FLAGS}
 
 
 def _set(cluster: OpenSearch, resource: str, value: Any) -> None:
     if value is not None:
-        _ask(cluster, "PUT", resource, value)
+        ask(cluster, "PUT", resource, value)
         return
     with suppress(NotFound):
-        _ask(cluster, "DELETE", resource)
+        ask(cluster, "DELETE", resource)
 
 
-def _ask(cluster: OpenSearch, method: str, resource: str, body: Any = None) -> Any:
+def ask(cluster: OpenSearch, method: str, resource: str, body: Any = None) -> Any:
     """Asks the REST API of the security plugin, by whichever path it has.
 
     Source: https://docs.opensearch.org/latest/security/access-control/api/
@@ -393,23 +461,15 @@ def _ask(cluster: OpenSearch, method: str, resource: str, body: Any = None) -> A
     Raises:
         NotFound: there is no such resource, or no security plugin.
     """
-    refusals: list[str] = []
-    for api in _APIS:
-        try:
-            return cluster.transport.perform_request(method, f"{api}/{resource}", body=body)
-        except (NotFound, RequestRefused) as error:
-            if isinstance(error, RequestRefused) and not re.search(_UNKNOWN_API, str(error)):
-                raise
-            refusals.append(str(error))
-    raise NotFound(refusals[0])
+    return plugins.ask(cluster, _APIS, method, resource, body)
 
 
-def _normalised(value: Any) -> Any:
+def normalised(value: Any) -> Any:
     """A definition without what is empty in it, and with lists of names sorted."""
     if isinstance(value, dict):
-        plain = {name: _normalised(part) for name, part in value.items()}
+        plain = {name: normalised(part) for name, part in value.items()}
         return {name: part for name, part in plain.items() if part not in (None, "", [], {})}
     if isinstance(value, list):
-        parts = [_normalised(part) for part in value]
+        parts = [normalised(part) for part in value]
         return sorted(parts) if all(isinstance(part, str) for part in parts) else parts
     return value

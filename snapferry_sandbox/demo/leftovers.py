@@ -14,6 +14,20 @@ from snapferry_sandbox.world import World
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+# APIs that list what a migration may copy besides indices, and the part of the answer that counts.
+_ARTIFACTS: Mapping[str, str] = {
+    "_template": "*",
+    "_index_template": "*",
+    "_component_template": "*",
+    "_data_stream": "data_streams.name",
+    "_ingest/pipeline": "*",
+    "_search/pipeline": "*",
+    "_cluster/state/metadata": "metadata.stored_scripts",
+    "_plugins/_security/api/actiongroups": "*",
+    "_plugins/_security/api/internalusers": "*",
+    "_plugins/_security/api/tenants": "*",
+}
+
 type Facts = Mapping[str, Any]
 """What was found, by where it was found."""
 
@@ -54,6 +68,14 @@ def _of_cluster(cluster: OpenSearch) -> Iterator[tuple[str, Any]]:
         yield f"role {name}", role
     for name, mapping in cluster.security.get_role_mappings().items():
         yield f"mapping of role {name}", mapping
+    for path, part in _ARTIFACTS.items():
+        # Some answer by 404 where there is nothing.
+        yield (
+            path,
+            cluster.transport.perform_request(
+                "GET", f"/{path}", params={"filter_path": part, "ignore": 404}
+            ),
+        )
     for kind, settings in cluster.cluster.get_settings(flat_settings=True).items():
         for name, value in settings.items():
             yield f"{kind} setting {name}", value

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.exhaustive
 
 _SERVICES = {"stepfunctions": "states"}
 _ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
-_RESOURCES = ("SecretId", "TopicArn", "RoleArn", "executionArn", "stateMachineArn", "FunctionName")
+_RESOURCES = ("TopicArn", "RoleArn", "executionArn", "stateMachineArn", "FunctionName")
 
 # What no handler asks for by its name.
 IMPLICIT = (
@@ -91,9 +91,14 @@ def _action(call: Mapping[str, Any]) -> str:
 
 def _as_iam_sees_it(sandbox: Sandbox, call: Mapping[str, Any]) -> Call:
     service, request, action = call["service"], call["request"], _action(call)
+    aws = sandbox.world.aws
+    account = aws.accounts["destination"]
+    if service == "secretsmanager":
+        # One that is created, or looked for, goes by its name.
+        name = request.get("SecretId") or request["Name"]
+        prefix = f"arn:aws:secretsmanager:{aws.region}:{account}:secret:"
+        return Call(action, name if name.startswith("arn:") else prefix + name)
     if service == "dynamodb":
-        aws = sandbox.world.aws
-        account = aws.accounts["destination"]
         return Call(action, f"arn:aws:dynamodb:{aws.region}:{account}:table/{request['TableName']}")
     if service == "s3":
         key = f"/{request['Key']}" if "Key" in request else ""

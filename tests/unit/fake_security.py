@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import unquote
 
 from opensearchpy import OpenSearch
 
@@ -28,6 +29,7 @@ class FakeSecurity:
         reserved: roles whose mapping nobody may change.
         takes_effect_after: how many requests it takes until a mapping counts.
         requests: all that came.
+        others: resources of other kinds, by their kind and their name.
     """
 
     cluster: FakeCluster
@@ -38,6 +40,12 @@ class FakeSecurity:
     reserved: set[str] = field(default_factory=set)
     takes_effect_after: int = 0
     requests: list[Request] = field(default_factory=list)
+    others: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    def resources(self, kind: str) -> dict[str, dict[str, Any]]:
+        """By the kind's name in the API."""
+        named = {"roles": self.roles, "rolesmapping": self.mappings}
+        return named[kind] if kind in named else self.others.setdefault(kind, {})
 
     def __post_init__(self) -> None:
         self.roles["manage_snapshots"] = {
@@ -107,8 +115,9 @@ class _Door:
             return 400, {"error": f"no handler found for uri [{request.path}]"}
         if self.user not in security.administrators:
             return 403, {"status": "FORBIDDEN", "message": "No permission to access REST API"}
-        kind, name = request.path.removeprefix(f"{security.api}/").split("/")
-        resources = security.roles if kind == "roles" else security.mappings
+        kind, _, name = request.path.removeprefix(f"{security.api}/").partition("/")
+        name = unquote(name)
+        resources = security.resources(kind)
         if request.method != "GET" and name in security.reserved:
             return 403, {"status": "FORBIDDEN", "message": f"Resource '{name}' is reserved."}
         if request.method == "PUT":
@@ -116,8 +125,12 @@ class _Door:
                 return 404, {"status": "NOT_FOUND", "message": f"role '{name}' not found."}
             if request.body.keys() & {"hidden", "static"}:
                 return 400, {"status": "error", "reason": "Invalid configuration"}
+            if kind == "internalusers" and "password" not in request.body:
+                return 400, {"status": "error", "reason": "password is missing"}
             resources[name] = json.loads(json.dumps(request.body))
             return 200, {"status": "OK"}
+        if not name:
+            return 200, {name: self._shown(kind, one) for name, one in resources.items()}
         if name not in resources:
             return 404, {"status": "NOT_FOUND", "message": f"{kind} '{name}' not found."}
         if request.method == "DELETE":
@@ -135,10 +148,14 @@ class _Door:
             }
             return empty | resource | _FLAGS
         shown = json.loads(json.dumps(resource))
+        if kind != "roles":
+            shown.pop("password", None)
+            hidden = {"hash": ""} if kind == "internalusers" else {}
+            return {**hidden, **_FLAGS, "static": False, **shown}
         for permissions in shown["index_permissions"]:
             permissions |= {"dls": None, "fls": [], "masked_fields": []}
             permissions["allowed_actions"].reverse()
-        return {**shown, **_FLAGS, "tenant_permissions": [], "static": False}
+        return {**_FLAGS, "tenant_permissions": [], "static": False, **shown}
 
 
 def _forbidden(permission: str, user: str) -> Answer:

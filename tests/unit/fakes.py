@@ -22,6 +22,7 @@ from opensearchpy import Connection, OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from snapferry.clients import _ExplainingTransport, _Serializer
+from tests.unit.fake_artifacts import FakeArtifacts, Refused
 
 type Answer = tuple[int, Any]
 
@@ -138,6 +139,7 @@ class FakeCluster:
         bytes_per_second: how fast it copies.
         settings: of the cluster by scope; `defaults` names those that it knows.
         fixed_settings: those of them that nobody may change.
+        artifacts: templates and the like.
     """
 
     def __init__(self, bucket: Bucket, *, bytes_per_second: float = math.inf) -> None:
@@ -160,6 +162,7 @@ class FakeCluster:
             },
         }
         self.fixed_settings: set[str] = set()
+        self.artifacts = FakeArtifacts()
 
     def client(self, name: str) -> OpenSearch:
         """A client of this cluster, like those that `snapferry.clients` makes."""
@@ -209,6 +212,12 @@ class FakeCluster:
         return 200, answer
 
     def _carry_out(self, request: Request) -> Any:
+        try:
+            found = self.artifacts.answer(request.method, request.path, request.body)
+        except Refused as refused:
+            raise _Refused(*refused.refusal) from None
+        if found is not None:
+            return found
         parts = [unquote(part) for part in request.path.strip("/").split("/")]
         match request.method, parts:
             case "GET", ["_cat", "indices"]:

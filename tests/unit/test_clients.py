@@ -533,6 +533,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "dynamodb": lambda: clients.fence("m-1").mark(),
     "s3": lambda: clients.records("m-1").read("jobs"),
     "stepfunctions": lambda: clients.step_functions().describe_execution(executionArn=EXECUTION),
+    "secretsmanager": lambda: clients.secrets().describe_secret(SecretId="snapferry/users/a"),
     "sns": lambda: clients.topic().publish(TopicArn="arn:aws:sns:eu-west-1:2:a", Message="b"),
 }
 
@@ -581,6 +582,15 @@ def test_what_the_stacks_own_services_refuse_stays_as_it_is(aws: FakeAws) -> Non
         clients.fence("m-1").mark()
     aws.bucket_answer = (404, "<Error><Code>NoSuchKey</Code></Error>")
     assert clients.records("m-1").read("jobs", default=[]) == []
+
+
+def test_a_secret_that_may_not_be_made_is_a_denial(aws: FakeAws) -> None:
+    aws.refusal = "AccessDeniedException"
+    with pytest.raises(AccessDenied, match=r"denies CreateSecret: refused. What to do: "):
+        clients.secrets().create_secret(Name="snapferry/users/a", SecretString="b")
+    aws.refusal = "ResourceNotFoundException"
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        CALLS["secretsmanager"]()
 
 
 def test_records_are_where_the_environment_says() -> None:

@@ -102,15 +102,21 @@ def world(
         "logs-test-1": FakeIndex(),
         ".kibana_1": FakeIndex(),
     }
+    source.cluster.artifacts.kept = {
+        "_ingest/pipeline": {"stamp": {"processors": []}},
+        "_template": {"logs": {"index_patterns": ["logs-*"]}},
+    }
     destination.cluster.indices = {".kibana_1": FakeIndex(), "theirs": FakeIndex()}
     monkeypatch.setattr(clients, "source", lambda _: source.client)
     monkeypatch.setattr(clients, "destination", lambda _: destination.client)
     monkeypatch.setattr(clients, "records", storage.records_of)
     monkeypatch.setattr(clients, "table", lambda: storage.table)
     monkeypatch.setattr(clients, "step_functions", lambda: executions.client)
+    monkeypatch.setattr(clients, "secrets", lambda: None)
     monkeypatch.setattr(clients, "topic", lambda: announcements.client)
     monkeypatch.setattr(clients, "bus", lambda: events.bus)
     monkeypatch.setenv("ROLL_BACK_STATE_MACHINE_ARN", f"{STATES}:stateMachine:snapferry-roll-back")
+    monkeypatch.setenv("SECRET_NAME_PREFIX", "snapferry/")
     monkeypatch.setenv("TOPIC_ARN", "arn:aws:sns:eu-west-1:222222222222:snapferry")
     monkeypatch.setattr(clients, "bucket", lambda _: migration_bucket)
     of_plugins = {
@@ -176,6 +182,7 @@ ANSWERS: dict[str, Any] = {
         "wait_seconds": ...,
     },
     "give_back_restore_limits": {"given_back": 5, "foreign": [], "failed": []},
+    "copy_artifacts": {"created": 2, "same": 0, "conflicts": 0, "impossible": 0},
     "begin_catch_up": {"caught_up": 0, "by_snapshot": 2},
     "catch_up": {"ended": True, "predicted_write_stop_seconds": ...},
     "check_window": {"wait_seconds": 0},
@@ -271,15 +278,23 @@ def test_the_golden_events_move_the_indices(
         (MIGRATION, "stop#logs"),
         *((MIGRATION, f"step#logs#{step}") for step in STEPS),
         (MIGRATION, "gate#logs#stop_writes"),
+        (MIGRATION, "handed_over#logs"),
     }
     assert {
         (MIGRATION, f"change#source/logs#{repository}"),
         (MIGRATION, f"change#destination#{repository}"),
         (MIGRATION, f"change#source/logs#running_snapshot#snapferry-{MIGRATION}-logs/{SNAPSHOT}"),
     } <= set(changes)
-    assert {item["state"] for item in changes.values()} == {"given_back"}
+    states = {item["state"]: set[str]() for item in changes.values()}
+    for item in changes.values():
+        states[item["state"]].add(item["kind"])
+    copied = {"copied_ingest_pipeline", "copied_legacy_template"}
+    assert states.keys() == {"given_back", "handed_over"}
+    assert states["handed_over"] == copied
     assert Counter((item["side"], item["kind"]) for item in changes.values()) == {
         ("bucket", "policy_statement"): 3,
+        ("destination", "copied_ingest_pipeline"): 1,
+        ("destination", "copied_legacy_template"): 1,
         ("destination", "repository"): 1,
         ("destination", "restore_limit"): 5,
         ("destination", "role"): 1,
@@ -409,6 +424,7 @@ def test_a_failure_gives_everything_back_and_the_next_migration_goes_on(
         "lift_restore_limits",
         "start_restore",
         "give_back_restore_limits",
+        "copy_artifacts",
         "begin_catch_up",
         "freeze_source",
         "catch_up_last",

@@ -18,6 +18,7 @@ GIVEN_BACK = {
     "reason": "everything is as it was before",
 }
 LONGEST_CAUSE = 32_768
+TEMPLATE = {"kind": "index template", "name": "logs", "verdict": "same", "reason": ""}
 
 
 def failed(domain: str, cause: str = "no route") -> dict[str, Any]:
@@ -30,6 +31,7 @@ def stored(storage: Storage) -> dict[str, Any]:
 
 def test_success_is_reported_with_the_verification(storage: Storage, events: Events) -> None:
     rounds.note(storage.records, "logs", 1, snapshot={"seconds": 1.5})
+    storage.records.write("logs/artifacts", [TEMPLATE])
     storage.records.write("logs/verification", [{"index": "orders", "faults": []}])
 
     outcome = report.write(
@@ -47,6 +49,7 @@ def test_success_is_reported_with_the_verification(storage: Storage, events: Eve
             | {
                 "rounds": [{"round": 1, "snapshot": {"seconds": 1.5}}],
                 "catch_up": NOT_CAUGHT_UP,
+                "artifacts": [TEMPLATE],
                 "verification": [{"index": "orders", "faults": []}],
             }
         ],

@@ -59,6 +59,8 @@ FROZEN = {
     "predicted_interval_seconds": [1.5, 4],
 }
 CAUGHT_UP = {"ended": True, "predicted_write_stop_seconds": 2.5}
+# What "Copy artifacts" returns.
+COPIED = {"created": 3, "same": 1, "conflicts": 0, "impossible": 0}
 # The handlers of a domain's preparation, and those of a round.
 PREPARATION = [
     "grant_rights",
@@ -136,6 +138,7 @@ class Migration:
             "check_snapshot": in_turn(self.look("snapshot", ended=True)),
             "start_restore": in_turn({"started_at": 1_800_000_000.25}),
             "check_restore": in_turn(self.look("restore", ended=True)),
+            "copy_artifacts": in_turn(COPIED),
             "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1}),
             "catch_up": in_turn(CAUGHT_UP),
             "announce_gate": self.approve,

@@ -370,8 +370,9 @@ REASONS = {
     "DomainMasterPolicy": r"clients\.(source_administrator|sides)\(",
     "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
     "DestinationSecretPolicy": r"clients\.(destination|sides)\(",
+    "UserSecretsPolicy": r"clients\.(secrets|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
-    r"migration\.begin\(|roll_back\.give_back\(|progress\.report\(",
+    r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|report\.write\(|"
     r"clients\.(fence|journal|table)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",

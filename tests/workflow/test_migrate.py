@@ -39,7 +39,14 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
     # Beside the gate and the freeze, catching up goes on.
     assert [handler for handler in handlers if handler != "catch_up"] == [
         *["check_input", "begin_migration", "let_source_write", *PREPARATION],
-        *[*BULK, "begin_catch_up", "check_window", "announce_gate", "freeze_source"],
+        *[
+            *BULK,
+            "copy_artifacts",
+            "begin_catch_up",
+            "check_window",
+            "announce_gate",
+            "freeze_source",
+        ],
         *[*LAST_BULK, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
         *["release_source", "delete_snapshots", *ROLL_BACK, "write_report"],
     ]
@@ -78,6 +85,7 @@ def test_one_domain_that_fails(migration: Migration) -> None:
                 "rounds": [],
                 "write_stop_steps": [],
             },
+            "artifacts": [],
             "verification": [],
         }
     ]

@@ -62,7 +62,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
     }
     assert _handlers(migration) == [
         *BULK * rounds,
-        *["check_window", "freeze_source"],
+        *["copy_artifacts", "check_window", "freeze_source"],
         *LAST_BULK,
         *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
     ]
@@ -104,6 +104,7 @@ def test_what_is_caught_up_needs_no_last_snapshot(
     beside = {"check_window", "freeze_source"}
     assert [handler for handler in _handlers(migration) if handler not in beside] == [
         *BULK,
+        "copy_artifacts",
         "begin_catch_up",
         *catching_up * 2,
         *["catch_up_last", *last],
@@ -156,6 +157,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "start_snapshot": {"round": 2},
         "check_snapshot": {"round": 2, "snapshot": "snapferry-1", "hold_seconds": 600},
         "lift_restore_limits": {},
+        "copy_artifacts": {},
         "begin_catch_up": {"round": 1, "step": "begin_catch_up"},
         "catch_up": {"until": "writes stop"},
         "check_window": {"round": 1, "step": "check_window"},

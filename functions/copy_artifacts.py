@@ -1,0 +1,33 @@
+"""State "Copy artifacts": what a cluster needs besides its indices."""
+
+import os
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import artifacts, clients
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many artifacts there are of each verdict."""
+    job = DomainJob.model_validate(event["job"])
+    prefix = os.environ["SECRET_NAME_PREFIX"]
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        return artifacts.copy(
+            clients.journal(job.migration_id),
+            clients.records(job.migration_id),
+            job,
+            artifacts.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
+            artifacts.Side(
+                clients.destination(job.destination),
+                clients.destination_administrator(job.destination),
+            ),
+            artifacts.Vault(clients.secrets(), f"{prefix}users/{job.migration_id}/"),
+        )

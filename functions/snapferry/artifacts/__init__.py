@@ -1,0 +1,34 @@
+"""Artifacts: what a cluster needs besides its indices, such as templates, pipelines and roles.
+
+They are read at the source, planned, and written to the destination, each with a verdict:
+
+- `create`: it is the migration's, until the indices are handed over
+- `same`: the destination has it already
+- `conflict`: the destination has another one of this name, which stays
+- `cannot`: it can't be written, for the reason that is given
+
+`kinds` is the table of them, `translation` what they are called by another engine, `copying` the
+copying. Aliases aren't among them: they move at the cut-over.
+"""
+
+from snapferry.artifacts.copying import (
+    BY_ADMINISTRATOR,
+    CHANGEABLES,
+    Side,
+    copy,
+    hand_over,
+    leave_handed_over,
+    verdicts,
+)
+from snapferry.artifacts.users import Vault
+
+__all__ = [
+    "BY_ADMINISTRATOR",
+    "CHANGEABLES",
+    "Side",
+    "Vault",
+    "copy",
+    "hand_over",
+    "leave_handed_over",
+    "verdicts",
+]

@@ -1,0 +1,306 @@
+"""Copies artifacts: reads both sides, gives each its verdict, writes what is missing."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Literal
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices, table
+from snapferry.artifacts import users
+from snapferry.artifacts.kinds import INTERNAL_USER, KINDS, Kind
+from snapferry.artifacts.users import Vault
+from snapferry.engines import Engine
+from snapferry.errors import AccessDenied, Conflict, NotFound, RequestRefused
+from snapferry.journal import DESTINATION, Changeable, Journal, Place
+from snapferry.records import Records
+from snapferry.request import DomainJob
+
+type Outcome = Literal["create", "same", "conflict", "cannot"]
+
+_KINDS: Mapping[str, Kind] = {kind.name: kind for kind in KINDS}
+_REFUSALS = (AccessDenied, Conflict, NotFound, RequestRefused)
+# Verdicts on what others better don't refer to.
+_MISSING = ("conflict", "cannot")
+_UNREADABLE = (
+    "its password can't be read: make it at the destination, with the same backend roles, or have "
+    "artifacts.internal_users create it"
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The clients of a cluster.
+
+    Attributes:
+        cluster: as the migration's user or role.
+        administrator: as who may read and change its security.
+    """
+
+    cluster: OpenSearch
+    administrator: OpenSearch
+
+    def client(self, kind: Kind) -> OpenSearch:
+        """The one for artifacts of a kind."""
+        return self.administrator if kind.by_administrator else self.cluster
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of an artifact.
+
+    Attributes:
+        kind: what it is.
+        name: its name; `*` where a kind can't be read at all.
+        verdict: `create`, `same`, `conflict` or `cannot`.
+        reason: what was changed about it, or why it isn't there; may be empty.
+    """
+
+    kind: str
+    name: str
+    verdict: Outcome
+    reason: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is about."""
+        return self.kind, self.name
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact of the destination, as a value that changes: its definition.
+
+    Attributes:
+        kind: what it is.
+        cluster: a client of the destination.
+        name: its name.
+        password: of an internal user; no definition holds it.
+    """
+
+    kind: Kind
+    cluster: OpenSearch
+    name: str
+    password: str = field(default="", repr=False)
+
+    def read(self) -> Any:
+        """The definition; None where there is none."""
+        return self.kind.read(self.cluster, self.name)
+
+    def write(self, value: Any) -> None:
+        """Creates it, or removes it."""
+        if value is None:
+            self.kind.remove(self.cluster, self.name)
+        else:
+            whole = value | {"password": self.password} if self.password else value
+            self.kind.create(self.cluster, self.name, whole)
+
+
+def _journalled(kind: Kind) -> str:
+    return f"copied_{kind.name.replace(' ', '_')}"
+
+
+CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
+    **{_journalled(kind): partial(Artifact, kind) for kind in KINDS},
+    **users.CHANGEABLES,
+}
+BY_ADMINISTRATOR = frozenset(_journalled(kind) for kind in KINDS if kind.by_administrator)
+
+
+def copy(
+    journal: Journal,
+    records: Records,
+    job: DomainJob,
+    source: Side,
+    destination: Side,
+    vault: Vault,
+) -> dict[str, int]:
+    """Copies what the input wants of a domain; what the destination has stays as it is.
+
+    Args:
+        journal: of the migration.
+        records: takes the plan, and then the verdicts.
+        job: the domain's.
+        source: the domain.
+        destination: the cluster that takes the indices.
+        vault: takes the new passwords of users, where the input wants them.
+
+    Returns:
+        How many there are of each verdict.
+
+    Raises:
+        Unavailable: a side can't answer; what was copied stays, and another call goes on.
+    """
+    planned = list(_plan(records, job, source, destination))
+    _keep(records, job, [verdict for verdict, _ in planned])
+    outcome: dict[tuple[str, str], Verdict] = {}
+    for verdict, definition in planned:
+        if verdict.verdict == "create":
+            found = _create(journal, job, destination, vault, verdict, definition, outcome)
+        else:
+            found = verdict
+        outcome[verdict.key] = found
+    _keep(records, job, outcome.values())
+    counted = Counter(verdict.verdict for verdict in outcome.values())
+    return {
+        "created": counted["create"],
+        "same": counted["same"],
+        "conflicts": counted["conflict"],
+        "impossible": counted["cannot"],
+    }
+
+
+def verdicts(records: Records, job: DomainJob) -> list[Verdict]:
+    """What became of a domain's artifacts; none where they weren't copied yet."""
+    return [Verdict(**verdict) for verdict in records.read(_name(job), default=[])]
+
+
+def hand_over(journal: Journal, job: DomainJob) -> None:
+    """Leaves a domain's artifacts to the clients: no roll-back takes them away any more.
+
+    Only a mark, as writes are stopped meanwhile.
+    """
+    journal.items.put_item(
+        Item={"migration_id": journal.migration_id, "record": _handed_over(job.domain.name)}
+    )
+
+
+def leave_handed_over(journal: Journal, records: Records) -> None:
+    """Closes the changes that belong to clients, before a roll-back gives the others back.
+
+    Also those that another domain of the migration has made, where clients need them as well.
+    """
+    for job in map(DomainJob.model_validate, records.read("jobs", default=[])):
+        if table.get(journal.items, journal.migration_id, _handed_over(job.domain.name)) is None:
+            continue
+        there = [
+            verdict for verdict in verdicts(records, job) if verdict.verdict in ("create", "same")
+        ]
+        names = [verdict.name for verdict in there if verdict.kind == INTERNAL_USER]
+        journal.hand_over({*map(_place, there), *users.places(journal, names)})
+
+
+def _plan(
+    records: Records, job: DomainJob, source: Side, destination: Side
+) -> Iterator[tuple[Verdict, Any]]:
+    """The verdicts in the order in which the artifacts are written, each with its definition."""
+    created = {verdict.key for verdict in verdicts(records, job) if verdict.verdict == "create"}
+    engine = Engine.of(destination.cluster)
+    # An OpenSearch 1 may say that it is Elasticsearch.
+    major = engine.version[0] if engine.is_opensearch else 1
+    for kind in KINDS:
+        if kind.group in job.artifacts.include:
+            try:
+                yield from list(_plan_kind(kind, job, source, destination, created, major))
+            except AccessDenied as error:
+                yield Verdict(kind.name, "*", "cannot", str(error)), None
+
+
+def _plan_kind(
+    kind: Kind,
+    job: DomainJob,
+    source: Side,
+    destination: Side,
+    created: Collection[tuple[str, str]],
+    major: int,
+) -> Iterator[tuple[Verdict, Any]]:
+    """The verdicts on those of one kind; what an earlier attempt has created is still `create`."""
+    wanted = kind.read_all(source.client(kind))
+    present = kind.read_all(destination.client(kind)) if wanted else {}
+    for name, original in sorted(wanted.items()):
+        if not _is_wanted(job, kind, name):
+            continue
+        definition, notes = kind.translate(original, major)
+        key = kind.name, name
+        if name in present and not _is_same(present[name], definition):
+            reason = "the destination has another one of this name, which stays"
+            yield Verdict(*key, "conflict", reason), definition
+        elif name in present and key not in created:
+            yield Verdict(*key, "same", "; ".join(notes)), definition
+        else:
+            notes += kind.consequences(name, definition, source.cluster, destination.cluster)
+            yield Verdict(*key, "create", "; ".join(notes)), definition
+
+
+def _is_wanted(job: DomainJob, kind: Kind, name: str) -> bool:
+    if any(fnmatchcase(name, pattern) for pattern in job.artifacts.exclude):
+        return False
+    return not kind.of_indices or indices.is_wanted(name, job.domain.indices)
+
+
+def _create(
+    journal: Journal,
+    job: DomainJob,
+    destination: Side,
+    vault: Vault,
+    verdict: Verdict,
+    definition: Any,
+    others: Mapping[tuple[str, str], Verdict],
+) -> Verdict:
+    """Creates an artifact, unless others that it refers to aren't the source's there."""
+    kind = _KINDS[verdict.kind]
+    for needed in kind.needs(verdict.name, definition):
+        if needed in others and others[needed].verdict in _MISSING:
+            reason = f"it needs the {' '.join(needed)}, which isn't the source's there"
+            return replace(verdict, verdict="cannot", reason=reason)
+    if kind.name == INTERNAL_USER and job.artifacts.internal_users == "list":
+        return replace(verdict, verdict="cannot", reason=_UNREADABLE)
+    artifact = Artifact(kind, destination.client(kind), verdict.name)
+    try:
+        if kind.name == INTERNAL_USER:
+            artifact = replace(artifact, password=vault.password(journal, verdict.name))
+            secret = vault.place(verdict.name).key
+            verdict = replace(verdict, reason=f"its new password is in the secret {secret}")
+        present = artifact.read()
+        if present is None:
+            # Of two domains that want different ones at the same moment, the first to note it wins.
+            present = journal.note(_place(verdict), None, definition).ours[0]
+            if present == definition:
+                artifact.write(definition)
+                # The cluster may have put it into other words.
+                present = artifact.read()
+                journal.note(_place(verdict), definition, present)
+    except _REFUSALS as error:
+        return replace(verdict, verdict="cannot", reason=str(error))
+    if not _is_same(present, definition):
+        reason = "someone else has made another one of this name meanwhile, which stays"
+        return replace(verdict, verdict="conflict", reason=reason)
+    return verdict
+
+
+def _is_same(present: Any, definition: Any) -> bool:
+    return bool(_comparable(present) == _comparable(definition))
+
+
+def _comparable(value: Any) -> Any:
+    """A value in one of the several ways in which it can be written."""
+    match value:
+        case dict():
+            parts = {name: _comparable(part) for name, part in value.items()}
+            return {name: part for name, part in parts.items() if part not in (None, {}, [])}
+        case list():
+            return [_comparable(part) for part in value]
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return str(value)
+    return value
+
+
+def _place(verdict: Verdict) -> Place:
+    return Place(DESTINATION, _journalled(_KINDS[verdict.kind]), verdict.name)
+
+
+def _keep(records: Records, job: DomainJob, found: Iterable[Verdict]) -> None:
+    records.write(_name(job), [asdict(verdict) for verdict in found])
+
+
+def _handed_over(domain: str) -> str:
+    return f"handed_over#{domain}"
+
+
+def _name(job: DomainJob) -> str:
+    return f"{job.domain.name}/artifacts"

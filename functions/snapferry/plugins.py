@@ -1,0 +1,45 @@
+"""The REST APIs of plugins, which OpenSearch has by one path and Open Distro by another."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry.errors import NotFound, RequestRefused
+
+_UNKNOWN_API = r"no handler found for uri|is not allowed"
+
+
+def ask(
+    cluster: OpenSearch,
+    apis: Sequence[str],
+    method: str,
+    resource: str,
+    body: Any = None,
+    params: Mapping[str, str] | None = None,
+) -> Any:
+    """Asks a plugin, by whichever path it has.
+
+    Args:
+        cluster: whose plugin.
+        apis: the paths that its API may have.
+        method: of the request.
+        resource: the rest of the path.
+        body: of the request.
+        params: of the request.
+
+    Raises:
+        NotFound: there is no such resource, or no such plugin.
+    """
+    refusals: list[str] = []
+    for api in apis:
+        try:
+            return cluster.transport.perform_request(
+                method, f"{api}/{resource}", params=params, body=body
+            )
+        except (NotFound, RequestRefused) as error:
+            if isinstance(error, RequestRefused) and not re.search(_UNKNOWN_API, str(error)):
+                raise
+            refusals.append(str(error))
+    raise NotFound(refusals[0])

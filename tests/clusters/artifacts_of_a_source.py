@@ -1,0 +1,247 @@
+"""Two artifacts or more of each kind, as people make them."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError
+
+SECURITY = "/_plugins/_security/api"
+_MAPPED = {"properties": {"host": {"type": "keyword"}, "@timestamp": {"type": "date"}}}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a source has of a kind.
+
+    Attributes:
+        name: as the product calls it.
+        path: of its API.
+        bodies: what is put, by name.
+    """
+
+    name: str
+    path: str
+    bodies: dict[str, Any]
+
+    def put(self, cluster: OpenSearch, name: str, body: Any) -> None:
+        cluster.transport.perform_request("PUT", f"{self.path}/{quote(name, safe='')}", body=body)
+
+    def get(self, cluster: OpenSearch, name: str) -> Any:
+        """What the cluster says of one; None where it has none."""
+        try:
+            return cluster.transport.perform_request("GET", f"{self.path}/{quote(name, safe='')}")
+        except NotFoundError:
+            return None
+
+    def remove(self, cluster: OpenSearch, name: str) -> None:
+        cluster.transport.perform_request(
+            "DELETE", f"{self.path}/{quote(name, safe='')}", params={"ignore": 404}
+        )
+
+
+# In an order in which they can be made.
+KINDS = (
+    Kind(
+        "stored script",
+        "/_scripts",
+        {
+            "art-raise": {"script": {"lang": "painless", "source": "ctx.n += params.by"}},
+            "art-rank": {"script": {"lang": "painless", "source": "doc['n'].value"}},
+            "art-half": {"script": {"lang": "expression", "source": "_score / 2"}},
+            "art-find": {
+                "script": {"lang": "mustache", "source": {"query": {"match": {"a": "{{words}}"}}}}
+            },
+        },
+    ),
+    Kind(
+        "ingest pipeline",
+        "/_ingest/pipeline",
+        {
+            "art-stamp": {
+                "description": "when it came",
+                "processors": [{"set": {"field": "came", "value": "{{_ingest.timestamp}}"}}],
+            },
+            "art-raised": {"processors": [{"script": {"id": "art-raise", "params": {"by": 1}}}]},
+            "art-both": {"processors": [{"pipeline": {"name": "art-stamp"}}], "version": 7},
+            "art über/all": {"processors": [], "on_failure": [{"drop": {}}]},
+        },
+    ),
+    Kind(
+        "search pipeline",
+        "/_search/pipeline",
+        {
+            "art-open": {
+                "request_processors": [{"filter_query": {"query": {"term": {"state": "open"}}}}]
+            },
+            "art-sample": {"request_processors": [{"oversample": {"sample_factor": 1.5}}]},
+        },
+    ),
+    Kind(
+        "component template",
+        "/_component_template",
+        {
+            "art-hosts": {"template": {"mappings": _MAPPED}, "version": 3, "_meta": {"by": "us"}},
+            "art-small": {"template": {"settings": {"number_of_shards": 1}}},
+            "art-named": {"template": {"aliases": {"art-a": {"filter": {"term": {"host": "a"}}}}}},
+        },
+    ),
+    Kind(
+        "legacy template",
+        "/_template",
+        {
+            "art-old": {
+                "index_patterns": ["art-old-*"],
+                "order": 3,
+                "settings": {"index": {"codec": "best_compression", "max_result_window": 20000}},
+            },
+            "art-older": {
+                "index_patterns": ["art-old*", "art-older"],
+                "mappings": _MAPPED,
+                "aliases": {"art-olds": {"routing": "1"}},
+            },
+        },
+    ),
+    Kind(
+        "index template",
+        "/_index_template",
+        {
+            "art-streams": {
+                "index_patterns": ["art-stream-*"],
+                "data_stream": {},
+                "composed_of": ["art-hosts", "art-small"],
+                "priority": 40,
+            },
+            "art-events": {
+                "index_patterns": ["art-event-*"],
+                "data_stream": {"timestamp_field": {"name": "at"}},
+                "priority": 41,
+                "template": {"settings": {"number_of_replicas": 0}},
+            },
+            "art-index": {
+                "index_patterns": ["art-index-*"],
+                "composed_of": ["art-small", "art-named"],
+                "template": {"settings": {"index.default_pipeline": "art-stamp"}},
+            },
+        },
+    ),
+    Kind("data stream", "/_data_stream", {"art-stream-a": None, "art-event-b": None}),
+    Kind(
+        "action group",
+        f"{SECURITY}/actiongroups",
+        {
+            "art-read": {"allowed_actions": ["indices:data/read/*"], "type": "index"},
+            "art-watch": {
+                "allowed_actions": ["cluster:monitor/main", "cluster:monitor/health"],
+                "type": "cluster",
+                "description": "watch",
+            },
+        },
+    ),
+    Kind(
+        "tenant",
+        f"{SECURITY}/tenants",
+        {"art-sales": {"description": "sales"}, "art-press": {"description": "press"}},
+    ),
+    Kind(
+        "role",
+        f"{SECURITY}/roles",
+        {
+            "art-sales": {
+                "cluster_permissions": ["art-watch"],
+                "index_permissions": [
+                    {
+                        "index_patterns": ["art-*", "a*"],
+                        "dls": '{"term": {"state": "open"}}',
+                        "fls": ["~secret"],
+                        "masked_fields": ["name"],
+                        "allowed_actions": ["art-read"],
+                    }
+                ],
+                "tenant_permissions": [
+                    {"tenant_patterns": ["art-sales"], "allowed_actions": ["kibana_all_read"]}
+                ],
+            },
+            "art-press": {"cluster_permissions": ["cluster_composite_ops_ro"]},
+        },
+    ),
+    Kind(
+        "internal user",
+        f"{SECURITY}/internalusers",
+        {
+            "art-anna": {
+                "password": "quite-A-long-1-for-anna",
+                "backend_roles": ["sales"],
+                "attributes": {"team": "a"},
+            },
+            "art-bert": {
+                "password": "quite-A-long-1-for-bert",
+                "opendistro_security_roles": ["art-press"],
+            },
+        },
+    ),
+    Kind(
+        "role mapping",
+        f"{SECURITY}/rolesmapping",
+        {
+            "art-sales": {"users": ["art-anna"], "backend_roles": ["sales"]},
+            "art-press": {"hosts": ["*.press.example"], "and_backend_roles": ["a", "b"]},
+        },
+    ),
+)
+SETTINGS = {
+    "action.auto_create_index": "-art-never*,+*",
+    "search.max_buckets": "70000",
+    "search.default_keep_alive": "7m",
+}
+# What isn't the people's: of a plugin, of the cluster, of its machines.
+OTHERS = (
+    Kind("legacy template", "/_template", {"art-hidden": {"index_patterns": [".art-*"]}}),
+    Kind(
+        "component template",
+        "/_component_template",
+        {"art-managed": {"template": {}, "_meta": {"managed": True}}},
+    ),
+)
+OTHER_SETTINGS = {"cluster.max_shards_per_node": "2000"}
+
+
+def put_settings(cluster: OpenSearch, settings: dict[str, Any]) -> None:
+    cluster.cluster.put_settings(body={"persistent": settings})
+
+
+def make(source: OpenSearch) -> None:
+    """Makes everything."""
+    for kind in (*KINDS, *OTHERS):
+        for name, body in kind.bodies.items():
+            kind.put(source, name, body)
+    put_settings(source, SETTINGS | OTHER_SETTINGS)
+
+
+def remove(cluster: OpenSearch) -> None:
+    """Removes everything, as far as it is there."""
+    for kind in reversed((*KINDS, *OTHERS)):
+        for name in kind.bodies:
+            kind.remove(cluster, name)
+    put_settings(cluster, dict.fromkeys(SETTINGS | OTHER_SETTINGS))
+
+
+def look(cluster: OpenSearch) -> dict[str, Any]:
+    """What a cluster has of everything, by kind and name."""
+    settings = cluster.cluster.get_settings(flat_settings=True)["persistent"]
+    found = {
+        f"{kind.name} {name}": kind.get(cluster, name) for kind in KINDS for name in kind.bodies
+    }
+    found |= {f"cluster setting {name}": settings.get(name) for name in SETTINGS}
+    return {name: _plain(one) for name, one in found.items() if one is not None}
+
+
+def _plain(answer: Any) -> Any:
+    """Without what is each cluster's own."""
+    if isinstance(answer, dict) and "data_streams" in answer:
+        return [
+            {name: stream[name] for name in ("name", "timestamp_field", "template", "generation")}
+            for stream in answer["data_streams"]
+        ]
+    return answer

@@ -1,0 +1,79 @@
+"""What a cluster needs besides its indices, in whole migrations on the deployed stack."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from snapferry_sandbox.demo import leftovers
+from tests.clusters import artifacts_of_a_source as everything
+from tests.sandbox.migrations import Sandbox, fill
+
+_CHOSEN = {
+    "include": [
+        "scripts",
+        "pipelines",
+        "templates",
+        "data_streams",
+        "cluster_settings",
+        "security",
+    ],
+    "internal_users": "create",
+}
+
+
+@pytest.fixture
+def document(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+    """The input that moves an index and everything else of the source."""
+    everything.make(sandbox.source)
+    fill(sandbox.source, "art-index-1", 10)
+    yield sandbox.request("art-*", artifacts=_CHOSEN)
+    sandbox.source.indices.delete(index="art-index-1")
+    for cluster in (sandbox.source, sandbox.destination):
+        everything.remove(cluster)
+
+
+def secrets_of_users(sandbox: Sandbox) -> list[str]:
+    listed = sandbox.client("secretsmanager").list_secrets()["SecretList"]
+    return [secret["Name"] for secret in listed if "/users/" in secret["Name"]]
+
+
+def test_artifacts_come_along_and_go_with_a_migration_that_fails(
+    sandbox: Sandbox, document: dict[str, Any]
+) -> None:
+    before = leftovers.look(sandbox.world)
+    failing = sandbox.start(document)
+
+    sandbox.follow(
+        failing,
+        lambda: sandbox.outcome(failing) is not None,
+        at_gate={"stop_writes": lambda: sandbox.abort(failing)},
+    )
+    sandbox.roll_back_of(failing)
+
+    verdicts = sandbox.record(failing.migration_id, "source/artifacts")
+    made = {f"{verdict['kind']} {verdict['name']}": verdict["verdict"] for verdict in verdicts}
+    assert {made[name] for name in everything.look(sandbox.source)} == {"create"}
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    assert secrets_of_users(sandbox) == []
+
+    outcome = sandbox.migrate(document)
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    assert everything.look(sandbox.destination) == everything.look(sandbox.source)
+    [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
+    assert domain["artifacts"] == verdicts_with(
+        verdicts, failing.migration_id, outcome.migration_id
+    )
+    users = secrets_of_users(sandbox)
+    assert len(users) == 2
+    for name in users:
+        sandbox.client("secretsmanager").delete_secret(
+            SecretId=name, ForceDeleteWithoutRecovery=True
+        )
+
+
+def verdicts_with(verdicts: Any, old: str, new: str) -> Any:
+    """The same verdicts of another migration, whose name stands in the names of secrets."""
+    return json.loads(json.dumps(verdicts).replace(old, new))

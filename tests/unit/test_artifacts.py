@@ -1,0 +1,548 @@
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from snapferry import artifacts
+from snapferry.artifacts.translation import translate_template
+from snapferry.errors import Unavailable
+from snapferry.journal import DESTINATION, SECRETS, Journal, Place
+from snapferry.request import DomainJob
+from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.fake_security import FakeSecurity
+from tests.unit.fakes import Fault
+
+_PIPELINE: dict[str, Any] = {"processors": [{"drop": {}}]}
+_OTHER: dict[str, Any] = {"processors": []}
+_SECURITY = {"include": ["security"]}
+
+
+@pytest.fixture
+def journal(storage: Storage) -> Journal:
+    return storage.journal
+
+
+@pytest.fixture
+def plugins(source: Side, destination: Side) -> tuple[FakeSecurity, FakeSecurity]:
+    return FakeSecurity(source.cluster), FakeSecurity(destination.cluster)
+
+
+@pytest.fixture
+def sides(
+    source: Side, destination: Side, plugins: tuple[FakeSecurity, FakeSecurity]
+) -> tuple[artifacts.Side, artifacts.Side]:
+    at_source, at_destination = plugins
+    return (
+        artifacts.Side(source.client, at_source.client("admin")),
+        artifacts.Side(destination.client, at_destination.client("admin")),
+    )
+
+
+@pytest.fixture
+def vault(storage: Storage) -> artifacts.Vault:  # noqa: ARG001 - the same moto
+    secrets = boto3.client("secretsmanager", region_name="eu-west-1")
+    return artifacts.Vault(secrets, "snapferry/users/m-1/")
+
+
+@pytest.fixture
+def copy(
+    storage: Storage,
+    journal: Journal,
+    job: DomainJob,
+    sides: tuple[artifacts.Side, artifacts.Side],
+    vault: artifacts.Vault,
+) -> Any:
+    def run(of: DomainJob = job) -> dict[str, tuple[str, str]]:
+        """Copies; the verdicts with their reasons by kind and name."""
+        counted = artifacts.copy(journal, storage.records, of, *sides, vault)
+        verdicts = artifacts.verdicts(storage.records, of)
+        assert sum(counted.values()) == len(verdicts)
+        return {
+            f"{verdict.kind} {verdict.name}": (verdict.verdict, verdict.reason)
+            for verdict in verdicts
+        }
+
+    return run
+
+
+def give_back(
+    journal: Journal,
+    sides: tuple[artifacts.Side, artifacts.Side],
+    vault: artifacts.Vault | None = None,
+) -> list[str]:
+    def find(place: Place) -> Any:
+        if place.side == SECRETS:
+            assert vault
+            return artifacts.CHANGEABLES[place.kind](vault.client, place.key)
+        assert place.side == DESTINATION
+        by_administrator = place.kind in artifacts.BY_ADMINISTRATOR
+        client = sides[1].administrator if by_administrator else sides[1].cluster
+        return artifacts.CHANGEABLES[place.kind](client, place.key)
+
+    outcome = journal.give_back(find)
+    assert (outcome.failed, outcome.waiting) == ([], 0)
+    return outcome.foreign
+
+
+def test_what_is_missing_is_created_and_given_back(
+    source: Side, destination: Side, journal: Journal, copy: Any, sides: Any
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_scripts": {"rank": {"lang": "painless", "source": "1"}},
+        "_ingest/pipeline": {"stamp": _PIPELINE, "über all/äll": _PIPELINE},
+        "_search/pipeline": {"open": {"request_processors": []}},
+        "_component_template": {"small": {"template": {"settings": {"number_of_shards": 1}}}},
+        "_template": {"old": {"index_patterns": ["a*"], "settings": {"index.codec": "zlib"}}},
+        "_index_template": {
+            "new": {"index_patterns": ["logs-*"], "composed_of": ["small"], "data_stream": {}}
+        },
+        "_data_stream": {"logs-a": {"template": "new"}},
+    }
+    source.cluster.settings["persistent"] = {"search.max_buckets": "7", "cluster.name": "mine"}
+    source.cluster.settings["transient"] = {"search.max_buckets": "9"}
+    destination.cluster.settings["defaults"]["search.max_buckets"] = "65536"
+
+    found = copy()
+
+    assert {verdict for verdict, _ in found.values()} == {"create"}
+    assert set(found) == {
+        "stored script rank",
+        "ingest pipeline stamp",
+        "ingest pipeline über all/äll",
+        "search pipeline open",
+        "component template small",
+        "legacy template old",
+        "index template new",
+        "data stream logs-a",
+        "cluster setting search.max_buckets",
+    }
+    kept = destination.cluster.artifacts.kept
+    assert {path: set(names) for path, names in kept.items() if names} == {
+        path: set(names) for path, names in source.cluster.artifacts.kept.items()
+    }
+    assert destination.cluster.settings["persistent"] == {"search.max_buckets": "9"}
+    assert "without documents" in found["data stream logs-a"][1]
+    assert give_back(journal, sides) == []
+    assert not any(kept.values())
+    assert destination.cluster.settings["persistent"] == {}
+
+
+def test_a_second_run_changes_nothing(
+    source: Side, destination: Side, copy: Any, make_job: MakeJob
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_ingest/pipeline": {"stamp": _PIPELINE},
+        # The clusters show numbers and what is left out in other words.
+        "_component_template": {"small": {"template": {"settings": {"number_of_shards": 1}}}},
+        "_index_template": {"new": {"index_patterns": ["logs-*"], "data_stream": {}}},
+    }
+    copy()
+    destination.cluster.requests.clear()
+    other = make_job(domain__name="orders", domain__host="search-orders.example")
+
+    found = copy(other)
+
+    assert {verdict for verdict, _ in found.values()} == {"same"}
+    assert not destination.cluster.sent("(PUT|DELETE) .*")
+    # The first one still knows what it has made.
+    assert {verdict for verdict, _ in copy().values()} == {"create"}
+    assert not destination.cluster.sent("(PUT|DELETE) .*")
+
+
+def test_another_one_of_the_name_is_never_written_over(
+    source: Side, destination: Side, copy: Any
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_ingest/pipeline": {"stamp": _PIPELINE},
+        "_component_template": {"small": {"template": {"settings": {"number_of_shards": 1}}}},
+        "_index_template": {
+            "new": {"index_patterns": ["logs-*"], "composed_of": ["small"], "data_stream": {}}
+        },
+        "_data_stream": {"logs-a": {"template": "new"}},
+    }
+    theirs = {
+        "_ingest/pipeline": {"stamp": _OTHER},
+        "_component_template": {"small": {"template": {"settings": {"number_of_shards": 2}}}},
+    }
+    destination.cluster.artifacts.kept = json.loads(json.dumps(theirs))
+
+    found = copy()
+
+    assert [verdict for verdict, _ in found.values()] == [
+        "conflict",
+        "conflict",
+        # What refers to it would be something else there.
+        "cannot",
+        "cannot",
+    ]
+    assert "the component template small" in found["index template new"][1]
+    assert {name: kept for name, kept in destination.cluster.artifacts.kept.items() if kept} == (
+        theirs
+    )
+
+
+def test_one_that_somebody_makes_at_the_same_moment_stays(
+    source: Side, destination: Side, copy: Any, journal: Journal
+) -> None:
+    source.cluster.artifacts.kept = {"_ingest/pipeline": {"stamp": _PIPELINE}}
+    # When the plan was made there was none.
+    destination.cluster.faults = [Fault("GET /_ingest/pipeline", (404, {}))]
+    destination.cluster.artifacts.kept = {"_ingest/pipeline": {"stamp": _OTHER}}
+
+    found = copy()
+
+    assert found["ingest pipeline stamp"][0] == "conflict"
+    assert destination.cluster.artifacts.kept["_ingest/pipeline"] == {"stamp": _OTHER}
+    assert journal.open_changes() == []
+
+
+def test_of_two_domains_at_the_same_moment_the_first_wins(
+    source: Side, destination: Side, copy: Any, journal: Journal
+) -> None:
+    source.cluster.artifacts.kept = {"_ingest/pipeline": {"stamp": _PIPELINE}}
+    # It has noted it, and comes to write it only later.
+    journal.note(Place(DESTINATION, "copied_ingest_pipeline", "stamp"), None, _OTHER)
+
+    found = copy()
+
+    assert found["ingest pipeline stamp"][0] == "conflict"
+    assert not destination.cluster.sent("PUT .*")
+
+
+def test_an_attempt_that_failed_is_continued(
+    source: Side, destination: Side, copy: Any, journal: Journal, sides: Any
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_scripts": {"rank": {"lang": "painless", "source": "1"}},
+        "_ingest/pipeline": {"stamp": _PIPELINE},
+    }
+    destination.cluster.faults = [Fault("PUT /_ingest/.*", (503, {}), times=2)]
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            copy()
+
+    assert {verdict for verdict, _ in copy().values()} == {"create"}
+    assert give_back(journal, sides) == []
+    assert not any(destination.cluster.artifacts.kept.values())
+
+
+def test_what_the_destination_refuses_is_named_with_its_words(
+    source: Side, destination: Side, copy: Any
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_scripts": {"old": {"lang": "groovy", "source": "1"}},
+        "_template": {"codec": {"index_patterns": ["a*"], "settings": {"index.x": "1"}}},
+    }
+    destination.cluster.artifacts.unknown_settings = {"index.x"}
+
+    found = copy()
+
+    assert {name: verdict for name, (verdict, _) in found.items()} == {
+        "stored script old": "cannot",
+        "legacy template codec": "cannot",
+    }
+    assert "groovy" in found["stored script old"][1]
+    assert "unknown setting [index.x]" in found["legacy template codec"][1]
+
+
+def test_what_is_not_the_peoples_or_not_wanted_stays(
+    source: Side, copy: Any, make_job: MakeJob
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_ingest/pipeline": {".plugin": _PIPELINE, "test-a": _PIPELINE, "mine": _PIPELINE},
+        "_template": {
+            "hidden": {"index_patterns": [".a", ".b*"]},
+            "tenant_template": {"index_patterns": ["x"]},
+            "managed": {"index_patterns": ["x"], "_meta": {"managed": True}},
+        },
+        "_index_template": {"streams": {"index_patterns": ["*"], "data_stream": {}}},
+        "_data_stream": {"logs-a": {"template": "streams"}, "others": {"template": "streams"}},
+    }
+
+    job = make_job(artifacts={"exclude": ["test-*"]}, domain__indices={"include": ["logs-*"]})
+
+    assert set(copy(job)) == {
+        "ingest pipeline mine",
+        "index template streams",
+        "data stream logs-a",
+    }
+    assert copy(make_job(artifacts={"include": []})) == {}
+
+
+def test_a_legacy_template_that_others_come_before_is_named(
+    source: Side, destination: Side, copy: Any
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_template": {"old": {"index_patterns": ["logs-*"]}, "older": {"index_patterns": ["b"]}}
+    }
+    destination.cluster.artifacts.kept = {"_index_template": {"theirs": {"index_patterns": ["l*"]}}}
+
+    found = copy()
+
+    assert "the index template theirs go by that one alone" in found["legacy template old"][1]
+    assert found["legacy template older"] == ("create", "")
+
+
+@pytest.mark.parametrize("ism", ["/_plugins/_ism", "/_opendistro/_ism"])
+def test_policies_are_copied_where_they_are_wanted_and_attached_by_people(
+    source: Side,
+    destination: Side,
+    journal: Journal,
+    copy: Any,
+    make_job: MakeJob,
+    sides: Any,
+    ism: str,
+) -> None:
+    policy = {"description": "old ones go", "default_state": "all", "states": [{"name": "all"}]}
+    noted = {"policy_id": "keep", "last_updated_time": 7, "schema_version": 3}
+    source.cluster.artifacts.ism = ism
+    source.cluster.artifacts.kept = {
+        "policies": {"keep": policy | noted, "unused": policy | noted, "there": policy | noted}
+    }
+    source.cluster.artifacts.managed = {"logs-1": "keep", "logs-2": "keep"}
+    destination.cluster.artifacts.kept = {"policies": {"there": {"default_state": "other"}}}
+    assert copy() == {}
+
+    found = copy(make_job(artifacts={"include": ["index_policies"]}))
+
+    assert found["index policy keep"] == (
+        "create",
+        "to be attached, once clients have moved, to logs-1, logs-2",
+    )
+    assert found["index policy unused"] == ("create", "")
+    assert found["index policy there"][0] == "conflict"
+    [sent] = destination.cluster.sent("PUT /_plugins/_ism/policies/keep")
+    assert sent.body == {"policy": policy}
+    assert give_back(journal, sides) == []
+    assert set(destination.cluster.artifacts.kept["policies"]) == {"there"}
+
+
+def test_security_is_copied_where_it_is_wanted(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    journal: Journal,
+    copy: Any,
+    make_job: MakeJob,
+    sides: Any,
+) -> None:
+    at_source, at_destination = plugins
+    readers = {"allowed_actions": ["indices:data/read/*"], "type": "index"}
+    at_source.others = {
+        "actiongroups": {"readers": readers},
+        "tenants": {"sales": {"description": "sales"}, "global": {"reserved": True}},
+        "internalusers": {"anna": {"password": "secret", "backend_roles": ["a"]}},
+    }
+    at_source.roles |= {
+        "sales": {
+            "cluster_permissions": ["b", "a"],
+            "index_permissions": [{"index_patterns": ["a"], "allowed_actions": ["readers"]}],
+        },
+        "snapferry-m-1": {"cluster_permissions": [], "index_permissions": []},
+    }
+    at_source.mappings = {
+        "sales": {"users": ["anna"]},
+        "manage_snapshots": {"users": ["anna"]},
+        "all_access": {"users": ["admin"]},
+    }
+    at_destination.mappings = {"all_access": {"users": ["root"]}}
+    before = json.dumps(at_destination.mappings)
+    assert copy() == {}
+
+    found = copy(make_job(artifacts=_SECURITY))
+
+    assert {name: verdict for name, (verdict, _) in found.items()} == {
+        "action group readers": "create",
+        "tenant sales": "create",
+        "role sales": "create",
+        "internal user anna": "cannot",
+        "role mapping all_access": "conflict",
+        "role mapping sales": "create",
+    }
+    assert at_destination.others["actiongroups"] == {"readers": readers}
+    assert at_destination.roles["sales"]["cluster_permissions"] == ["a", "b"]
+    assert at_destination.mappings["sales"] == {"users": ["anna"]}
+    assert give_back(journal, sides) == []
+    assert json.dumps(at_destination.mappings) == before
+    assert "sales" not in at_destination.roles
+
+
+def test_users_get_new_passwords_where_that_is_wanted(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    storage: Storage,
+    journal: Journal,
+    copy: Any,
+    make_job: MakeJob,
+    sides: Any,
+    vault: artifacts.Vault,
+) -> None:
+    at_source, at_destination = plugins
+    user = {"password": "secret", "backend_roles": ["a"]}
+    at_source.others = {"internalusers": {"anna": user, "j.b@x y": user, "there": user}}
+    at_destination.others = {"internalusers": {"there": user}}
+    job = make_job(artifacts=_SECURITY | {"internal_users": "create"})
+    kept = at_destination.others["internalusers"]
+
+    found = copy(job)
+
+    names = {"anna": "snapferry/users/m-1/anna", "j.b@x y": "snapferry/users/m-1/j.b=40x=20y"}
+    for user_name, secret in names.items():
+        assert found[f"internal user {user_name}"][0] == "create"
+        assert secret in found[f"internal user {user_name}"][1]
+        made = json.loads(vault.client.get_secret_value(SecretId=secret)["SecretString"])
+        assert made == {"username": user_name, "password": kept[user_name]["password"]}
+        assert kept[user_name]["backend_roles"] == ["a"]
+        # It stands nowhere else.
+        assert made["password"] not in str(storage.items) + str(storage.s3.objects)
+    assert found["internal user there"] == ("same", "")
+    assert kept["there"] == user
+    assert copy(job).keys() == found.keys()
+    assert give_back(journal, sides, vault) == []
+    assert set(kept) == {"there"}
+    assert vault.client.list_secrets()["SecretList"] == []
+
+
+def test_the_secret_of_a_user_who_stays_stays(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    storage: Storage,
+    journal: Journal,
+    copy: Any,
+    make_job: MakeJob,
+    sides: Any,
+    vault: artifacts.Vault,
+) -> None:
+    users = {"anna": {"password": "1"}, "bert": {"password": "2"}}
+    plugins[0].others = {"internalusers": users}
+    chosen = _SECURITY | {"internal_users": "create"}
+    copy(make_job(artifacts=chosen))
+    del users["bert"]
+    other = make_job(artifacts=chosen, domain__name="orders", domain__host="search-orders.example")
+    assert copy(other)["internal user anna"][0] == "same"
+
+    storage.records.write(
+        "jobs", [one.model_dump(mode="json") for one in (make_job(artifacts=chosen), other)]
+    )
+    artifacts.hand_over(journal, other)
+    artifacts.leave_handed_over(journal, storage.records)
+
+    assert give_back(journal, sides, vault) == []
+    assert set(plugins[1].others["internalusers"]) == {"anna"}
+    [secret] = vault.client.list_secrets()["SecretList"]
+    assert secret["Name"] == "snapferry/users/m-1/anna"
+
+
+def test_security_that_may_not_be_read_is_named(
+    plugins: tuple[FakeSecurity, FakeSecurity], copy: Any, make_job: MakeJob
+) -> None:
+    plugins[0].administrators.clear()
+
+    found = copy(make_job(artifacts=_SECURITY))
+
+    assert {verdict for verdict, _ in found.values()} == {"cannot"}
+    assert "role *" in found
+    assert "No permission to access REST API" in found["role *"][1]
+
+
+def test_what_was_handed_over_is_not_given_back(
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    journal: Journal,
+    make_job: MakeJob,
+    copy: Any,
+    sides: Any,
+) -> None:
+    source.cluster.artifacts.kept = {"_ingest/pipeline": {"both": _PIPELINE, "mine": _PIPELINE}}
+    copy()
+    del source.cluster.artifacts.kept["_ingest/pipeline"]["mine"]
+    other = make_job(domain__name="orders", domain__host="search-orders.example")
+    assert copy(other)["ingest pipeline both"][0] == "same"
+
+    # The other domain is moved, the first one isn't.
+    storage.records.write("jobs", [one.model_dump(mode="json") for one in (make_job(), other)])
+    artifacts.hand_over(journal, other)
+    artifacts.leave_handed_over(journal, storage.records)
+
+    assert give_back(journal, sides) == []
+    assert set(destination.cluster.artifacts.kept["_ingest/pipeline"]) == {"both"}
+    assert journal.kept_changes() == []
+
+
+def test_a_data_stream_that_was_written_to_is_not_removed(
+    source: Side, destination: Side, journal: Journal, copy: Any, sides: Any
+) -> None:
+    source.cluster.artifacts.kept = {
+        "_index_template": {"new": {"index_patterns": ["logs-*"], "data_stream": {}}},
+        "_data_stream": {"logs-a": {"template": "new"}},
+    }
+    copy()
+    destination.cluster.artifacts.documents = {"logs-a": 3}
+
+    [foreign] = give_back(journal, sides)
+
+    assert "data stream logs-a" in foreign
+    assert "logs-a" in destination.cluster.artifacts.kept["_data_stream"]
+
+
+# Other engines
+
+
+def test_settings_of_other_engines_are_renamed_or_left_out_by_the_destinations_version() -> None:
+    template = {
+        "settings": {
+            "index.opendistro.index_state_management.rollover_alias": "logs",
+            "index.lifecycle.name": "hot",
+            "index.knn.algo_param.m": "16",
+            "index.number_of_shards": "2",
+        }
+    }
+
+    at_2, notes_at_2 = translate_template(template, 2)
+    at_3, notes_at_3 = translate_template(template, 3)
+
+    assert at_3 == {
+        "settings": {
+            "index.plugins.index_state_management.rollover_alias": "logs",
+            "index.number_of_shards": "2",
+        }
+    }
+    assert at_2["settings"] == at_3["settings"] | {"index.knn.algo_param.m": "16"}
+    assert (len(notes_at_2), len(notes_at_3)) == (2, 3)
+    assert "index.plugins.index_state_management.rollover_alias there" in notes_at_2[0]
+    assert "without index.lifecycle.name" in notes_at_2[1]
+    assert "without index.knn.algo_param.m" in notes_at_3[2]
+
+
+@pytest.mark.parametrize(
+    ("mappings", "translated", "note"),
+    [
+        (
+            {"doc": {"properties": {}, "dynamic": "strict"}},
+            {"properties": {}, "dynamic": "strict"},
+            "type doc",
+        ),
+        ({"_default_": {}, "_doc": {"_source": {}}}, {"_source": {}}, "_default_"),
+        ({"_default_": {"dynamic": False}}, {}, "_default_"),
+        ({"properties": {"doc": {}}}, {"properties": {"doc": {}}}, None),
+        ({"derived": {"a": {}}}, {"derived": {"a": {}}}, None),
+        ({"a": {}, "b": {}}, {"a": {}, "b": {}}, None),
+        ({}, {}, None),
+    ],
+)
+def test_a_mapping_is_taken_out_of_its_type(
+    mappings: dict[str, Any], translated: dict[str, Any], note: str | None
+) -> None:
+    template, notes = translate_template({"mappings": mappings, "order": 1}, 2)
+
+    assert template == {"mappings": translated, "order": 1}
+    assert bool(notes) == (note is not None)
+    assert note is None or any(note in each for each in notes)
+
+
+def test_a_cluster_setting_of_open_distro_has_its_name_of_today(
+    source: Side, destination: Side, copy: Any
+) -> None:
+    source.cluster.settings["persistent"] = {"opendistro.sql.enabled": "false"}
+    destination.cluster.settings["defaults"]["plugins.sql.enabled"] = "true"
+
+    assert copy() == {"cluster setting plugins.sql.enabled": ("create", "")}
+    assert destination.cluster.settings["persistent"] == {"plugins.sql.enabled": "false"}
