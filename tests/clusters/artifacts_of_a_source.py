@@ -75,6 +75,7 @@ KINDS = (
             "art-open": {
                 "request_processors": [{"filter_query": {"query": {"term": {"state": "open"}}}}]
             },
+            "art-none": {"description": "nothing yet"},
             "art-sample": {"request_processors": [{"oversample": {"sample_factor": 1.5}}]},
         },
     ),
@@ -96,6 +97,7 @@ KINDS = (
                 "order": 3,
                 "settings": {"index": {"codec": "best_compression", "max_result_window": 20000}},
             },
+            "art-plain": {"index_patterns": ["art-plain"], "version": 3},
             "art-older": {
                 "index_patterns": ["art-old*", "art-older"],
                 "mappings": _MAPPED,
@@ -113,6 +115,7 @@ KINDS = (
                 "composed_of": ["art-hosts", "art-small"],
                 "priority": 40,
             },
+            "art-bare": {"index_patterns": ["art-bare-*"], "version": 2, "_meta": {"by": "us"}},
             "art-events": {
                 "index_patterns": ["art-event-*"],
                 "data_stream": {"timestamp_field": {"name": "at"}},
@@ -131,6 +134,7 @@ KINDS = (
         "action group",
         f"{SECURITY}/actiongroups",
         {
+            "art-all": {"allowed_actions": ["art-read"], "type": "index"},
             "art-read": {"allowed_actions": ["indices:data/read/*"], "type": "index"},
             "art-watch": {
                 "allowed_actions": ["cluster:monitor/main", "cluster:monitor/health"],
@@ -164,6 +168,7 @@ KINDS = (
                 ],
             },
             "art-press": {"cluster_permissions": ["cluster_composite_ops_ro"]},
+            "art-clerk": {"cluster_permissions": ["cluster_monitor"]},
         },
     ),
     Kind(
@@ -185,6 +190,7 @@ KINDS = (
         "role mapping",
         f"{SECURITY}/rolesmapping",
         {
+            "art-clerk": {"users": ["art-bert", "art-anna"]},
             "art-sales": {"users": ["art-anna"], "backend_roles": ["sales"]},
             "art-press": {"hosts": ["*.press.example"], "and_backend_roles": ["a", "b"]},
         },
@@ -194,6 +200,8 @@ SETTINGS = {
     "action.auto_create_index": "-art-never*,+*",
     "search.max_buckets": "70000",
     "search.default_keep_alive": "7m",
+    "search.max_open_scroll_context": "400",
+    "point_in_time.max_keep_alive": "3h",
 }
 # What isn't the people's: of a plugin, of the cluster, of its machines.
 OTHERS = (
@@ -230,18 +238,26 @@ def remove(cluster: OpenSearch) -> None:
 def look(cluster: OpenSearch) -> dict[str, Any]:
     """What a cluster has of everything, by kind and name."""
     settings = cluster.cluster.get_settings(flat_settings=True)["persistent"]
-    found = {
-        f"{kind.name} {name}": kind.get(cluster, name) for kind in KINDS for name in kind.bodies
-    }
-    found |= {f"cluster setting {name}": settings.get(name) for name in SETTINGS}
-    return {name: _plain(one) for name, one in found.items() if one is not None}
+    found = {f"cluster setting {name}": settings.get(name) for name in SETTINGS}
+    for kind in KINDS:
+        for name in kind.bodies:
+            answer = kind.get(cluster, name)
+            found[f"{kind.name} {name}"] = _plain(kind, answer)
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _plain(answer: Any) -> Any:
-    """Without what is each cluster's own."""
-    if isinstance(answer, dict) and "data_streams" in answer:
-        return [
-            {name: stream[name] for name in ("name", "timestamp_field", "template", "generation")}
-            for stream in answer["data_streams"]
-        ]
-    return answer
+def _plain(kind: Kind, answer: Any) -> Any:
+    """Without what is each cluster's own, and with names in order where they have none."""
+    if kind.name == "data stream" and answer is not None:
+        [stream] = answer["data_streams"]
+        return {name: stream[name] for name in ("timestamp_field", "template", "generation")}
+    return _sorted(answer) if kind.path.startswith(SECURITY) else answer
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(part) for name, part in value.items()}
+    if isinstance(value, list):
+        parts = [_sorted(part) for part in value]
+        return sorted(parts) if all(isinstance(part, str) for part in parts) else parts
+    return value

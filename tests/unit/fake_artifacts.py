@@ -146,7 +146,7 @@ def _shown(collection: str, name: str | None, found: dict[str, Any]) -> Any:
     if collection == "_data_stream":
         return {
             "data_streams": [
-                {"name": name, "timestamp_field": {"name": "@timestamp"}, **one}
+                {"name": name, "timestamp_field": {"name": "@timestamp"}, "generation": 1, **one}
                 for name, one in found.items()
             ]
         }

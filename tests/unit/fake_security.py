@@ -152,7 +152,7 @@ class _Door:
             shown.pop("password", None)
             hidden = {"hash": ""} if kind == "internalusers" else {}
             return {**hidden, **_FLAGS, "static": False, **shown}
-        for permissions in shown["index_permissions"]:
+        for permissions in shown.setdefault("index_permissions", []):
             permissions |= {"dls": None, "fls": [], "masked_fields": []}
             permissions["allowed_actions"].reverse()
         return {**_FLAGS, "tenant_permissions": [], "static": False, **shown}

@@ -345,20 +345,26 @@ def test_security_is_copied_where_it_is_wanted(
         "all_access": {"users": ["admin"]},
     }
     at_destination.mappings = {"all_access": {"users": ["root"]}}
+    at_source.others["actiongroups"]["all"] = {"allowed_actions": ["writers"]}
+    at_source.others["actiongroups"]["writers"] = {"allowed_actions": ["indices:data/write/*"]}
+    at_destination.others = {"actiongroups": {"writers": {"allowed_actions": ["*"]}}}
     before = json.dumps(at_destination.mappings)
     assert copy() == {}
 
     found = copy(make_job(artifacts=_SECURITY))
 
     assert {name: verdict for name, (verdict, _) in found.items()} == {
+        # It would hold other writers.
+        "action group all": "cannot",
         "action group readers": "create",
+        "action group writers": "conflict",
         "tenant sales": "create",
         "role sales": "create",
         "internal user anna": "cannot",
         "role mapping all_access": "conflict",
         "role mapping sales": "create",
     }
-    assert at_destination.others["actiongroups"] == {"readers": readers}
+    assert at_destination.others["actiongroups"]["readers"] == readers
     assert at_destination.roles["sales"]["cluster_permissions"] == ["a", "b"]
     assert at_destination.mappings["sales"] == {"users": ["anna"]}
     assert give_back(journal, sides) == []

@@ -136,13 +136,12 @@ def copy(
     """
     planned = list(_plan(records, job, source, destination))
     _keep(records, job, [verdict for verdict, _ in planned])
-    outcome: dict[tuple[str, str], Verdict] = {}
+    outcome = {verdict.key: verdict for verdict, _ in planned}
     for verdict, definition in planned:
         if verdict.verdict == "create":
-            found = _create(journal, job, destination, vault, verdict, definition, outcome)
-        else:
-            found = verdict
-        outcome[verdict.key] = found
+            outcome[verdict.key] = _create(
+                journal, job, destination, vault, verdict, definition, outcome
+            )
     _keep(records, job, outcome.values())
     counted = Counter(verdict.verdict for verdict in outcome.values())
     return {
