@@ -78,7 +78,9 @@ SecretArn = Annotated[
 PrincipalArn = Annotated[
     str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)$")
 ]
-Gate = Literal["stop_writes", "clients_moved"]
+Gate = Literal["plan", "stop_writes", "clients_moved"]
+Mode = Literal["migrate", "plan"]
+Rejected = Literal["fail", "leave_out"]
 Way = Literal["policy", "acl"]
 
 # A state passes on 256 KiB; the jobs aren't alone in it.
@@ -319,7 +321,7 @@ class Cutover(_Model):
         examples=[20],
     )
     gates: tuple[Gate, ...] = Field(
-        default=("stop_writes", "clients_moved"),
+        default=("plan", "stop_writes", "clients_moved"),
         description="at which points a person has to say that it may go on",
         examples=[["stop_writes", "clients_moved"]],
         strict=False,
@@ -346,6 +348,18 @@ class MigrationRequest(_Model):
     bucket: Bucket = Field(description="the bucket through which the snapshots travel")
     destination: Destination = Field(description="the cluster that takes the indices")
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
+    mode: Mode = Field(
+        default="migrate",
+        description="`plan` ends when the plan is made, and changes nothing",
+        examples=["plan"],
+    )
+    rejected: Rejected = Field(
+        default="fail",
+        description="what becomes of indices that match a pattern and can't be moved: `fail` ends "
+        "the migration before anything is changed, `leave_out` leaves them at the source; one that "
+        "is named, without *, ends it always",
+        examples=["leave_out"],
+    )
     snapshots_afterwards: Literal["keep", "delete"] = Field(
         default="keep",
         description="what becomes of the migration's snapshots when it has succeeded",
@@ -368,6 +382,8 @@ class DomainJob(_Model):
     bucket: Bucket
     destination: Destination
     cutover: Cutover
+    mode: Mode
+    rejected: Rejected
     snapshots_afterwards: Literal["keep", "delete"]
     way: Way = "policy"
     """By what the bucket lets the domain write."""
@@ -431,6 +447,8 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
             bucket=request.bucket,
             destination=request.destination,
             cutover=request.cutover,
+            mode=request.mode,
+            rejected=request.rejected,
             snapshots_afterwards=request.snapshots_afterwards,
             way="acl" if access and access.way == "acl" else "policy",
         )

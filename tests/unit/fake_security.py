@@ -20,6 +20,7 @@ _NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (r"GET /_cluster/health", ("cluster:monitor/health",), ()),
     (r"GET /_cluster/state/.*", ("cluster:monitor/state",), ()),
     (r"GET /_cluster/pending_tasks", ("cluster:monitor/task",), ()),
+    (r"GET /_cat/.*", ("cluster:monitor/*",), ("indices:monitor/*",)),
     (r"GET /_cluster/settings", ("cluster:monitor/state",), ()),
     (r"PUT /_cluster/settings", ("cluster:admin/settings/update",), ()),
     (r"POST /_cluster/allocation/explain", ("cluster:monitor/allocation/explain",), ()),

@@ -120,11 +120,10 @@ def world(
         "destination_administrator": lambda _: plugins.destination.client("admin"),
         "destination_user": lambda _: "mover",
     }
-    monkeypatch.setattr(
-        importlib.import_module("grant_rights"),
-        "clients",
-        SimpleNamespace(**vars(clients) | of_plugins),
-    )
+    for name in ("plan_domain", "grant_rights"):
+        monkeypatch.setattr(
+            importlib.import_module(name), "clients", SimpleNamespace(**vars(clients) | of_plugins)
+        )
     for name in ("source_administrator", "destination_administrator"):
         monkeypatch.setattr(clients, name, of_plugins[name])
 
@@ -132,6 +131,14 @@ def world(
 # In the order of the state machines. `...` stands for a time, or a number of permissions.
 ANSWERS: dict[str, Any] = {
     "check_input": {"jobs": [event("list_indices")["job"]], "domains_at_once": 4},
+    "plan_domain": {"restore": 2, "skip": 0, "reject": 0},
+    "write_plan": {
+        "plan": f"migrations/{MIGRATION}/plan.json",
+        "page": f"migrations/{MIGRATION}/plan.html",
+        "restore": 2,
+        "skip": 0,
+        "reject": 0,
+    },
     "begin_migration": {"migration_id": MIGRATION},
     "let_source_write": {"way": "policy"},
     "grant_rights": {"granted_at_source": ..., "granted_at_destination": ...},
@@ -269,6 +276,7 @@ def test_the_golden_events_move_the_indices(
         (MIGRATION, "catch_up#logs"),
         (MIGRATION, "stop#logs"),
         *((MIGRATION, f"step#logs#{step}") for step in STEPS),
+        (MIGRATION, "plan"),
         (MIGRATION, "gate#logs#stop_writes"),
     }
     assert {

@@ -366,9 +366,9 @@ MALFORMED = [
         id="rounds a boolean",
     ),
     pytest.param(
-        document(cutover__gates=["plan"]),
+        document(cutover__gates=["lunch"]),
         "cutover.gates[0]: ",
-        "'stop_writes' or 'clients_moved'",
+        "'plan', 'stop_writes' or 'clients_moved'",
         id="unknown gate",
     ),
     pytest.param(

@@ -59,6 +59,10 @@ FROZEN = {
     "predicted_interval_seconds": [1.5, 4],
 }
 CAUGHT_UP = {"ended": True, "predicted_write_stop_seconds": 2.5}
+# What "Write plan" returns.
+WRITTEN = {"plan": "m/plan.json", "page": "m/plan.html", "restore": 2, "skip": 0, "reject": 0}
+# The handlers of the plan of one domain that somebody approves.
+PLAN = ["plan_domain", "write_plan", "announce_gate"]
 # The handlers of a domain's preparation, and those of a round.
 PREPARATION = [
     "grant_rights",
@@ -122,6 +126,8 @@ class Migration:
     def __post_init__(self) -> None:
         self.handlers = {
             "check_input": _check_input,
+            "plan_domain": in_turn({"restore": 2, "skip": 0, "reject": 0}),
+            "write_plan": in_turn(WRITTEN),
             "begin_migration": in_turn({"migration_id": self.migration_id}),
             "let_source_write": in_turn({"way": "policy"}),
             "let_destination_read": in_turn({"way": "acl"}),
