@@ -284,6 +284,7 @@ def test_events_are_those_of_the_handlers_and_of_the_uses() -> None:
     assert {name for name in names if name.startswith("migrate-")} == {
         "migrate-one-domain",
         "migrate-fleet",
+        "migrate-guide",
     }
 
 
