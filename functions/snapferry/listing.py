@@ -55,7 +55,9 @@ def make(
         )
         present = at_destination.result()
     owned = Ownership(records, job).of(present)
-    indices.refuse_strangers(selected, present, owned)
+    # Nothing else than a migration writes over indices.
+    if job.mode == "migrate":
+        indices.refuse_strangers(selected, present, owned)
     keep(records, job.domain.name, round_number, selected)
     return Listing(selected, {name: present[name] for name in sorted(owned)})
 

@@ -98,7 +98,6 @@ def plan_domain(
         *access.foresee(bucket, job),
         *repositories.foresee(job),
         *snapshots.foresee(job),
-        *restore_limits.foresee(destination.administrator, job),
     ]
     at_source, at_destination = source.administrator, destination.administrator
     engine = max(versions.of_nodes(at_source))
@@ -134,9 +133,10 @@ def plan_domain(
             if name.startswith(".") and indices.is_wanted(name, job.domain.indices)
         ),
     ]
-    changes += catchup.foresee_blocks(
-        job.domain.name, [index.name for index in moved if index.name not in last_snapshot]
-    )
+    if job.mode != "snapshot_only":
+        caught_up = [index.name for index in moved if index.name not in last_snapshot]
+        changes += restore_limits.foresee(at_destination, job)
+        changes += catchup.foresee_blocks(job.domain.name, caught_up)
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
     plan = {
         "host": job.domain.host,
@@ -190,11 +190,15 @@ def write(
     room = capacity.read(destination)
     verdicts = [verdict for domain in domains for verdict in _verdicts(domain)]
     restored = [verdict for verdict in verdicts if verdict.verdict == "restore"]
-    lacks = room.lacks(
-        sum(verdict.all_shards for verdict in restored)
-        - sum(domain["replaced_shards"] for domain in domains),
-        sum(verdict.all_bytes for verdict in restored)
-        - sum(domain["replaced_bytes"] for domain in domains),
+    lacks = (
+        ()
+        if jobs[0].mode == "snapshot_only"
+        else room.lacks(
+            sum(verdict.all_shards for verdict in restored)
+            - sum(domain["replaced_shards"] for domain in domains),
+            sum(verdict.all_bytes for verdict in restored)
+            - sum(domain["replaced_bytes"] for domain in domains),
+        )
     )
     plan: dict[str, Any] = {
         "migration_id": records.migration_id,
@@ -223,7 +227,8 @@ def summary(records: Records) -> dict[str, str]:
 
 
 def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target:
-    present = indices.list_all(destination)
+    # No name is in the way of a snapshot.
+    present = {} if job.mode == "snapshot_only" else indices.list_all(destination)
     nodes = versions.of_nodes(destination)
     rows = destination.cat.plugins(format="json", h="name,component")
     nodes_with: dict[str, int] = defaultdict(int)
@@ -231,7 +236,8 @@ def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target
         nodes_with[row["component"]] += 1
     aliases: dict[str, dict[str, Any]] = defaultdict(dict)
     for index, alias, definition in _aliases(destination):
-        aliases[alias][index] = definition
+        if index in present:
+            aliases[alias][index] = definition
     return Target(
         version=min(nodes),
         plugins={plugin for plugin, count in nodes_with.items() if count == len(nodes)},

@@ -81,7 +81,7 @@ PrincipalArn = Annotated[
     str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)$")
 ]
 Gate = Literal["plan", "stop_writes", "clients_moved"]
-Mode = Literal["migrate", "plan"]
+Mode = Literal["migrate", "plan", "snapshot_only"]
 Rejected = Literal["fail", "leave_out"]
 Way = Literal["policy", "acl"]
 
@@ -426,7 +426,9 @@ class MigrationRequest(_Model):
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
     mode: Mode = Field(
         default="migrate",
-        description="`plan` ends when the plan is made, and changes nothing",
+        description="`plan` ends when the plan is made, and changes nothing; `snapshot_only` takes "
+        "a snapshot of each domain, which the destination is proven able to read, and ends: that "
+        "is the bulk of a migration that follows",
         examples=["plan"],
     )
     rejected: Rejected = Field(

@@ -115,3 +115,22 @@ def test_the_plan_names_each_change_that_is_made(sandbox: Sandbox) -> None:
     assert changes.given_back
     made = {*changes.given_back, *changes.open}
     assert made <= set(sandbox.record(outcome.migration_id, "plan")["changes"])
+
+
+def test_a_snapshot_alone_is_the_bulk_of_the_migration_that_follows(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "ahead-1", 2_000)
+    before, path = leftovers.look(sandbox.world), "snapferry/ahead"
+
+    taken = sandbox.migrate(
+        sandbox.request("ahead-1", mode="snapshot_only", bucket__base_path=path)
+    )
+
+    assert (taken.status, taken.cause) == ("SUCCEEDED", "")
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    assert not sandbox.destination.indices.exists(index="ahead-1")
+    moved = sandbox.migrate(sandbox.request("ahead-1", bucket__base_path=path))
+    assert (moved.status, moved.cause) == ("SUCCEEDED", "")
+    [domain] = sandbox.record(moved.migration_id, "report")["domains"]
+    snapshot = domain["rounds"][0]["snapshot"]
+    assert snapshot["bytes_total"] < snapshot["bytes_reused"]
+    assert sandbox.destination.count(index="ahead-1")["count"] == 2_000

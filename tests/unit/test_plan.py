@@ -14,6 +14,7 @@ from tests.unit.fakes import FakeIndex
 
 PLANNED = {"domain": "logs", "status": "PLANNED"}
 CLOSED = FakeIndex(open=False)
+WRITES = {"is_write_index": True}
 
 type Plan = Callable[..., dict[str, Any]]
 
@@ -304,3 +305,19 @@ def test_how_long_it_takes_follows_from_sizes_and_nodes(
     assert 0 < fast["copy_seconds"] < slow["copy_seconds"]
     # It goes by a last snapshot, so that writes stop for a copy at the most.
     assert slow["write_stop_seconds"] == slow["copy_seconds"] + 7
+
+
+def test_no_name_and_no_room_stands_in_the_way_of_a_snapshot(
+    source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(shards=2, aliases={"all": WRITES})}
+    destination.cluster.indices = {
+        "logs": FakeIndex(),
+        "theirs": FakeIndex(aliases={"all": WRITES}),
+    }
+    destination.cluster.room["cluster.max_shards_per_node"] = "1"
+
+    assert "error" in written(make_job())
+    assert "error" not in written(make_job(mode="snapshot_only"))
+    changes = storage.records.read("plan")["changes"]
+    assert not [change for change in changes if change.startswith(("restore limit", "write block"))]

@@ -21,6 +21,7 @@ from tests.workflow.migration import (
     PLAN,
     PREPARATION,
     ROLL_BACK,
+    SNAPSHOT,
     WRITTEN,
     Migration,
     given_back,
@@ -73,6 +74,18 @@ def test_a_plan_alone_changes_nothing(migration: Migration) -> None:
     assert [handler for handler, _ in migration.calls] == [
         *["check_input", "plan_domain", "plan_domain", "write_plan"]
     ]
+
+
+def test_a_snapshot_alone_is_proven_and_kept(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", mode="snapshot_only")
+
+    assert execution.status == "SUCCEEDED"
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", *PLAN, "begin_migration", "let_source_write", *PREPARATION],
+        *["list_indices", *SNAPSHOT, *ROLL_BACK, "write_report"],
+    ]
+    [domain] = migration.records.read("report")["domains"]
+    assert (domain["status"], domain["indices"]) == ("SUCCEEDED", 2)
 
 
 REJECTED = {"error": "PlanRejected", "cause": "logs: orders: it is too old. Nothing was changed."}
