@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
-from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -70,13 +69,11 @@ def _show(plan: Mapping[str, Any], output: Output) -> None:
 
 def _rows(domain: Mapping[str, Any]) -> Iterator[tuple[Text, ...]]:
     for index in domain["indices"]:
-        moved = index["verdict"] == "restore"
-        end = "last snapshot" if index["last_snapshot"] else "caught up"
-        why = index["last_snapshot"] or ". ".join(filter(None, (index["reason"], index["remedy"])))
+        end = plan_page.end(index)
         yield (
             Text(index["index"]),
             Text(index["verdict"], style=_STYLES[index["verdict"]]),
-            Text(decimal(index["primary_store_bytes"]) if moved else ""),
-            Text(end if moved else ""),
-            Text(why),
+            Text(plan_page.size(index["primary_store_bytes"]) if end else ""),
+            Text(end),
+            Text(plan_page.why(index)),
         )

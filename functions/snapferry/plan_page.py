@@ -11,6 +11,7 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0 }
 td, th { border-bottom: 1px solid #8884 }
 .number { text-align: right; font-variant-numeric: tabular-nums }
+.number, .end { white-space: nowrap }
 .reject { color: #c33; font-weight: 600 }
 .skip { color: #888 }
 .objection { border-left: 4px solid #c33; padding-left: 1rem }
@@ -20,10 +21,29 @@ td, th { border-bottom: 1px solid #8884 }
 def summary(plan: Mapping[str, Any]) -> str:
     """Says a plan, as `snapferry.plan.write` stores it, in a few words."""
     return (
-        f"{plan['restore']:,} indices are to be moved, {_size(plan['primary_store_bytes'])}; "
-        f"{plan['skip']:,} are skipped, {plan['reject']:,} can't be moved. The first copy takes "
-        f"about {plan['copy_seconds']:,} s, writes stop for about {plan['write_stop_seconds']:,} s."
+        f"Indices to be moved: {plan['restore']:,}, {size(plan['primary_store_bytes'])}; skipped: "
+        f"{plan['skip']:,}; rejected: {plan['reject']:,}. The first copy takes about "
+        f"{_duration(plan['copy_seconds'])}, writes stop for about "
+        f"{_duration(plan['write_stop_seconds'])}."
     )
+
+
+def end(index: Mapping[str, Any]) -> str:
+    """By which way an index of a plan comes to its end; empty where it isn't moved."""
+    if index["verdict"] != "restore":
+        return ""
+    return "last snapshot" if index["last_snapshot"] else "caught up"
+
+
+def why(index: Mapping[str, Any]) -> str:
+    """What is to be known of an index of a plan: the reason of its way or verdict, the remedy."""
+    remedy = f". What to do: {index['remedy']}" if index["remedy"] else ""
+    return f"{index['last_snapshot'] or index['reason']}{remedy}"
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:,.1f} GB"
 
 
 def render(plan: Mapping[str, Any]) -> str:
@@ -48,7 +68,7 @@ def render(plan: Mapping[str, Any]) -> str:
 <p>{summary(plan)}</p>
 <p>Destination {escape(destination["endpoint"])}: {destination["data_nodes"]:,} data nodes,
 {destination["shards"]:,} of {destination["most_shards"]:,} shards,
-{_size(destination["free_bytes"])} free below the low watermark.</p>
+{size(destination["free_bytes"])} free below the low watermark.</p>
 {"".join(_domain(domain) for domain in plan["domains"])}
 {"".join(_failed(domain) for domain in plan["failed"])}
 <h2>What will be changed, and given back</h2>
@@ -71,19 +91,14 @@ def _domain(domain: Mapping[str, Any]) -> str:
 
 
 def _rows(indices: Iterable[Mapping[str, Any]]) -> str:
-    rows = []
-    for index in indices:
-        moved = index["verdict"] == "restore"
-        end = ("last snapshot" if index["last_snapshot"] else "caught up") if moved else ""
-        why = index["last_snapshot"] or ". ".join(filter(None, (index["reason"], index["remedy"])))
-        rows.append(
-            f"<tr><td>{escape(index['index'])}"
-            f'<td class="{index["verdict"]}">{index["verdict"]}'
-            f'<td class="number">{_size(index["primary_store_bytes"]) if moved else ""}'
-            f'<td class="number">{index["shards"] if moved else ""}'
-            f"<td>{end}<td>{escape(why)}</tr>"
-        )
-    return "".join(rows)
+    return "".join(
+        f"<tr><td>{escape(index['index'])}"
+        f'<td class="{index["verdict"]}">{index["verdict"]}'
+        f'<td class="number">{size(index["primary_store_bytes"]) if end(index) else ""}'
+        f'<td class="number">{index["shards"] if end(index) else ""}'
+        f'<td class="end">{end(index)}<td>{escape(why(index))}</tr>'
+        for index in indices
+    )
 
 
 def _failed(domain: Mapping[str, Any]) -> str:
@@ -93,5 +108,9 @@ def _failed(domain: Mapping[str, Any]) -> str:
     )
 
 
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:,.1f} GB"
+def _duration(seconds: int) -> str:
+    """A time, as exact as an estimate is."""
+    for unit, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{round(seconds / unit):,} {name}"
+    return f"{seconds:,} s"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snapferry import listing, ownership, plan
+from snapferry import listing, ownership, plan, plan_page
 from snapferry.errors import AccessDenied, InvalidInput
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -286,7 +286,7 @@ def test_the_page_holds_the_plan_and_nothing_of_it_is_markup(
     assert "<script>" not in page
     assert "://" not in page
     said = plan.summary(storage.records)
-    assert said["plan"].startswith("1 indices are to be moved, 3.0 GB; 0 are skipped, 3 can't be")
+    assert said["plan"].startswith("Indices to be moved: 1, 3.0 GB; skipped: 0; rejected: 3.")
     assert said["page"] == page_key
 
 
@@ -321,3 +321,15 @@ def test_no_name_and_no_room_stands_in_the_way_of_a_snapshot(
     assert "error" not in written(make_job(mode="snapshot_only"))
     changes = storage.records.read("plan")["changes"]
     assert not [change for change in changes if change.startswith(("restore limit", "write block"))]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5, "5 s"), (119, "119 s"), (120, "2 minutes"), (10_987, "3 hours"), (400_000, "5 days")],
+)
+def test_times_are_said_as_exactly_as_they_are_known(seconds: int, said: str) -> None:
+    plan_of_nothing = {"restore": 0, "skip": 0, "reject": 0, "primary_store_bytes": 0}
+
+    assert f"about {said}, writes stop for about {said}." in plan_page.summary(
+        plan_of_nothing | {"copy_seconds": seconds, "write_stop_seconds": seconds}
+    )

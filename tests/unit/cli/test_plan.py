@@ -30,7 +30,11 @@ def planned(aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch) -> Any:
 OUTPUT = json.dumps({"plan": "migrations/m-1/plan.json"})
 
 
-def test_a_plan_is_made_by_an_execution_that_ends_there(aws: FakeAws, planned: Any) -> None:
+def test_a_plan_is_made_by_an_execution_that_ends_there(
+    aws: FakeAws, planned: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
     said = planned(output=OUTPUT)
 
     assert said.code == 0
@@ -38,10 +42,17 @@ def test_a_plan_is_made_by_an_execution_that_ends_there(aws: FakeAws, planned: A
     assert json.loads(started["input"]) == document() | {"mode": "plan"}
     [arn] = aws.executions
     assert arn.startswith(f"{STATES}:execution:migrate:plan-")
-    for text in ("orders", "restore", "caught up", "old", "reject", "it is too old. reindex it"):
+    for text in (
+        "orders",
+        "restore",
+        "caught up",
+        "old",
+        "reject",
+        "it is too old. What to do: reindex it",
+    ):
         assert text in said.out
     assert "repository snapferry-m-1-logs (destination)" in said.out
-    assert "1 indices are to be moved, 2.0 MB" in said.out
+    assert "Indices to be moved: 1, 2.0 MB; skipped: 0; rejected: 1." in said.out
 
 
 def test_programs_get_the_plan(planned: Any) -> None:
