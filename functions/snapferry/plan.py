@@ -20,6 +20,7 @@ from snapferry import (
     indices,
     listing,
     plan_page,
+    rehearsal,
     repositories,
     restore_limits,
     security,
@@ -134,8 +135,11 @@ def plan_domain(
         ),
     ]
     if job.mode != "snapshot_only":
-        caught_up = [index.name for index in moved if index.name not in last_snapshot]
         changes += restore_limits.foresee(at_destination, job)
+    if job.mode == "rehearse":
+        changes += rehearsal.foresee(job, moved)
+    elif job.mode != "snapshot_only":
+        caught_up = [index.name for index in moved if index.name not in last_snapshot]
         changes += catchup.foresee_blocks(job.domain.name, caught_up)
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
     plan = {
@@ -227,8 +231,9 @@ def summary(records: Records) -> dict[str, str]:
 
 
 def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target:
-    # No name is in the way of a snapshot.
-    present = {} if job.mode == "snapshot_only" else indices.list_all(destination)
+    # No name is in the way of a snapshot, nor of a rehearsal's copies.
+    takes_names = job.mode in ("migrate", "plan")
+    present = indices.list_all(destination) if takes_names else {}
     nodes = versions.of_nodes(destination)
     rows = destination.cat.plugins(format="json", h="name,component")
     nodes_with: dict[str, int] = defaultdict(int)

@@ -4,6 +4,7 @@
 """
 
 import difflib
+import hashlib
 import json
 import re
 from collections import Counter
@@ -81,7 +82,7 @@ PrincipalArn = Annotated[
     str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)$")
 ]
 Gate = Literal["plan", "stop_writes", "clients_moved"]
-Mode = Literal["migrate", "plan", "snapshot_only"]
+Mode = Literal["migrate", "plan", "rehearse", "snapshot_only"]
 Rejected = Literal["fail", "leave_out"]
 Way = Literal["policy", "acl"]
 
@@ -426,9 +427,10 @@ class MigrationRequest(_Model):
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
     mode: Mode = Field(
         default="migrate",
-        description="`plan` ends when the plan is made, and changes nothing; `snapshot_only` takes "
-        "a snapshot of each domain, which the destination is proven able to read, and ends: that "
-        "is the bulk of a migration that follows",
+        description="`plan` ends when the plan is made, and changes nothing; `rehearse` restores a "
+        "snapshot of each domain under other names, counts its documents, and deletes it again, "
+        "while clients go on as ever; `snapshot_only` takes a snapshot of each domain, which the "
+        "destination is proven able to read, and ends: the bulk of a migration that follows",
         examples=["plan"],
     )
     rejected: Rejected = Field(
@@ -475,6 +477,12 @@ class DomainJob(_Model):
     def role(self) -> str:
         """The name of the role that holds the migration's rights, on both sides."""
         return f"snapferry-{self.migration_id.lower()}"
+
+    @property
+    def rehearsal_prefix(self) -> str:
+        """What the names of a rehearsal's copies begin with."""
+        digest = hashlib.sha256(f"{self.migration_id}/{self.domain.name}".encode()).hexdigest()
+        return f"rehearsal-{digest[:8]}-"
 
     @property
     def repository(self) -> str:

@@ -9,6 +9,7 @@ from snapferry import (
     catchup,
     executions,
     leases,
+    rehearsal,
     repositories,
     restore_limits,
     security,
@@ -33,6 +34,7 @@ _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **restore_limits.CHANGEABLES,
     **security.CHANGEABLES,
     **catchup.CHANGEABLES,
+    **rehearsal.CHANGEABLES,
 }
 # Looks for functions at work are no rarer than this, since they mostly end at once.
 _LONGEST_WAIT_SECONDS = 10

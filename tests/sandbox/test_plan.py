@@ -134,3 +134,23 @@ def test_a_snapshot_alone_is_the_bulk_of_the_migration_that_follows(sandbox: San
     snapshot = domain["rounds"][0]["snapshot"]
     assert snapshot["bytes_total"] < snapshot["bytes_reused"]
     assert sandbox.destination.count(index="ahead-1")["count"] == 2_000
+
+
+def test_a_rehearsal_counts_a_copy_and_leaves_the_source_at_work(sandbox: Sandbox) -> None:
+    fill(sandbox.source, "rehearsed-1", 500, shards=2)
+    fill(sandbox.destination, "rehearsed-1", 7)
+    before = leftovers.look(sandbox.world)
+    present = set(sandbox.destination.indices.get(index="*", expand_wildcards="all"))
+
+    outcome = sandbox.migrate(sandbox.request("rehearsed-1", mode="rehearse"))
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    [verdict] = sandbox.record(outcome.migration_id, "source/verification")
+    assert (verdict["index"], verdict["destination_documents"]) == ("rehearsed-1", 500)
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    assert set(sandbox.destination.indices.get(index="*", expand_wildcards="all")) == present
+    assert sandbox.destination.count(index="rehearsed-1")["count"] == 7
+    migration = Migration(outcome.migration_id, "", sandbox.executions, sandbox.table)
+    assert set(migration.changes().given_back) <= set(
+        sandbox.record(outcome.migration_id, "plan")["changes"]
+    )

@@ -27,6 +27,14 @@ EVERYWHERE = {
 PLAIN = EVERYWHERE | {"cutover": {"rounds": 1, "gates": []}}
 
 
+# What comes to a state in place of a whole migration.
+OTHER_MODES = {
+    "Domain snapshotted": {"mode": "snapshot_only"},
+    "Verify rehearsal": {"mode": "rehearse"},
+    "Domain rehearsed": {"mode": "rehearse"},
+}
+
+
 @dataclass(frozen=True)
 class Detour:
     """How a migration comes to a state by another way than `EVERYWHERE`.
@@ -135,7 +143,7 @@ def test_a_migration_that_is_stopped_leaves_nothing(
     before = leftovers.look(sandbox.world)
     if detour := detour_of(state_machine, state):
         sandbox.faults.arm(detour.handler, detour.way, **detour.details)
-    started = pause(sandbox, state_machine, state)
+    started = pause(sandbox, state_machine, state, **OTHER_MODES.get(state, {}))
 
     STOPS[way](sandbox, started, handler)
 

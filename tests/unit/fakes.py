@@ -283,6 +283,9 @@ class FakeCluster:
                 for name in names.split(","):
                     self._index(name).open = False
                 return {"acknowledged": True, "shards_acknowledged": True}
+            case "HEAD", [name]:
+                self._index(name)
+                return {}
             case "DELETE", [names]:
                 for name in names.split(","):
                     self._index(name)
@@ -476,7 +479,11 @@ class FakeCluster:
 
     def _restore(self, repository: str, name: str, body: Any) -> dict[str, Any]:
         snapshot = self._snapshot(repository, name)
-        taken = {index: snapshot.indices[index] for index in body["indices"].split(",")}
+        replacement = body.get("rename_replacement", "$1")
+        taken = {
+            replacement.replace("$1", index): snapshot.indices[index]
+            for index in body["indices"].split(",")
+        }
         for index, copy in taken.items():
             present = self.indices.get(index)
             refusal = None

@@ -233,7 +233,7 @@ def agrees(answer: Any, expected: Any) -> bool:
 
 
 def test_every_handler_has_an_answer_here() -> None:
-    assert set(ANSWERS) - set(STEPS) == HANDLERS - {"cut_over"}
+    assert set(ANSWERS) - set(STEPS) == HANDLERS - {"cut_over", "verify_rehearsal"}
     assert set(STEPS) <= set(ANSWERS)
 
 
@@ -340,6 +340,25 @@ def test_a_second_round_copies_what_changed(source: Side, destination: Side) -> 
     assert handle("delete_snapshots", rounds=2) == {"deleted": 2}
     assert destination.index("orders").documents == 6
     assert source.cluster.bucket == {"snapferry/logs": {}}
+
+
+def test_a_rehearsal_leaves_nothing(source: Side, destination: Side) -> None:
+    destination.cluster.indices["orders"] = FakeIndex(documents=99)
+    before = dict(destination.cluster.indices)
+    job = event("list_indices")["job"] | {"mode": "rehearse"}
+
+    for name in until("begin_catch_up"):
+        changes = {"jobs": [job]} if "jobs" in event(name) else {"job": job}
+        handle(name, **({} if name == "check_input" else changes))
+
+    assert handle("verify_rehearsal", job=job) == {"documents": 20}
+    copied = set(destination.cluster.indices) - set(before)
+    assert {name.partition("-")[0] for name in copied} == {"rehearsal"}
+    assert len(copied) == 2
+    for name in ("begin_roll_back", "give_back_changes", "end_migration"):
+        handle(name)
+    assert destination.cluster.indices == before
+    assert source.cluster.indices["logs-1"].documents == 15
 
 
 def test_bad_input_reaches_no_cluster(source: Side, destination: Side) -> None:

@@ -149,6 +149,7 @@ class Migration:
             "catch_up_last": in_turn(caught_up_last(1, by_snapshot=1)),
             "release_source": in_turn({"released": 1}),
             "verify_copy": in_turn({"documents": 20}),
+            "verify_rehearsal": in_turn({"documents": 20}),
             "hand_over_indices": in_turn({"domain": "logs"}),
             "move_aliases": in_turn({"aliases": 1, "moved_at": 1_800_000_002.05}),
             "delete_snapshots": in_turn({"deleted": 2}),

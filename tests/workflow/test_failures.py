@@ -19,6 +19,7 @@ from tests.workflow.state_machines import (
 
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers", "Report kept changes"}
+OTHER_MODES = {"Verify rehearsal": {"mode": "rehearse"}}
 BESIDE_CATCHING_UP = {"Wait until writes stop", "Freeze source"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
 
@@ -55,7 +56,7 @@ def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
 
     migration.handlers[name_of_call] = fail
 
-    execution = migration.run(name, **EVERYWHERE)
+    execution = migration.run(name, **EVERYWHERE, **OTHER_MODES.get(state, {}))
 
     assert execution.status == "FAILED"
     assert execution.error == "AccessDenied"

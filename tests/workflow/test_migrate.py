@@ -88,6 +88,18 @@ def test_a_snapshot_alone_is_proven_and_kept(migration: Migration) -> None:
     assert (domain["status"], domain["indices"]) == ("SUCCEEDED", 2)
 
 
+def test_a_rehearsal_asks_nothing_of_clients(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", mode="rehearse")
+
+    assert execution.status == "SUCCEEDED"
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", *PLAN, "begin_migration", "let_source_write", *PREPARATION],
+        *[*BULK, "verify_rehearsal", *ROLL_BACK, "write_report"],
+    ]
+    [domain] = migration.records.read("report")["domains"]
+    assert (domain["status"], domain["documents"]) == ("SUCCEEDED", 20)
+
+
 REJECTED = {"error": "PlanRejected", "cause": "logs: orders: it is too old. Nothing was changed."}
 
 
