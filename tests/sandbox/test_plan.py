@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opensearchpy import RequestError
 
 from snapferry_cli.migration import Migration
 from snapferry_sandbox import localstack
@@ -154,3 +155,21 @@ def test_a_rehearsal_counts_a_copy_and_leaves_the_source_at_work(sandbox: Sandbo
     assert set(migration.changes().given_back) <= set(
         sandbox.record(outcome.migration_id, "plan")["changes"]
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"index.codec": "zstd"}, "index.codec"),
+        ({"index.analysis.filter.folding.type": "icu_folding"}, r"filter type \[icu_folding\]"),
+    ],
+)
+def test_what_the_plan_says_of_plugins_is_so(
+    sandbox: Sandbox, settings: dict[str, str], words: str
+) -> None:
+    """No source here has such an index, but the destination shows that it would refuse one."""
+    plugins = {row["component"] for row in sandbox.destination.cat.plugins(format="json")}
+    assert not plugins & {"opensearch-custom-codecs", "analysis-icu"}
+
+    with pytest.raises(RequestError, match=words):
+        sandbox.destination.indices.create(index="planned-plugins", body={"settings": settings})
