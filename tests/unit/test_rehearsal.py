@@ -1,12 +1,15 @@
 """A rehearsal between fake clusters."""
 
+from typing import Any
+
 import pytest
 
-from snapferry import rehearsal, repositories, restores, snapshots
+from snapferry import indices, rehearsal, repositories, restores, snapshots
 from snapferry.errors import NotFound
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
-from tests.unit.fakes import FakeIndex
+from tests.unit.fake_shards import FakeTailCluster, FakeTailIndex, shards
+from tests.unit.fakes import FakeIndex, Request
 
 
 @pytest.fixture
@@ -84,3 +87,53 @@ def test_the_names_differ_from_one_rehearsal_and_domain_to_the_next(make_job: Ma
 
     assert len(prefixes) == 2
     assert all(prefix == prefix.lower() for prefix in prefixes)
+
+
+class Counting(FakeTailCluster):
+    """A cluster that also counts the documents of its indices."""
+
+    def _carry_out(self, request: Request) -> Any:
+        match request.method, request.path.strip("/").split("/"):
+            case "GET", ["_cluster", "health"]:
+                return {"indices": {name: {"status": "green"} for name in self.tails}}
+            case "POST", [names, "_search"]:
+                buckets = [
+                    {"key": name, "doc_count": sum(len(shard.visible) for shard in index.shards)}
+                    for name, index in self._found(names).items()
+                ]
+                return {
+                    "_shards": {"failed": 0},
+                    "aggregations": {"indices": {"buckets": buckets}},
+                }
+        return super()._carry_out(request)
+
+
+@pytest.mark.parametrize(
+    ("lost", "written", "faults"),
+    [
+        (False, False, []),
+        (True, False, ["2 documents instead of 3"]),
+        # Then the count of the source says nothing of the copy.
+        (False, True, []),
+        (True, True, []),
+    ],
+)
+def test_documents_have_to_be_the_same_where_nobody_wrote(
+    job: DomainJob, lost: bool, written: bool, faults: list[str]
+) -> None:
+    source = Counting({"orders": FakeTailIndex(shards(1, documents=3))})
+    copy = source.tails["orders"].restored("uuid-2")
+    destination = Counting({f"{job.rehearsal_prefix}orders": copy})
+    if lost:
+        copy.shards[0].documents.popitem()
+    if written:
+        source.tails["orders"].shards[0].index("new")
+    client = source.client("source")
+
+    [verdict] = rehearsal.verify(
+        client, destination.client("destination"), job, list(indices.list_all(client).values())
+    )
+
+    assert verdict.index == "orders"
+    assert verdict.destination_documents == 3 - lost
+    assert (verdict.health, verdict.faults) == ("green", faults)
