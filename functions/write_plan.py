@@ -18,6 +18,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return plan.write(
         clients.destination_administrator(jobs[0].destination),
         clients.records(jobs[0].migration_id),
+        clients.bus(),
         jobs,
         event["outcomes"],
     )

@@ -30,6 +30,7 @@ from snapferry import (
 )
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.events import Bus
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.records import Records
@@ -164,6 +165,7 @@ def plan_domain(
 def write(
     destination: OpenSearch,
     records: Records,
+    bus: Bus,
     jobs: Sequence[DomainJob],
     outcomes: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
@@ -172,6 +174,7 @@ def write(
     Args:
         destination: the cluster that takes the indices, as its administrator.
         records: of the migration.
+        bus: where is told that the plan is there.
         jobs: of all domains.
         outcomes: of each domain `domain` and `status`, and where that is `FAILED` why its plan
             couldn't be made, as `error` and `cause`.
@@ -219,9 +222,11 @@ def write(
     key = records.write(_PLAN, plan)
     page = records.write_page(_PLAN, plan_page.render(plan))
     records.put(_SUMMARY, plan=plan_page.summary(plan), page=page)
-    return {"plan": key, "page": page} | {
+    written = {"plan": key, "page": page} | {
         name: plan[name] for name in ("restore", "skip", "reject", "error", "cause") if name in plan
     }
+    bus.tell("PlanReady", records.migration_id, **written)
+    return written
 
 
 def summary(records: Records) -> dict[str, str]:

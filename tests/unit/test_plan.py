@@ -8,7 +8,7 @@ import pytest
 from snapferry import listing, ownership, plan, plan_page
 from snapferry.errors import AccessDenied, InvalidInput
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.conftest import Events, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import FakeIndex
 
@@ -39,14 +39,14 @@ def planned(source: Side, destination: Side, storage: Storage) -> Plan:
 
 
 @pytest.fixture
-def written(destination: Side, storage: Storage, planned: Plan) -> Plan:
+def written(destination: Side, storage: Storage, events: Events, planned: Plan) -> Plan:
     """Plans a whole migration; gives what its state passes on."""
 
     def make(*jobs: DomainJob) -> dict[str, Any]:
         for job in jobs:
             planned(job)
         outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
-        return plan.write(destination.client, storage.records, jobs, outcomes)
+        return plan.write(destination.client, storage.records, events.bus, jobs, outcomes)
 
     return make
 
@@ -201,7 +201,12 @@ def test_two_domains_with_an_index_of_one_name(
 
 
 def test_two_domains_with_a_write_index_of_one_alias(
-    source: Side, destination: Side, storage: Storage, planned: Plan, make_job: MakeJob
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    events: Events,
+    planned: Plan,
+    make_job: MakeJob,
 ) -> None:
     jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
     for job in jobs:
@@ -211,7 +216,7 @@ def test_two_domains_with_a_write_index_of_one_alias(
         planned(job)
 
     outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
-    ended = plan.write(destination.client, storage.records, jobs, outcomes)
+    ended = plan.write(destination.client, storage.records, events.bus, jobs, outcomes)
 
     assert "its alias all would have several write indices: logs, orders" in ended["cause"]
 
@@ -240,24 +245,30 @@ def test_what_was_restored_before_takes_no_more_room(
 
 
 def test_a_domain_whose_plan_failed_ends_it_with_its_error(
-    destination: Side, storage: Storage, job: DomainJob
+    destination: Side, storage: Storage, events: Events, job: DomainJob
 ) -> None:
     failed = {"domain": "logs", "status": "FAILED", "error": "AccessDenied", "cause": "no rights"}
 
-    ended = plan.write(destination.client, storage.records, [job], [failed])
+    ended = plan.write(destination.client, storage.records, events.bus, [job], [failed])
 
     assert (ended["error"], ended["cause"]) == ("AccessDenied", "no rights")
+    assert events.fake.told == [("PlanReady", {"migration_id": "m-1", **ended})]
 
 
 def test_of_several_domains_it_is_named(
-    source: Side, destination: Side, storage: Storage, planned: Plan, make_job: MakeJob
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    events: Events,
+    planned: Plan,
+    make_job: MakeJob,
 ) -> None:
     source.cluster.indices = {"logs": FakeIndex()}
     jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
     planned(jobs[0])
     failed = {"domain": "orders", "status": "FAILED", "error": "AccessDenied", "cause": "no rights"}
 
-    ended = plan.write(destination.client, storage.records, jobs, [PLANNED, failed])
+    ended = plan.write(destination.client, storage.records, events.bus, jobs, [PLANNED, failed])
 
     assert ended["error"] == "PlanRejected"
     assert "orders: no rights" in ended["cause"]

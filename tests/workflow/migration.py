@@ -127,7 +127,7 @@ class Migration:
         self.handlers = {
             "check_input": _check_input,
             "plan_domain": in_turn({"restore": 2, "skip": 0, "reject": 0}),
-            "write_plan": in_turn(WRITTEN),
+            "write_plan": _write_plan,
             "begin_migration": in_turn({"migration_id": self.migration_id}),
             "let_source_write": in_turn({"way": "policy"}),
             "let_destination_read": in_turn({"way": "acl"}),
@@ -248,6 +248,11 @@ def _records(s3: FakeS3, migration_id: str) -> Records:
         table=cast("Table", FakeTable()),
         migration_id=migration_id,
     )
+
+
+def _write_plan(payload: Payload) -> Any:
+    failed = [outcome for outcome in payload["outcomes"] if outcome["status"] == "FAILED"]
+    return WRITTEN | {name: failed[0][name] for name in ("error", "cause") if failed}
 
 
 def _check_input(payload: Payload) -> Any:

@@ -119,7 +119,7 @@ def test_what_cannot_be_moved_ends_the_migration_before_it_begins(migration: Mig
     assert {"error": execution.error, "cause": execution.cause} == REJECTED
     assert [handler for handler, _ in migration.calls] == [
         *["check_input", "plan_domain", "write_plan"],
-        *ROLL_BACK,
+        *[*ROLL_BACK, "write_report"],
     ]
 
 
