@@ -1,4 +1,7 @@
-"""States "Wait until writes stop" and "Wait until clients moved": tells people of the gate."""
+"""States "Wait until plan is approved", "Wait until writes stop", "Wait until clients moved".
+
+Tells people of the gate.
+"""
 
 import os
 from typing import Any

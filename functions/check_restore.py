@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, listing, restores
+from snapferry import clients, listing, rehearsal, restores
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -17,6 +17,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
     restored = listing.for_snapshot(records, job.domain.name, event["round"])
+    if job.mode == "rehearse":
+        restored = rehearsal.copies(job, restored)
     progress = restores.check(
         clients.destination(job.destination), restored, event["started_at"], event["hold_seconds"]
     )

@@ -1,4 +1,4 @@
-"""State "Start restore": over what an earlier round has restored."""
+"""State "Start restore": over what an earlier round has restored; of a rehearsal beside it."""
 
 import time
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, listing, restores
+from snapferry import clients, listing, rehearsal, restores
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 
@@ -23,12 +23,22 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
-        restores.start(
-            clients.destination(job.destination),
-            Ownership(records, job),
-            job,
-            round_number,
-            listing.selected(records, domain, round_number),
-            [index.name for index in listing.for_snapshot(records, domain, round_number)],
-        )
+        selected = listing.selected(records, domain, round_number)
+        if job.mode == "rehearse":
+            rehearsal.start(
+                clients.journal(job.migration_id),
+                clients.destination(job.destination),
+                job,
+                round_number,
+                selected,
+            )
+        else:
+            restores.start(
+                clients.destination(job.destination),
+                Ownership(records, job),
+                job,
+                round_number,
+                selected,
+                [index.name for index in listing.for_snapshot(records, domain, round_number)],
+            )
     return {"started_at": started_at}

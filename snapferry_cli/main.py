@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from snapferry.errors import AccessDenied, InvalidInput, NotFound, SnapferryError, Unavailable
 from snapferry.request import Gate
-from snapferry_cli import abort, approve, aws_errors, roll_back, start, watch
+from snapferry_cli import abort, approve, aws_errors, plan, roll_back, start, watch
 from snapferry_cli.output import Output
 from snapferry_cli.stack import DEFAULT_NAME, Stack
 
@@ -101,6 +101,17 @@ def parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=run)
         return command
+
+    command = add(
+        "plan", plan.run, common, "show what would be moved and changed; this changes nothing"
+    )
+    planned = command.add_mutually_exclusive_group(required=True)
+    planned.add_argument(
+        "input", metavar="INPUT.json", nargs="?", help="the input; - for standard input"
+    )
+    planned.add_argument(
+        "--of", metavar="ID", type=_migration_id, help="the plan of this migration instead"
+    )
 
     command = add("start", start.run, common, "check the input, and start a migration")
     command.add_argument("input", metavar="INPUT.json", help="its input; - for standard input")

@@ -1,9 +1,10 @@
 """Finds a deployed stack, and makes the clients that commands need."""
 
+import json
 import os
 import shlex
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -83,6 +84,25 @@ class Stack:
         """The table of progress, gates and changes."""
         dynamodb = self._session.resource("dynamodb", config=_CONFIG)
         return dynamodb.Table(self.output("TableName"))
+
+    def record(self, key: str) -> Any:
+        """A record of a migration, such as its plan.
+
+        Raises:
+            NotFound: there is none.
+        """
+        s3 = self._session.client("s3", config=_CONFIG)
+        try:
+            answer = s3.get_object(Bucket=self.output("RecordsBucketName"), Key=key)
+        except ClientError as error:
+            # Who may not list the bucket isn't told that an object isn't there.
+            if error.response["Error"]["Code"] not in ("NoSuchKey", "AccessDenied"):
+                raise
+            raise NotFound(
+                f"there is no record {key}, or you may not read it. What to do: check the "
+                "migration's id, and that OperatorPolicyArn of the stack is attached to you."
+            ) from None
+        return json.loads(answer["Body"].read())
 
     def migration(self, migration_id: str) -> Migration:
         """A migration by its id, whether there is one or not."""

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Iterator
 
+from snapferry.gates import ALL_DOMAINS
 from snapferry_cli.display import CopyDisplay, duration
 from snapferry_cli.migration import Gate, Look, Migration, timestamp
 from snapferry_cli.output import Output
@@ -84,7 +85,8 @@ def _show(looks: Iterator[Look], stack: Stack, output: Output) -> Look:
 
 def describe(gate: Gate, stack: Stack, migration_id: str) -> str:
     """Says what a gate asks for, until when, and how it is answered."""
-    command = stack.command("approve", migration_id, gate.name, "--domain", gate.domain)
+    whose = [] if gate.domain == ALL_DOMAINS else ["--domain", gate.domain]
+    command = stack.command("approve", migration_id, gate.name, *whose)
     left = duration(max(0, gate.deadline - time.time()))
     return (
         f"Gate {gate.name} of {gate.domain}, until {timestamp(gate.deadline)} ({left} left)\n"

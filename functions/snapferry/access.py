@@ -273,6 +273,27 @@ def let_source_write(
         _grant(journal, bucket, accounts, ["READ", "WRITE"])
 
 
+def foresee(bucket: Bucket | None, job: DomainJob) -> list[Place]:
+    """What the migration will change of the bucket's permissions for a domain, and its proof.
+
+    Raises:
+        AccessDenied: to the bucket's access role.
+        Conflict: the ACL grants rights to others, and the domain is to write by it.
+    """
+    places = [_probe_place(job)]
+    if bucket is None:
+        return places
+    for statement in _statements(bucket, [job]):
+        if PolicyStatement(bucket, statement["Sid"]).read() is None:
+            places.append(Place(BUCKET, _POLICY_STATEMENT, statement["Sid"]))
+    if job.way == "acl":
+        _refuse_strangers(bucket, set())
+        places.append(Place(BUCKET, _ACL_GRANT, str(job.domain.canonical_id)))
+        # It is enforced whenever the destination reads.
+        places.append(Place(BUCKET, _OBJECT_OWNERSHIP, bucket.name))
+    return places
+
+
 def let_destination_read(journal: Journal, bucket: Bucket | None, way: Way) -> None:
     """Makes all objects the bucket owner's, so that the destination can read them.
 
@@ -320,13 +341,11 @@ def prove(
         BucketDenied: a side can't write or read, and no other way is allowed.
         AccessDenied: another right is missing, or the canonical ID for the other way.
     """
-    snapshot = f"{job.repository}-probe"
-    path = f"{job.repository}/{snapshot}"
-    probe = ProbeSnapshot(source, path)
-    place = Place(side_of(job.domain.name), _PROBE_SNAPSHOT, path)
+    snapshot = _probe(job)
+    probe = ProbeSnapshot(source, f"{job.repository}/{snapshot}")
     try:
         try:
-            _once_settled(lambda: journal.change(place, probe, True), sleep)
+            _once_settled(lambda: journal.change(_probe_place(job), probe, True), sleep)
             let_destination_read(journal, bucket, job.way)
             _once_settled(
                 lambda: destination.snapshot.get(repository=job.repository, snapshot=snapshot),
@@ -340,6 +359,14 @@ def prove(
     except (AclRefused, BucketDenied) as refusal:
         return _other_way(job, refusal)
     return job.way
+
+
+def _probe(job: DomainJob) -> str:
+    return f"{job.repository}-probe"
+
+
+def _probe_place(job: DomainJob) -> Place:
+    return Place(side_of(job.domain.name), _PROBE_SNAPSHOT, f"{job.repository}/{_probe(job)}")
 
 
 def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,10 @@ class AccessDenied(SnapferryError):  # noqa: N818
     """A right is missing on a cluster, a role or the bucket; someone has to grant it."""
 
 
+class PlanRejected(SnapferryError):  # noqa: N818
+    """Indices can't be moved, or the destination has no room; nothing was changed."""
+
+
 class AclRefused(SnapferryError):  # noqa: N818
     """The bucket refuses the ACL of the objects; the way by its own ACL may help."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
 type Event = Literal[
+    "PlanReady",
     "SnapshotCompleted",
     "RoundCompleted",
     "ReadyForCutover",

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from snapferry import cutover
+from snapferry import cutover, plan
 from snapferry.events import Bus
 from snapferry.prediction import Tally
 from snapferry.records import Records
@@ -12,7 +12,14 @@ from snapferry.request import DomainJob, Gate
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
+ALL_DOMAINS = "all domains"
+"""Stands for the domain of a gate at which the whole migration waits."""
+
 _PROMPTS: dict[Gate, str] = {
+    "plan": (
+        "{plan} Look at it with `snapferry plan --of {migration_id}`, or open the page {page} of "
+        "the records, then answer the gate. Nothing is changed before."
+    ),
     "stop_writes": (
         "Stop every client that writes to the source {host}, then answer the gate. What is "
         "written after the answer is refused or not moved. {forecast}"
@@ -43,13 +50,16 @@ def announce(
         topic: where people listen.
         topic_arn: its ARN.
         bus: where is told that writes may be stopped.
-        job: the domain that waits.
+        job: the domain that waits; any one of those that wait for the plan.
         gate: which gate.
         token: the task token that answers it.
     """
+    waiting = ALL_DOMAINS if gate == "plan" else job.domain.name
     prompt = (
         _PROMPTS[gate]
         .format(
+            **plan.summary(records),
+            migration_id=job.migration_id,
             host=job.domain.host,
             endpoint=job.destination.endpoint,
             forecast=cutover.forecast(records, job),
@@ -60,9 +70,9 @@ def announce(
         prompt += f" Answer it before {job.cutover.window.ends_at} UTC, or it opens again later."
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(
-        f"gate#{job.domain.name}#{gate}",
+        f"gate#{waiting}#{gate}",
         gate=gate,
-        domain=job.domain.name,
+        domain=waiting,
         prompt=prompt,
         token=token,
         announced_at=time.time(),
@@ -71,9 +81,9 @@ def announce(
     )
     topic.publish(
         TopicArn=topic_arn,
-        Subject=f"Snapferry waits: {gate.replace('_', ' ')} ({job.domain.name})"[:100],
+        Subject=f"Snapferry waits: {gate.replace('_', ' ')} ({waiting})"[:100],
         Message=(
-            f"{prompt}\n\nMigration: {job.migration_id}\nDomain: {job.domain.name}\n"
+            f"{prompt}\n\nMigration: {job.migration_id}\nDomain: {waiting}\n"
             f"Gate: {gate}\n"
             f"Answer until: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(deadline))}\n"
         ),

@@ -67,25 +67,77 @@ def list_all(cluster: OpenSearch) -> dict[str, Index]:
     }
 
 
-def select(present: Iterable[Index], wanted: Indices) -> list[Index]:
-    """The indices to move, in the order of their names, never a system index.
+def settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The settings of indices, flat, such as `index.version.created`.
+
+    Source: https://docs.opensearch.org/latest/api-reference/index-apis/get-settings/
+    """
+    return {
+        name: answer["settings"]
+        for path in paths(names)
+        for name, answer in cluster.indices.get_settings(
+            index=path, params={"flat_settings": "true"}
+        ).items()
+    }
+
+
+def data_streams(cluster: OpenSearch) -> dict[str, list[str]]:
+    """The names of the backing indices of each data stream.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-state/
+    """
+    state = cluster.cluster.state(metric="metadata", params={"filter_path": "metadata.data_stream"})
+    streams = state.get("metadata", {}).get("data_stream", {}).get("data_stream", {})
+    return {
+        name: [index["index_name"] for index in stream["indices"]]
+        for name, stream in streams.items()
+    }
+
+
+def match(
+    present: Iterable[Index], wanted: Indices, elsewhere: Collection[str] = ()
+) -> list[Index]:
+    """The indices that are named or matched, in the order of their names, never a system index.
+
+    Args:
+        present: those of the source.
+        wanted: what the input says.
+        elsewhere: names of what is there and is no index of the cluster, such as cold indices.
 
     Raises:
-        InvalidInput: where nothing matches, a name that was given isn't there, or one is closed.
+        InvalidInput: where nothing matches, or a name that was given isn't there.
     """
     movable = {index.name: index for index in present if not index.name.startswith(".")}
-    missing = [name for name in wanted.include if "*" not in name and name not in movable]
+    known = movable.keys() | set(elsewhere)
+    missing = [name for name in wanted.include if "*" not in name and name not in known]
     if missing:
         raise InvalidInput(
             f"domains[].indices.include: {', '.join(missing)}: the source has no such index; "
             "correct the name or remove it"
         )
-    selected = [movable[name] for name in sorted(movable) if is_wanted(name, wanted)]
-    if not selected:
+    matched = [movable[name] for name in sorted(movable) if is_wanted(name, wanted)]
+    if not matched and not any(is_wanted(name, wanted) for name in elsewhere):
         raise InvalidInput(
             f"domains[].indices: no index of the source matches include {list(wanted.include)} "
             f"without exclude {list(wanted.exclude)}; it has {some(movable)}"
         )
+    return matched
+
+
+def select(
+    present: Iterable[Index], wanted: Indices, left_out: Collection[str] = ()
+) -> list[Index]:
+    """The indices to move, in the order of their names.
+
+    Args:
+        present: those of the source.
+        wanted: what the input says.
+        left_out: the names of those that the plan leaves where they are.
+
+    Raises:
+        InvalidInput: where nothing matches, a name that was given isn't there, or one is closed.
+    """
+    selected = [index for index in match(present, wanted) if index.name not in left_out]
     closed = [index.name for index in selected if not index.open]
     if closed:
         raise InvalidInput(

@@ -48,10 +48,16 @@ def make(
     """
     with ThreadPoolExecutor(1) as pool:
         at_destination = pool.submit(indices.list_all, destination)
-        selected = indices.select(indices.list_all(source).values(), job.domain.indices)
+        selected = indices.select(
+            indices.list_all(source).values(),
+            job.domain.indices,
+            left_out(records, job.domain.name),
+        )
         present = at_destination.result()
     owned = Ownership(records, job).of(present)
-    indices.refuse_strangers(selected, present, owned)
+    # Nothing else than a migration writes over indices.
+    if job.mode == "migrate":
+        indices.refuse_strangers(selected, present, owned)
     keep(records, job.domain.name, round_number, selected)
     return Listing(selected, {name: present[name] for name in sorted(owned)})
 
@@ -64,6 +70,16 @@ def keep(records: Records, domain: str, round_number: int, selected: Sequence[In
 def selected(records: Records, domain: str, round_number: int) -> list[Index]:
     """What a round has listed."""
     return [Index(**index) for index in records.read(_name(domain, round_number))]
+
+
+def keep_left_out(records: Records, domain: str, names: Iterable[str]) -> None:
+    """Stores which indices the plan leaves at the source, though the input matches them."""
+    records.write(_left_out(domain), sorted(names))
+
+
+def left_out(records: Records, domain: str) -> set[str]:
+    """The names of the indices that the plan leaves at the source."""
+    return set(records.read(_left_out(domain), default=[]))
 
 
 def keep_caught_up(records: Records, domain: str, round_number: int, names: Iterable[str]) -> None:
@@ -80,6 +96,10 @@ def for_snapshot(records: Records, domain: str, round_number: int) -> list[Index
 
 def _name(domain: str, round_number: int) -> str:
     return f"{domain}/indices-{round_number}"
+
+
+def _left_out(domain: str) -> str:
+    return f"{domain}/left-out"
 
 
 def _caught_up(domain: str, round_number: int) -> str:

@@ -38,6 +38,14 @@ class Records:
         self._store(key, value)
         return key
 
+    def write_page(self, name: str, page: str) -> str:
+        """Stores a page of HTML under a name such as `plan`; returns its object key."""
+        key = f"migrations/{self.migration_id}/{name}.html"
+        self.s3.put_object(
+            Bucket=self.bucket, Key=key, Body=page.encode(), ContentType="text/html; charset=utf-8"
+        )
+        return key
+
     def write_once(self, name: str, value: Any) -> None:
         """Stores a JSON value under a name, unless there is one already: that one stays.
 

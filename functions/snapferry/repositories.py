@@ -75,7 +75,7 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
         **_place(job),
     }
     journal.change(
-        Place(side_of(job.domain.name), _KIND, job.repository),
+        _at_source(job),
         Repository(source, job.repository, settings),
         _identity(settings),
     )
@@ -99,10 +99,23 @@ def register_destination(journal: Journal, destination: OpenSearch, job: DomainJ
         "readonly": "true",
     }
     journal.change(
-        Place(DESTINATION, _KIND, job.repository),
+        _at_destination(job),
         Repository(destination, job.repository, settings),
         _identity(settings),
     )
+
+
+def foresee(job: DomainJob) -> list[Place]:
+    """What both registrations will change."""
+    return [_at_source(job), _at_destination(job)]
+
+
+def _at_source(job: DomainJob) -> Place:
+    return Place(side_of(job.domain.name), _KIND, job.repository)
+
+
+def _at_destination(job: DomainJob) -> Place:
+    return Place(DESTINATION, _KIND, job.repository)
 
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:

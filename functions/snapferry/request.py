@@ -4,6 +4,7 @@
 """
 
 import difflib
+import hashlib
 import json
 import re
 from collections import Counter
@@ -15,7 +16,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -81,7 +84,9 @@ SecretArn = Annotated[
 PrincipalArn = Annotated[
     str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)$")
 ]
-Gate = Literal["stop_writes", "clients_moved"]
+Gate = Literal["plan", "stop_writes", "clients_moved"]
+Mode = Literal["migrate", "plan", "rehearse", "snapshot_only"]
+Rejected = Literal["fail", "leave_out"]
 Way = Literal["policy", "acl"]
 
 # A state passes on 256 KiB; the jobs aren't alone in it.
@@ -140,21 +145,9 @@ class MasterUser(_Model):
         return self
 
 
-class Domain(_Model):
-    """An Amazon OpenSearch Service domain whose indices are moved."""
+class _DomainOptions(_Model):
+    """What can be said of a domain in anybody's words."""
 
-    host: Endpoint = Field(
-        description="the domain's endpoint", examples=["search-logs-abc.eu-west-1.es.amazonaws.com"]
-    )
-    region: Region = Field(description="the region of the domain", examples=["eu-west-1"])
-    access_role_arn: RoleArn = Field(
-        description="the role which the functions assume to call the domain",
-        examples=["arn:aws:iam::111111111111:role/SnapferryDomainAccess"],
-    )
-    snapshot_role_arn: RoleArn = Field(
-        description="the role with which the domain writes to the bucket",
-        examples=["arn:aws:iam::111111111111:role/SnapferrySnapshot"],
-    )
     master_user: MasterUser | None = Field(
         default=None,
         description="who grants access_role_arn the rights that it lacks; itself if left out",
@@ -173,11 +166,6 @@ class Domain(_Model):
         description="a short name for messages and paths; made from the host when left out",
         examples=["logs"],
     )
-    base_path: BasePath | None = Field(
-        default=None,
-        description="where in the bucket its snapshots go; bucket.base_path and name if left out",
-        examples=["migration/logs"],
-    )
     indices: Indices = Field(default=Indices(), description="which indices are moved")
     replicas: int | None = Field(
         default=None,
@@ -187,14 +175,98 @@ class Domain(_Model):
         examples=[1],
     )
 
+
+class Domain(_DomainOptions):
+    """An Amazon OpenSearch Service domain whose indices are moved."""
+
+    host: Endpoint = Field(
+        description="the domain's endpoint", examples=["search-logs-abc.eu-west-1.es.amazonaws.com"]
+    )
+    region: Region = Field(description="the region of the domain", examples=["eu-west-1"])
+    access_role_arn: RoleArn = Field(
+        description="the role which the functions assume to call the domain",
+        examples=["arn:aws:iam::111111111111:role/SnapferryDomainAccess"],
+    )
+    snapshot_role_arn: RoleArn = Field(
+        description="the role with which the domain writes to the bucket",
+        examples=["arn:aws:iam::111111111111:role/SnapferrySnapshot"],
+    )
+    base_path: BasePath | None = Field(
+        default=None,
+        description="where in the bucket its snapshots go; bucket.base_path and name if left out",
+        examples=["migration/logs"],
+    )
+
     @model_validator(mode="after")
     def _one_account(self) -> Self:
-        if self.access_role_arn.split(":")[4] != self.snapshot_role_arn.split(":")[4]:
-            raise ValueError(
-                "access_role_arn and snapshot_role_arn have to be of one account, the domain's: a "
-                "role can't be passed across accounts"
-            )
+        _refuse_other_account(self.access_role_arn, self.snapshot_role_arn, "snapshot_role_arn")
         return self
+
+
+class GuideDomain(_DomainOptions):
+    """A domain in the words of the manual guide's input file, each of its entries as it is."""
+
+    host: Endpoint = Field(
+        description="the domain's endpoint", examples=["search-logs-abc.eu-west-1.es.amazonaws.com"]
+    )
+    region: Region = Field(description="the region of the domain", examples=["eu-west-1"])
+    repository_api_endpoint: str = Field(
+        default="",
+        description="the guide's name of the repository; the migration gives its own one a name",
+        examples=["source-repository"],
+    )
+    snapshot_name: str = Field(
+        default="",
+        description="the guide's name of the snapshot; the migration names each of its own",
+        examples=["snapshot-1"],
+    )
+    s3_bucket_name: str = Field(
+        description="the name of the bucket, the same as bucket.name",
+        examples=["company-migration"],
+    )
+    s3_base_path: BasePath = Field(
+        description="where in the bucket the domain's snapshots go",
+        examples=["4066e28c/source-repository"],
+    )
+    s3_role_arn: RoleArn = Field(
+        description="the role with which the domain writes to the bucket",
+        examples=["arn:aws:iam::111111111111:role/SnapshotRole"],
+    )
+    access_role_arn: RoleArn | None = Field(
+        default=None,
+        description="the role which the functions assume to call the domain, in place of the "
+        "guide's user; SnapferryDomainAccess in the account of s3_role_arn if left out",
+        examples=["arn:aws:iam::111111111111:role/SnapferryDomainAccess"],
+    )
+
+    @model_validator(mode="after")
+    def _one_account(self) -> Self:
+        _refuse_other_account(self._access_role_arn, self.s3_role_arn, "s3_role_arn")
+        return self
+
+    def domain(self) -> Domain:
+        """The same in our own words."""
+        return Domain(
+            host=self.host,
+            region=self.region,
+            access_role_arn=self._access_role_arn,
+            snapshot_role_arn=self.s3_role_arn,
+            base_path=self.s3_base_path,
+            **{name: getattr(self, name) for name in _DomainOptions.model_fields},
+        )
+
+    @property
+    def _access_role_arn(self) -> str:
+        account = self.s3_role_arn.partition(":role/")[0]
+        return self.access_role_arn or f"{account}:role/SnapferryDomainAccess"
+
+
+def _words(entry: Any) -> Literal["own", "guide"]:
+    """In whose words an entry of `domains` is."""
+    if isinstance(entry, GuideDomain):
+        return "guide"
+    guides_own = GuideDomain.model_fields.keys() - Domain.model_fields.keys()
+    return "guide" if isinstance(entry, dict) and entry.keys() & guides_own else "own"
 
 
 class BucketAccess(_Model):
@@ -372,7 +444,7 @@ class Cutover(_Model):
         examples=[20],
     )
     gates: tuple[Gate, ...] = Field(
-        default=("stop_writes", "clients_moved"),
+        default=("plan", "stop_writes", "clients_moved"),
         description="at which points a person has to say that it may go on",
         examples=[["stop_writes", "clients_moved"]],
         strict=False,
@@ -425,10 +497,17 @@ class Artifacts(_Model):
 class MigrationRequest(_Model):
     """The input of the state machine `migrate`."""
 
-    domains: tuple[Domain, ...] = Field(
+    domains: tuple[
+        Annotated[
+            Annotated[Domain, Tag("own")] | Annotated[GuideDomain, Tag("guide")],
+            Discriminator(_words),
+        ],
+        ...,
+    ] = Field(
         min_length=1,
         max_length=100,
-        description="the domains to move, with one destination",
+        description="the domains to move, with one destination; the manual guide's own array does, "
+        "too",
         examples=[[{"host": "search-logs-abc.eu-west-1.es.amazonaws.com"}]],
         strict=False,
     )
@@ -437,6 +516,21 @@ class MigrationRequest(_Model):
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
     artifacts: Artifacts = Field(
         default=Artifacts(), description="what else of the domains is copied"
+    )
+    mode: Mode = Field(
+        default="migrate",
+        description="`plan` ends when the plan is made, and changes nothing; `rehearse` restores a "
+        "snapshot of each domain under other names, counts its documents, and deletes it again, "
+        "while clients go on as ever; `snapshot_only` takes a snapshot of each domain, which the "
+        "destination is proven able to read, and ends: the bulk of a migration that follows",
+        examples=["plan"],
+    )
+    rejected: Rejected = Field(
+        default="fail",
+        description="what becomes of indices that match a pattern and can't be moved: `fail` ends "
+        "the migration before anything is changed, `leave_out` leaves them at the source; one that "
+        "is named, without *, ends it always",
+        examples=["leave_out"],
     )
     snapshots_afterwards: Literal["keep", "delete"] = Field(
         default="keep",
@@ -461,6 +555,8 @@ class DomainJob(_Model):
     destination: Destination
     cutover: Cutover
     artifacts: Artifacts
+    mode: Mode
+    rejected: Rejected
     snapshots_afterwards: Literal["keep", "delete"]
     way: Way = "policy"
     """By what the bucket lets the domain write."""
@@ -474,6 +570,12 @@ class DomainJob(_Model):
     def role(self) -> str:
         """The name of the role that holds the migration's rights, on both sides."""
         return f"snapferry-{self.migration_id.lower()}"
+
+    @property
+    def rehearsal_prefix(self) -> str:
+        """What the names of a rehearsal's copies begin with."""
+        digest = hashlib.sha256(f"{self.migration_id}/{self.domain.name}".encode()).hexdigest()
+        return f"rehearsal-{digest[:8]}-"
 
     @property
     def repository(self) -> str:
@@ -515,8 +617,12 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
                 if not any(_contains(problem["loc"], other["loc"]) for other in problems)
             )
         ) from None
+    _refuse_other_buckets(request)
     _refuse_missing_access(request)
     access = request.bucket.access
+    domains = [
+        entry.domain() if isinstance(entry, GuideDomain) else entry for entry in request.domains
+    ]
     jobs = [
         DomainJob(
             migration_id=migration_id,
@@ -525,10 +631,12 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
             destination=request.destination,
             cutover=request.cutover,
             artifacts=request.artifacts,
+            mode=request.mode,
+            rejected=request.rejected,
             snapshots_afterwards=request.snapshots_afterwards,
             way="acl" if access and access.way == "acl" else "policy",
         )
-        for domain in request.domains
+        for domain in domains
     ]
     _refuse_shared(jobs)
     _refuse_too_large(jobs)
@@ -539,6 +647,24 @@ def _name(host: str) -> str:
     """Makes a name from a host: `search-logs-abc.eu-west-1.es...` becomes `search-logs-abc`."""
     label = host if re.match(r"[\d.]+(:|$)", host) else host.split(".")[0]
     return re.sub(r"[^a-z0-9]+", "-", label)[:40].strip("-")
+
+
+def _refuse_other_account(access_role_arn: str, snapshot_role_arn: str, name: str) -> None:
+    if access_role_arn.split(":")[4] != snapshot_role_arn.split(":")[4]:
+        raise ValueError(
+            f"access_role_arn and {name} have to be of one account, the domain's: a role can't be "
+            "passed across accounts"
+        )
+
+
+def _refuse_other_buckets(request: MigrationRequest) -> None:
+    """The entries of the guide's array name their bucket themselves."""
+    for number, entry in enumerate(request.domains):
+        if isinstance(entry, GuideDomain) and entry.s3_bucket_name != request.bucket.name:
+            raise InvalidInput(
+                f"domains[{number}].s3_bucket_name: {entry.s3_bucket_name!r} isn't bucket.name, "
+                f"{request.bucket.name!r}; a migration goes through one bucket: start one for each"
+            )
 
 
 def _refuse_missing_access(request: MigrationRequest) -> None:
@@ -618,7 +744,9 @@ _MESSAGES = {
 def _explain(problem: ErrorDetails) -> str:
     """Says of one problem where it is, what is wrong, and what to write instead."""
     location = problem["loc"]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    # In whose words an entry is shows from its fields.
+    parts = [part for part in location if part not in ("own", "guide")]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     place = place.lstrip(".") or "input"
     names = [part for part in location if isinstance(part, str)]
     model = _MODELS.get(names[-2]) if len(names) > 1 else MigrationRequest
@@ -631,8 +759,7 @@ def _explain(problem: ErrorDetails) -> str:
     text = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     text = text[:1].lower() + text[1:]
     field = model.model_fields.get(names[-1]) if model and names else None
-    item_of_objects = location[-1:] != tuple(names[-1:]) and names[-1:] == ["domains"]
-    if field is None or item_of_objects:
+    if field is None:
         return f"{place}: {text}"
     expected = f"expected is {field.description}"
     if field.examples:
@@ -641,7 +768,8 @@ def _explain(problem: ErrorDetails) -> str:
 
 
 _MODELS: dict[str, type[_Model]] = {
-    "domains": Domain,
+    "own": Domain,
+    "guide": GuideDomain,
     "indices": Indices,
     "master_user": MasterUser,
     "bucket": Bucket,

@@ -5,7 +5,7 @@ end gives them back. Where one doesn't come to its end, the roll-back gives them
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,21 +83,20 @@ def lift(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]
     if not job.destination.lift_restore_limits:
         return []
     journal.items.put_item(Item=_running(journal, job))
-    answer = destination.cluster.get_settings(flat_settings=True, include_defaults=True)
     refused = []
-    for name, limit in _LIMITS.items():
-        scope = "transient" if name in answer["transient"] else "persistent"
-        value = answer[scope].get(name, answer["defaults"].get(name))
-        if value is not None and _is_wider(value, limit):
-            continue
-        key = f"{scope}/{name}"
+    for place, limit in _to_lift(destination):
         try:
-            journal.change(
-                Place(DESTINATION, _KIND, key), ClusterSetting(destination, key), str(limit)
-            )
+            journal.change(place, ClusterSetting(destination, place.key), str(limit))
         except (AccessDenied, RequestRefused):
-            refused.append(name)
+            refused.append(place.key.partition("/")[2])
     return refused
+
+
+def foresee(destination: OpenSearch, job: DomainJob) -> list[Place]:
+    """What `lift` will change."""
+    if not job.destination.lift_restore_limits:
+        return []
+    return [place for place, _ in _to_lift(destination)]
 
 
 def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> GivenBack:
@@ -120,6 +119,16 @@ def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> Give
     return journal.give_back(
         lambda place: CHANGEABLES[place.kind](destination, place.key), kinds=CHANGEABLES.keys()
     )
+
+
+def _to_lift(destination: OpenSearch) -> Iterator[tuple[Place, int]]:
+    """The limits that are narrower than they are to be, with what they are to be."""
+    answer = destination.cluster.get_settings(flat_settings=True, include_defaults=True)
+    for name, limit in _LIMITS.items():
+        scope = "transient" if name in answer["transient"] else "persistent"
+        value = answer[scope].get(name, answer["defaults"].get(name))
+        if value is None or not _is_wider(value, limit):
+            yield Place(DESTINATION, _KIND, f"{scope}/{name}"), limit
 
 
 def _running(journal: Journal, job: DomainJob) -> dict[str, str]:

@@ -46,7 +46,7 @@ def start(
             them; try again later.
     """
     present = indices.list_all(destination)
-    if not _started_before(destination, job.snapshot(round_number), present.keys() & set(names)):
+    if not started_before(destination, job.snapshot(round_number), present.keys() & set(names)):
         owned = ownership.of(present)
         indices.refuse_strangers(selected, present, owned)
         kept = remove_outdated(
@@ -57,7 +57,7 @@ def start(
         ):
             destination.indices.close(index=path)
         ownership.announce(kept, [index for index in selected if index.name in names])
-        _restore(destination, job, round_number, names)
+        restore(destination, job, round_number, names)
         present = indices.list_all(destination)
     names_there = ownership.of(present) | {index.name for index in selected}
     ownership.confirm({name: present[name] for name in names_there})
@@ -97,10 +97,24 @@ def _is_outdated(index: Index, shards: Mapping[str, int], job: DomainJob) -> boo
     return indices.is_wanted(index.name, job.domain.indices)
 
 
-def _restore(
-    destination: OpenSearch, job: DomainJob, round_number: int, names: Iterable[str]
+def restore(
+    destination: OpenSearch,
+    job: DomainJob,
+    round_number: int,
+    names: Iterable[str],
+    **options: str,
 ) -> None:
-    """Requests the restore, which goes on by itself."""
+    """Requests a restore, which goes on by itself.
+
+    Source: https://docs.opensearch.org/latest/api-reference/snapshots/restore-snapshot/
+
+    Args:
+        destination: the cluster that takes the indices.
+        job: whose snapshot.
+        round_number: whose snapshot, too.
+        names: the indices in it that are restored.
+        options: more members of the request's body.
+    """
     settings: dict[str, Any] = {}
     if job.domain.replicas is not None:
         settings["index.number_of_replicas"] = job.domain.replicas
@@ -116,6 +130,7 @@ def _restore(
             "include_aliases": False,
             "partial": False,
             "index_settings": settings,
+            **options,
         },
         params={"wait_for_completion": "false"},
     )
@@ -155,7 +170,7 @@ def check(
     return _progress(destination, selected, time.time() - started_at, len(inactive))
 
 
-def _started_before(destination: OpenSearch, snapshot: str, names: Iterable[str]) -> bool:
+def started_before(destination: OpenSearch, snapshot: str, names: Iterable[str]) -> bool:
     """Whether an earlier attempt got as far as the request, which takes all indices or none."""
     return any(
         shard["type"] == "SNAPSHOT" and shard["source"]["snapshot"] == snapshot

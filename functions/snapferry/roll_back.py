@@ -10,6 +10,7 @@ from snapferry import (
     catchup,
     executions,
     leases,
+    rehearsal,
     repositories,
     restore_limits,
     security,
@@ -35,6 +36,7 @@ _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **security.CHANGEABLES,
     **catchup.CHANGEABLES,
     **artifacts.CHANGEABLES,
+    **rehearsal.CHANGEABLES,
 }
 # Looks for functions at work are no rarer than this, since they mostly end at once.
 _LONGEST_WAIT_SECONDS = 10

@@ -287,10 +287,7 @@ def grant_at_source(
     Raises:
         AccessDenied: naming all permissions that are missing, where they can't be granted.
     """
-    arn = job.domain.access_role_arn
-    grantee = _Grantee(
-        side_of(job.domain.name), job.domain.host, f"backend_roles/{arn}", "domains[].master_user"
-    )
+    grantee = _grantee_at_source(job)
     return _grant(journal, source, administrator, job.role, grantee, _AT_SOURCE, sleep)
 
 
@@ -320,10 +317,26 @@ def grant_at_destination(
     Raises:
         AccessDenied: naming all permissions that are missing, where they can't be granted.
     """
-    grantee = _Grantee(
-        DESTINATION, job.destination.endpoint, f"users/{user}", "destination.master_user"
-    )
+    grantee = _grantee_at_destination(job, user)
     return _grant(journal, destination, administrator, job.role, grantee, _AT_DESTINATION, sleep)
+
+
+def foresee_at_source(source: OpenSearch, administrator: OpenSearch, job: DomainJob) -> list[Place]:
+    """What `grant_at_source` will change; nothing where no right is missing.
+
+    Raises:
+        AccessDenied: naming all permissions that are missing, where the administrator can't even
+            look at roles, and so won't grant them.
+    """
+    return _foresee(source, administrator, job.role, _grantee_at_source(job), _AT_SOURCE)
+
+
+def foresee_at_destination(
+    destination: OpenSearch, administrator: OpenSearch, job: DomainJob, user: str
+) -> list[Place]:
+    """What `grant_at_destination` will change, as `foresee_at_source` says it."""
+    grantee = _grantee_at_destination(job, user)
+    return _foresee(destination, administrator, job.role, grantee, _AT_DESTINATION)
 
 
 @dataclass(frozen=True)
@@ -341,6 +354,39 @@ class _Grantee:
     cluster: str
     entry: str
     field: str
+
+
+def _grantee_at_source(job: DomainJob) -> _Grantee:
+    entry = f"backend_roles/{job.domain.access_role_arn}"
+    return _Grantee(side_of(job.domain.name), job.domain.host, entry, "domains[].master_user")
+
+
+def _grantee_at_destination(job: DomainJob, user: str) -> _Grantee:
+    entry = f"users/{user}"
+    return _Grantee(DESTINATION, job.destination.endpoint, entry, "destination.master_user")
+
+
+def _foresee(
+    caller: OpenSearch,
+    administrator: OpenSearch,
+    role: str,
+    grantee: _Grantee,
+    rights: Sequence[Right],
+) -> list[Place]:
+    missing = _missing(caller, rights)
+    if not missing:
+        return []
+    try:
+        _get(administrator, f"roles/{role}")
+    except (AccessDenied, NotFound, RequestRefused) as error:
+        raise AccessDenied(_refusal(grantee, missing, f"They can't be granted: {error}")) from error
+    return [
+        Place(grantee.side, _ROLE, role),
+        *(
+            Place(grantee.side, _MAPPING, f"{name}/{grantee.entry}")
+            for name in (role, _MANAGE_SNAPSHOTS)
+        ),
+    ]
 
 
 def _grant(

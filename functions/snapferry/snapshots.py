@@ -85,16 +85,24 @@ def start(
     snapshot = job.snapshot(round_number)
     if _exists(source, job, snapshot):
         return snapshot
-    path = f"{job.repository}/{snapshot}"
+    place = _place(job, round_number)
     try:
-        journal.change(
-            Place(side_of(job.domain.name), _KIND, path), RunningSnapshot(source, path, names), True
-        )
+        journal.change(place, RunningSnapshot(source, place.key, names), True)
     except Unavailable:
         # A domain answers 504 when the start takes longer than its patience; it goes on anyway.
         if not _exists(source, job, snapshot):
             raise
     return snapshot
+
+
+def foresee(job: DomainJob) -> list[Place]:
+    """The snapshots that will be running, one for each round and a last one at the most."""
+    return [_place(job, number) for number in range(1, job.cutover.rounds + 2)]
+
+
+def _place(job: DomainJob, round_number: int) -> Place:
+    path = f"{job.repository}/{job.snapshot(round_number)}"
+    return Place(side_of(job.domain.name), _KIND, path)
 
 
 def check(

@@ -14,7 +14,7 @@ from snapferry_sandbox.world import World
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-GATES = ("stop_writes", "clients_moved")
+GATES = ("plan", "stop_writes", "clients_moved")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class AnsweredGate:
     """How long a gate waited for people.
 
     Attributes:
-        gate: `stop_writes` or `clients_moved`.
+        gate: `plan`, `stop_writes` or `clients_moved`.
         announced_at: in seconds of the epoch.
         answered_at: in seconds of the epoch.
     """
@@ -64,6 +64,8 @@ class Operator:
         """Do what open gates ask for, and answer them."""
         for gate in gates:
             match gate.name:
+                case "plan":
+                    what = gate.prompt.partition(" Look at it")[0]
                 case "stop_writes":
                     self.writer.stop()
                     what = f"the client stopped after {self.source_ledger.accepted:,} writes"

@@ -6,6 +6,7 @@ import re
 _NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (r"GET /", ("cluster:monitor/main",), ()),
     (r"GET /_cat/indices.*", ("cluster:monitor/state",), ("indices:monitor/stats",)),
+    (r"GET /_cat/.*", ("cluster:monitor/*",), ("indices:monitor/*",)),
     (r"GET /_cluster/health.*", ("cluster:monitor/health",), ()),
     (r"GET /_cluster/state/.*", ("cluster:monitor/state",), ()),
     (r"GET /_cluster/pending_tasks", ("cluster:monitor/task",), ()),

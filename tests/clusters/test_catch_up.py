@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from snapferry import catchup, clients, indices, repositories, restores, snapshots
-from snapferry.catchup import IndexRound, qualification
+from snapferry.catchup import IndexRound
 from snapferry.errors import VerificationFailed
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
@@ -383,7 +383,7 @@ def test_indices_of_data_streams_are_known(sandbox: Sandbox, destination: OpenSe
     at_destination.put_index_template(name="tail-stream", body=template)
     at_destination.create_data_stream(name="tail-stream")
     try:
-        assert qualification._backing_indices(destination) == {".ds-tail-stream-000001"}
+        assert indices.data_streams(destination) == {"tail-stream": [".ds-tail-stream-000001"]}
     finally:
         at_destination.delete_data_stream(name="tail-stream")
         at_destination.delete_index_template(name="tail-stream")

@@ -17,6 +17,10 @@ from tests.sandbox.migrations import Sandbox, fill
 SNAPFERRY = Path(sys.executable).with_name("snapferry")
 
 
+# The first gate is one before which something was changed.
+LATER = {"cutover__gates": ["stop_writes"]}
+
+
 class CommandLine:
     """A terminal of an operator, who knows the endpoint and has credentials."""
 
@@ -61,10 +65,10 @@ def operator(sandbox: Sandbox) -> CommandLine:
     return CommandLine(sandbox)
 
 
-def start(sandbox: Sandbox, operator: CommandLine, folder: Path, index: str) -> str:
+def start(sandbox: Sandbox, operator: CommandLine, folder: Path, index: str, **changes: Any) -> str:
     """Starts a migration of an index; returns its id."""
     file = folder / "input.json"
-    file.write_text(json.dumps(sandbox.request(index)))
+    file.write_text(json.dumps(sandbox.request(index, **changes)))
     migration_id = f"driven-{uuid.uuid4().hex[:8]}"
     started = operator.run("start", str(file), "--name", migration_id)
     assert started["migration_id"] == migration_id
@@ -89,7 +93,11 @@ def test_a_migration_is_started_watched_and_approved(
                     assert answer["gates"] == [{"gate": name, "domain": domain}]
                     answered.append((name, domain))
 
-    assert answered == [("stop_writes", "source"), ("clients_moved", "source")]
+    assert answered == [
+        ("plan", "all domains"),
+        ("stop_writes", "source"),
+        ("clients_moved", "source"),
+    ]
     assert (look["status"], look["output"]["status"]) == ("SUCCEEDED", "SUCCEEDED")
     [domain] = look["domains"]
     # What was written since is caught up, so there is no second restore.
@@ -104,7 +112,7 @@ def test_a_gate_that_is_rejected_ends_the_migration(
 ) -> None:
     fill(sandbox.source, "driven-2", 10)
     before = sandbox.repositories()
-    migration_id = start(sandbox, operator, tmp_path, "driven-2")
+    migration_id = start(sandbox, operator, tmp_path, "driven-2", **LATER)
 
     with operator.watch(migration_id, code=1) as looks:
         for look in looks:
@@ -126,7 +134,7 @@ def test_a_migration_that_is_aborted_is_rolled_back(
 ) -> None:
     fill(sandbox.source, "driven-3", 10)
     before = sandbox.repositories()
-    migration_id = start(sandbox, operator, tmp_path, "driven-3")
+    migration_id = start(sandbox, operator, tmp_path, "driven-3", **LATER)
     with operator.watch(migration_id, code=1) as looks:
         while not next(looks)["gates"]:
             pass

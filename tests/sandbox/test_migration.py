@@ -159,7 +159,7 @@ def test_index_of_somebody_else_is_not_touched(sandbox: Sandbox) -> None:
 
     outcome = sandbox.migrate(sandbox.request("strange-*"))
 
-    assert (outcome.status, outcome.error) == ("FAILED", "Conflict")
+    assert (outcome.status, outcome.error) == ("FAILED", "PlanRejected")
     assert "strange-1" in outcome.cause
     assert len(contents(sandbox.destination, "strange-1")) == 3
     assert sandbox.repositories() == before

@@ -58,6 +58,9 @@ DETOURS = {
     ("migrate", "Name domains that failed"): Detour("list_indices"),
     ("migrate", "Explain leftovers"): Detour("begin_roll_back"),
     ("migrate", "Migration failed"): Detour("begin_migration"),
+    ("migrate", "Name what can't be moved"): Detour(
+        "write_plan", "answer", {"answer": {"error": "PlanRejected", "cause": "it is too old"}}
+    ),
 }
 
 
@@ -71,6 +74,9 @@ def changes_for(state_machine: str, state: str) -> dict[str, Any]:
     changes: dict[tuple[str, str], dict[str, Any]] = {
         ("migrate_domain", "Verify copy"): {"cutover": {"rounds": 2, "catch_up": False}},
         ("migrate_domain", "Wait for the window"): {"cutover": {"rounds": 2, "window": closed}},
+        ("migrate_domain", "Domain snapshotted"): {"mode": "snapshot_only"},
+        ("migrate_domain", "Verify rehearsal"): {"mode": "rehearse"},
+        ("migrate_domain", "Domain rehearsed"): {"mode": "rehearse"},
     }
     return changes.get((state_machine, state), {})
 
@@ -97,6 +103,8 @@ CASES = [
     (state_machine, state, way)
     for state_machine in STATE_MACHINES
     for state, definition in states(state_machine).items()
+    # There a plan ends that nothing follows.
+    if state != "Plan made"
     for way in (
         "abort",
         *(HANDLER_WAYS if definition["Type"] == "Task" and handler_of(definition) else ()),

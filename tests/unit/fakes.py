@@ -45,6 +45,8 @@ class FakeIndex:
         restored_bytes: copied from the snapshot; `reused_bytes` were there already.
         restored_from: the snapshot that its shards were recovered from.
         restore_began_at: by the cluster's clock.
+        settings: flat.
+        mapping: of its documents.
     """
 
     documents: int = 10
@@ -62,6 +64,8 @@ class FakeIndex:
     reused_bytes: int = 0
     restored_from: str | None = None
     restore_began_at: float = 0.0
+    settings: dict[str, Any] = field(default_factory=lambda: {"index.version.created": "136408227"})
+    mapping: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -140,6 +144,12 @@ class FakeCluster:
         settings: of the cluster by scope; `defaults` names those that it knows.
         fixed_settings: those of them that nobody may change.
         artifacts: templates and the like.
+        room: settings of the cluster that say what it takes, by their defaults.
+        node_versions: of each node.
+        plugins: that each node has.
+        disks: of each node, the bytes in all and those that are free.
+        data_streams: the backing indices of each.
+        cold: names of indices in Amazon's cold storage; None where there is no such storage.
     """
 
     def __init__(self, bucket: Bucket, *, bytes_per_second: float = math.inf) -> None:
@@ -163,6 +173,15 @@ class FakeCluster:
         }
         self.fixed_settings: set[str] = set()
         self.artifacts = FakeArtifacts()
+        self.room = {
+            "cluster.max_shards_per_node": "1000",
+            "cluster.routing.allocation.disk.watermark.low": "85%",
+        }
+        self.node_versions = ["3.6.0"]
+        self.plugins: set[str] = set()
+        self.disks = [(1_000_000_000, 900_000_000)]
+        self.data_streams: dict[str, list[str]] = {}
+        self.cold: list[str] | None = None
 
     def client(self, name: str) -> OpenSearch:
         """A client of this cluster, like those that `snapferry.clients` makes."""
@@ -222,6 +241,31 @@ class FakeCluster:
         match request.method, parts:
             case "GET", ["_cat", "indices"]:
                 return self._cat_indices(request.parameters)
+            case "GET", ["_cat", "nodes"]:
+                return [{"version": version} for version in self.node_versions]
+            case "GET", ["_cat", "plugins"]:
+                return [
+                    {"name": f"node-{number}", "component": plugin}
+                    for number, _ in enumerate(self.node_versions)
+                    for plugin in sorted(self.plugins)
+                ]
+            case "GET", ["_cat", "allocation"]:
+                return [
+                    {"node": f"node-{number}", "disk.total": str(total), "disk.avail": str(free)}
+                    for number, (total, free) in enumerate(self.disks)
+                ] + [{"node": "UNASSIGNED", "disk.total": None, "disk.avail": None}]
+            case "GET", ["_cold", "indices", "_search"]:
+                return self._search_cold(request.body)
+            case "GET", [names, "_settings"] if names == names.lower():
+                return {name: {"settings": self._index(name).settings} for name in names.split(",")}
+            case "GET", [names, "_mapping"] if names == names.lower():
+                return {name: {"mappings": self._index(name).mapping} for name in names.split(",")}
+            case "GET", ["_cluster", "state", "metadata"]:
+                streams = {
+                    stream: {"indices": [{"index_name": name} for name in names]}
+                    for stream, names in self.data_streams.items()
+                }
+                return {"metadata": {"data_stream": {"data_stream": streams}}}
             case "GET", ["_snapshot", repository]:
                 self._path(repository)
                 return {repository: {"type": "s3", "settings": self.repositories[repository]}}
@@ -248,6 +292,9 @@ class FakeCluster:
                 for name in names.split(","):
                     self._index(name).open = False
                 return {"acknowledged": True, "shards_acknowledged": True}
+            case "HEAD", [name]:
+                self._index(name)
+                return {}
             case "DELETE", [names]:
                 for name in names.split(","):
                     self._index(name)
@@ -325,6 +372,17 @@ class FakeCluster:
             for name, index in self.indices.items()
         ]
         return [{name: row[name] for name in parameters["h"].split(",")} for row in rows]
+
+    def _search_cold(self, page: Any) -> dict[str, Any]:
+        """One index a page, to show that all pages are read."""
+        if self.cold is None:
+            raise _Refused(400, "", "no handler found for uri [/_cold/indices/_search]")
+        begin = int(page.get("pagination_id", 0))
+        return {
+            "pagination_id": str(begin + 1),
+            "total_results": len(self.cold),
+            "indices": [{"index": name} for name in self.cold[begin : begin + 1]],
+        }
 
     def _copied_bytes(self, total: int, began_at: float) -> int:
         elapsed_seconds = self.now_seconds - began_at
@@ -435,7 +493,11 @@ class FakeCluster:
 
     def _restore(self, repository: str, name: str, body: Any) -> dict[str, Any]:
         snapshot = self._snapshot(repository, name)
-        taken = {index: snapshot.indices[index] for index in body["indices"].split(",")}
+        replacement = body.get("rename_replacement", "$1")
+        taken = {
+            replacement.replace("$1", index): snapshot.indices[index]
+            for index in body["indices"].split(",")
+        }
         for index, copy in taken.items():
             present = self.indices.get(index)
             refusal = None
@@ -529,7 +591,7 @@ class FakeCluster:
         if parameters.get("include_defaults") != "true":
             return explicit
         given = explicit["persistent"].keys() | explicit["transient"].keys()
-        defaults = self.settings["defaults"].items()
+        defaults = {**self.settings["defaults"], **self.room}.items()
         return {**explicit, "defaults": {k: v for k, v in defaults if k not in given}}
 
     def _put_settings(self, body: Any) -> dict[str, Any]:

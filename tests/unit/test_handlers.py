@@ -126,11 +126,10 @@ def world(
         "destination_administrator": lambda _: plugins.destination.client("admin"),
         "destination_user": lambda _: "mover",
     }
-    monkeypatch.setattr(
-        importlib.import_module("grant_rights"),
-        "clients",
-        SimpleNamespace(**vars(clients) | of_plugins),
-    )
+    for name in ("plan_domain", "grant_rights"):
+        monkeypatch.setattr(
+            importlib.import_module(name), "clients", SimpleNamespace(**vars(clients) | of_plugins)
+        )
     for name in ("source_administrator", "destination_administrator"):
         monkeypatch.setattr(clients, name, of_plugins[name])
 
@@ -138,6 +137,14 @@ def world(
 # In the order of the state machines. `...` stands for a time, or a number of permissions.
 ANSWERS: dict[str, Any] = {
     "check_input": {"jobs": [event("list_indices")["job"]], "domains_at_once": 4},
+    "plan_domain": {"restore": 2, "skip": 0, "reject": 0},
+    "write_plan": {
+        "plan": f"migrations/{MIGRATION}/plan.json",
+        "page": f"migrations/{MIGRATION}/plan.html",
+        "restore": 2,
+        "skip": 0,
+        "reject": 0,
+    },
     "begin_migration": {"migration_id": MIGRATION},
     "let_source_write": {"way": "policy"},
     "grant_rights": {"granted_at_source": ..., "granted_at_destination": ...},
@@ -234,7 +241,7 @@ def agrees(answer: Any, expected: Any) -> bool:
 
 
 def test_every_handler_has_an_answer_here() -> None:
-    assert set(ANSWERS) - set(STEPS) == HANDLERS - {"cut_over"}
+    assert set(ANSWERS) - set(STEPS) == HANDLERS - {"cut_over", "verify_rehearsal"}
     assert set(STEPS) <= set(ANSWERS)
 
 
@@ -277,6 +284,7 @@ def test_the_golden_events_move_the_indices(
         (MIGRATION, "catch_up#logs"),
         (MIGRATION, "stop#logs"),
         *((MIGRATION, f"step#logs#{step}") for step in STEPS),
+        (MIGRATION, "plan"),
         (MIGRATION, "gate#logs#stop_writes"),
         (MIGRATION, "handed_over#logs"),
     }
@@ -348,6 +356,25 @@ def test_a_second_round_copies_what_changed(source: Side, destination: Side) -> 
     assert handle("delete_snapshots", rounds=2) == {"deleted": 2}
     assert destination.index("orders").documents == 6
     assert source.cluster.bucket == {"snapferry/logs": {}}
+
+
+def test_a_rehearsal_leaves_nothing(source: Side, destination: Side) -> None:
+    destination.cluster.indices["orders"] = FakeIndex(documents=99)
+    before = dict(destination.cluster.indices)
+    job = event("list_indices")["job"] | {"mode": "rehearse"}
+
+    for name in until("begin_catch_up"):
+        changes = {"jobs": [job]} if "jobs" in event(name) else {"job": job}
+        handle(name, **({} if name == "check_input" else changes))
+
+    assert handle("verify_rehearsal", job=job) == {"documents": 20}
+    copied = set(destination.cluster.indices) - set(before)
+    assert {name.partition("-")[0] for name in copied} == {"rehearsal"}
+    assert len(copied) == 2
+    for name in ("begin_roll_back", "give_back_changes", "end_migration"):
+        handle(name)
+    assert destination.cluster.indices == before
+    assert source.cluster.indices["logs-1"].documents == 15
 
 
 def test_bad_input_reaches_no_cluster(source: Side, destination: Side) -> None:

@@ -367,9 +367,9 @@ MALFORMED = [
         id="rounds a boolean",
     ),
     pytest.param(
-        document(cutover__gates=["plan"]),
+        document(cutover__gates=["lunch"]),
         "cutover.gates[0]: ",
-        "'stop_writes' or 'clients_moved'",
+        "'plan', 'stop_writes' or 'clients_moved'",
         id="unknown gate",
     ),
     pytest.param(
@@ -646,3 +646,67 @@ def test_a_window_says_how_long_it_takes_until_it_opens(
     moment = datetime.fromisoformat(f"2026-11-24T{time}+00:00")
 
     assert Window(begins_at=begins_at, ends_at=ends_at).wait_seconds(moment) == wait_seconds
+
+
+def guide(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """An input with the manual guide's own array as its domains."""
+    entry = {
+        "host": "search-logs-abc.eu-west-1.es.amazonaws.com",
+        "region": "eu-west-1",
+        "repository_api_endpoint": "source-repository",
+        "snapshot_name": "snapshot-1",
+        "s3_bucket_name": "company-migration",
+        "s3_base_path": "4066e28c/logs",
+        "s3_role_arn": "arn:aws:iam::111111111111:role/SnapshotRole",
+    }
+    return document(**changes) | {"domains": [entry | other for other in entries or ({},)]}
+
+
+def test_the_guides_own_array_is_taken() -> None:
+    [job], _ = request.parse(guide(), "m-1")
+
+    assert job.domain.name == "search-logs-abc"
+    assert job.domain.snapshot_role_arn == "arn:aws:iam::111111111111:role/SnapshotRole"
+    assert job.domain.access_role_arn == "arn:aws:iam::111111111111:role/SnapferryDomainAccess"
+    assert job.base_path == "4066e28c/logs"
+
+
+def test_the_guides_entries_take_what_our_own_do() -> None:
+    options = {
+        "name": "logs",
+        "replicas": 0,
+        "indices": {"include": ["logs-*"]},
+        "access_role_arn": "arn:aws:iam::111111111111:role/Another",
+    }
+
+    [job], _ = request.parse(guide(options), "m-1")
+
+    assert (job.domain.name, job.domain.replicas) == ("logs", 0)
+    assert job.domain.indices.include == ("logs-*",)
+    assert job.domain.access_role_arn == "arn:aws:iam::111111111111:role/Another"
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "remedy"),
+    [
+        ({"s3_bucket_name": "other"}, "domains[0].s3_bucket_name: ", "start one for each"),
+        ({"s3_role_arn": "SnapshotRole"}, "domains[0].s3_role_arn: ", "SnapshotRole"),
+        ({"s3_base_pth": "a"}, "domains[0].s3_base_pth: ", "did you mean 's3_base_path'?"),
+        (
+            {"access_role_arn": "arn:aws:iam::333333333333:role/Other"},
+            "domains[0]: ",
+            "access_role_arn and s3_role_arn have to be of one account",
+        ),
+    ],
+)
+def test_faults_of_the_guides_array(changes: dict[str, Any], place: str, remedy: str) -> None:
+    message = refusal(guide(changes))
+
+    assert message.startswith(place)
+    assert remedy in message
+
+
+def test_two_entries_of_the_guide_for_one_path() -> None:
+    other = {"host": "search-orders-def.eu-west-1.es.amazonaws.com"}
+
+    assert "two clusters that write to one path destroy" in refusal(guide({}, other))

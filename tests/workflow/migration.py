@@ -61,6 +61,10 @@ FROZEN = {
 CAUGHT_UP = {"ended": True, "predicted_write_stop_seconds": 2.5}
 # What "Copy artifacts" returns.
 COPIED = {"created": 3, "same": 1, "conflicts": 0, "impossible": 0}
+# What "Write plan" returns.
+WRITTEN = {"plan": "m/plan.json", "page": "m/plan.html", "restore": 2, "skip": 0, "reject": 0}
+# The handlers of the plan of one domain that somebody approves.
+PLAN = ["plan_domain", "write_plan", "announce_gate"]
 # The handlers of a domain's preparation, and those of a round.
 PREPARATION = [
     "grant_rights",
@@ -124,6 +128,8 @@ class Migration:
     def __post_init__(self) -> None:
         self.handlers = {
             "check_input": _check_input,
+            "plan_domain": in_turn({"restore": 2, "skip": 0, "reject": 0}),
+            "write_plan": _write_plan,
             "begin_migration": in_turn({"migration_id": self.migration_id}),
             "let_source_write": in_turn({"way": "policy"}),
             "let_destination_read": in_turn({"way": "acl"}),
@@ -147,6 +153,7 @@ class Migration:
             "catch_up_last": in_turn(caught_up_last(1, by_snapshot=1)),
             "release_source": in_turn({"released": 1}),
             "verify_copy": in_turn({"documents": 20}),
+            "verify_rehearsal": in_turn({"documents": 20}),
             "hand_over_indices": in_turn({"domain": "logs"}),
             "move_aliases": in_turn({"aliases": 1, "moved_at": 1_800_000_002.05}),
             "delete_snapshots": in_turn({"deleted": 2}),
@@ -245,6 +252,11 @@ def _records(s3: FakeS3, migration_id: str) -> Records:
         table=cast("Table", FakeTable()),
         migration_id=migration_id,
     )
+
+
+def _write_plan(payload: Payload) -> Any:
+    failed = [outcome for outcome in payload["outcomes"] if outcome["status"] == "FAILED"]
+    return WRITTEN | {name: failed[0][name] for name in ("error", "cause") if failed}
 
 
 def _check_input(payload: Payload) -> Any:

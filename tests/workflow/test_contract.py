@@ -47,7 +47,11 @@ STATES_OF_SHARED_HANDLERS = {
         "Hand over indices",
         "Move aliases",
     },
-    "announce_gate": {"Wait until writes stop", "Wait until clients moved"},
+    "announce_gate": {
+        "Wait until plan is approved",
+        "Wait until writes stop",
+        "Wait until clients moved",
+    },
     "report_leftovers": {"Report leftovers", "Report kept changes"},
 }
 # Handlers that a schedule starts; they belong to no state machine.
@@ -268,7 +272,10 @@ def test_a_task_outlasts_its_function(state: State) -> None:
         assert state.definition["TimeoutSeconds"] > timeout
     else:
         # A gate: its deadline is that of people.
-        assert state.definition["TimeoutSeconds"] == "{% $job.cutover.gate_deadline_seconds %}"
+        assert re.fullmatch(
+            r"\{% \$(job|jobs\[0\])\.cutover\.gate_deadline_seconds %\}",
+            state.definition["TimeoutSeconds"],
+        )
 
 
 def test_events_are_those_of_the_handlers_and_of_the_uses() -> None:
@@ -278,6 +285,7 @@ def test_events_are_those_of_the_handlers_and_of_the_uses() -> None:
     assert {name for name in names if name.startswith("migrate-")} == {
         "migrate-one-domain",
         "migrate-fleet",
+        "migrate-guide",
     }
 
 
@@ -369,11 +377,11 @@ REASONS = {
     "DomainAccessPolicy": r"clients\.(source|sides)\(",
     "DomainMasterPolicy": r"clients\.(source_administrator|sides)\(",
     "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
-    "DestinationSecretPolicy": r"clients\.(destination|sides)\(",
+    "DestinationSecretPolicy": r"clients\.(destination|destination_administrator|sides)\(",
     "UserSecretsPolicy": r"clients\.(secrets|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
-    r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(",
-    "TablePolicy": r"progress\.report\(|gates\.announce\(|report\.write\(|"
+    r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.",
+    "TablePolicy": r"progress\.report\(|gates\.announce\(|plan\.write\(|report\.write\(|"
     r"clients\.(fence|journal|table)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",
     "StopExecutionsPolicy": r"roll_back\.stop_executions\(",

@@ -15,7 +15,17 @@ from snapferry.errors import (
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import BULK, LAST_BULK, PREPARATION, ROLL_BACK, Migration, given_back
+from tests.workflow.migration import (
+    BULK,
+    LAST_BULK,
+    PLAN,
+    PREPARATION,
+    ROLL_BACK,
+    SNAPSHOT,
+    WRITTEN,
+    Migration,
+    given_back,
+)
 
 
 def _failing(domain: str, error: Exception, usual: Any) -> Any:
@@ -38,7 +48,7 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
     handlers = [handler for handler, _ in migration.calls]
     # Beside the gate and the freeze, catching up goes on.
     assert [handler for handler in handlers if handler != "catch_up"] == [
-        *["check_input", "begin_migration", "let_source_write", *PREPARATION],
+        *["check_input", *PLAN, "begin_migration", "let_source_write", *PREPARATION],
         *[
             *BULK,
             "copy_artifacts",
@@ -62,6 +72,88 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
     assert abs(started_at - execution.events[0]["timestamp"]) < timedelta(seconds=10)
     [domain] = report["domains"]
     assert (domain["domain"], domain["status"]) == ("logs", "SUCCEEDED")
+
+
+def test_a_plan_alone_changes_nothing(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", "orders", mode="plan")
+
+    assert (execution.status, execution.output) == ("SUCCEEDED", WRITTEN)
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", "plan_domain", "plan_domain", "write_plan"]
+    ]
+
+
+def test_a_snapshot_alone_is_proven_and_kept(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", mode="snapshot_only")
+
+    assert execution.status == "SUCCEEDED"
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", *PLAN, "begin_migration", "let_source_write", *PREPARATION],
+        *["list_indices", *SNAPSHOT, *ROLL_BACK, "write_report"],
+    ]
+    [domain] = migration.records.read("report")["domains"]
+    assert (domain["status"], domain["indices"]) == ("SUCCEEDED", 2)
+
+
+def test_a_rehearsal_asks_nothing_of_clients(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", mode="rehearse")
+
+    assert execution.status == "SUCCEEDED"
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", *PLAN, "begin_migration", "let_source_write", *PREPARATION],
+        *[*BULK, "verify_rehearsal", *ROLL_BACK, "write_report"],
+    ]
+    [domain] = migration.records.read("report")["domains"]
+    assert (domain["status"], domain["documents"]) == ("SUCCEEDED", 20)
+
+
+REJECTED = {"error": "PlanRejected", "cause": "logs: orders: it is too old. Nothing was changed."}
+
+
+def test_a_plan_alone_tells_what_cannot_be_moved(migration: Migration) -> None:
+    migration.handlers["write_plan"] = in_turn(WRITTEN | REJECTED)
+
+    execution = migration.run("migrate", "logs", mode="plan")
+
+    assert (execution.status, execution.output) == ("SUCCEEDED", WRITTEN | REJECTED)
+
+
+def test_what_cannot_be_moved_ends_the_migration_before_it_begins(migration: Migration) -> None:
+    migration.handlers["write_plan"] = in_turn(WRITTEN | REJECTED)
+
+    execution = migration.run("migrate", "logs")
+
+    assert {"error": execution.error, "cause": execution.cause} == REJECTED
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", "plan_domain", "write_plan"],
+        *[*ROLL_BACK, "write_report"],
+    ]
+
+
+def test_a_domain_that_cannot_be_planned_is_told_with_the_others(migration: Migration) -> None:
+    migration.handlers["plan_domain"] = _failing(
+        "orders", AccessDenied("no rights"), migration.handlers["plan_domain"]
+    )
+
+    migration.run("migrate", "logs", "orders")
+
+    [written] = migration.called("write_plan")
+    assert written["outcomes"] == [
+        {"domain": "logs", "status": "PLANNED"},
+        {
+            "domain": "orders",
+            "status": "FAILED",
+            "error": "AccessDenied",
+            "cause": "Plan domain: no rights",
+        },
+    ]
+
+
+def test_a_plan_that_nobody_has_to_approve(migration: Migration) -> None:
+    migration.run("migrate", "logs", cutover={"gates": []})
+
+    handlers = [handler for handler, _ in migration.calls]
+    assert handlers[:4] == ["check_input", "plan_domain", "write_plan", "begin_migration"]
 
 
 def test_one_domain_that_fails(migration: Migration) -> None:
@@ -126,9 +218,7 @@ def test_domains_at_once(migration: Migration) -> None:
 
     migration.run("migrate", "logs", "orders", "users", domains_at_once=1)
 
-    domains = [
-        payload["job"]["domain"]["name"] for _, payload in migration.calls if "job" in payload
-    ]
+    domains = [payload["job"]["domain"]["name"] for payload in migration.called("grant_rights")]
     assert domains == ["logs", "orders", "users"]
 
 
@@ -231,7 +321,7 @@ def test_a_migration_that_may_not_begin_gives_back_what_it_has_taken(migration: 
         "Begin migration: the bucket b is in use by m-0",
     )
     assert [handler for handler, _ in migration.calls] == [
-        *["check_input", "begin_migration"],
+        *["check_input", *PLAN, "begin_migration"],
         *ROLL_BACK,
         "write_report",
     ]

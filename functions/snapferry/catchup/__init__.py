@@ -4,7 +4,7 @@ A restored shard holds each document under the sequence number that it has at th
 source can be asked for exactly what the snapshot lacks, and writes stop for seconds whatever the
 size of the data is. In the order of a migration:
 
-    qualify        which indices can't be caught up, and why
+    qualify        which indices can't be caught up, and why; `foresee` says most of it beforehand
     keep_base      before a snapshot is requested
     begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
@@ -15,8 +15,15 @@ size of the data is. In the order of a migration:
 """
 
 from snapferry.catchup.base import keep_base
-from snapferry.catchup.freeze import CHANGEABLES, WRITE_BLOCK, freeze, let_go, note_blocks
-from snapferry.catchup.qualification import qualify
+from snapferry.catchup.freeze import (
+    CHANGEABLES,
+    WRITE_BLOCK,
+    foresee_blocks,
+    freeze,
+    let_go,
+    note_blocks,
+)
+from snapferry.catchup.qualification import foresee, qualify
 from snapferry.catchup.rounds import (
     Round,
     begin,
@@ -33,6 +40,8 @@ __all__ = [
     "IndexRound",
     "Round",
     "begin",
+    "foresee",
+    "foresee_blocks",
     "freeze",
     "give_back",
     "keep_base",

@@ -121,6 +121,11 @@ def let_go(journal: Journal, source: OpenSearch, domain: str, names: Sequence[st
         journal.change(_place(domain, name), WriteBlock(source, name), None)
 
 
+def foresee_blocks(domain: str, names: Sequence[str]) -> list[Place]:
+    """What `freeze` will change."""
+    return [_place(domain, name) for name in names]
+
+
 def _place(domain: str, name: str) -> Place:
     return Place(side_of(domain), WRITE_BLOCK, name)
 

@@ -15,9 +15,8 @@ from snapferry.catchup.visibility import hidden_documents
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.indices import Index
+from snapferry.versions import Version
 
-# This bit of an index's created version says OpenSearch; without it, Elasticsearch.
-_OPENSEARCH_BIT = 0x08000000
 # No index can have this name, so that asking about it changes nothing.
 _NO_INDEX = "Snapferry"
 
@@ -35,28 +34,39 @@ def qualify(
     Returns:
         The reason by the name of each index that can't; none for those that can.
     """
+    reasons = foresee(source, destination, selected)
+    names = [index.name for index in selected if index.name not in reasons]
+    found = primaries.look(source, names)
+    side = Side(source, Engine.of(source), primaries.nodes(found))
+    for name, mapping in mappings.read(side, names).items():
+        if reason := _unfit_rights(side, name, len(found[name]), mapping):
+            reasons[name] = reason
+    return reasons
+
+
+def foresee(
+    source: OpenSearch, destination: OpenSearch, selected: Sequence[Index]
+) -> dict[str, str]:
+    """Says as much of `qualify` as is known before anything is copied, whoever asks.
+
+    Takes and returns the same. Whether document-level security hides documents from the caller
+    can be seen with the rights only that it has then.
+    """
     engine = Engine.of(source)
     if reason := _refused_calls(source, engine):
         return {index.name: reason for index in selected}
     present = indices.list_all(destination)
-    streamed = _backing_indices(destination)
+    streamed = {name for names in indices.data_streams(destination).values() for name in names}
     reasons = {
         index.name: reason
         for index in selected
         if (reason := _unfit_index(index, present.get(index.name), streamed))
     }
     names = [index.name for index in selected if index.name not in reasons]
-    found = primaries.look(source, names)
-    side = Side(source, engine, primaries.nodes(found))
-    mapping_of = mappings.read(side, names)
-    settings_of = _settings(source, names)
+    mapping_of = mappings.read(Side(source, engine, {}), names)
+    settings_of = indices.settings(source, names)
     for name in names:
-        reason = (
-            _unfit_settings(settings_of[name], engine)
-            or _unfit_mapping(mapping_of[name])
-            or _unfit_rights(side, name, len(found[name]), mapping_of[name])
-        )
-        if reason:
+        if reason := _unfit_settings(settings_of[name], engine) or _unfit_mapping(mapping_of[name]):
             reasons[name] = reason
     return reasons
 
@@ -73,15 +83,6 @@ def _refused_calls(source: OpenSearch, engine: Engine) -> str:
     except (AccessDenied, RequestRefused) as error:
         return f"the source doesn't allow what catching up needs: {error}"
     return ""
-
-
-def _backing_indices(destination: OpenSearch) -> set[str]:
-    """The indices that belong to a data stream at the destination."""
-    state = destination.cluster.state(
-        metric="metadata", params={"filter_path": "metadata.data_stream"}
-    )
-    streams = state.get("metadata", {}).get("data_stream", {}).get("data_stream", {})
-    return {index["index_name"] for stream in streams.values() for index in stream["indices"]}
 
 
 def _unfit_index(index: Index, copy: Index | None, streamed: set[str]) -> str:
@@ -104,10 +105,8 @@ def _unfit_settings(settings: Mapping[str, str], engine: Engine) -> str:
     Sources: https://docs.opensearch.org/latest/field-types/metadata-fields/source/ and
     https://docs.opensearch.org/latest/vector-search/performance-tuning-indexing/
     """
-    created = int(settings["index.version.created"])
-    by_opensearch = bool(created & _OPENSEARCH_BIT)
-    major = (created ^ _OPENSEARCH_BIT if by_opensearch else created) // 1_000_000
-    if not by_opensearch and major < 6:
+    created = Version.of_id(int(settings["index.version.created"]))
+    if created < Version(False, 6):
         return "it was created before Elasticsearch 6.0, without sequence numbers"
     blocks = [name for name, value in settings.items() if _is_block(name) and value == "true"]
     if blocks:
@@ -118,7 +117,7 @@ def _unfit_settings(settings: Mapping[str, str], engine: Engine) -> str:
         return "its documents are derived from their fields: _source isn't stored"
     # On by default for the vector indices of OpenSearch 3.
     derives_vectors = settings.get(
-        "index.knn.derived_source.enabled", str(by_opensearch and major >= 3).lower()
+        "index.knn.derived_source.enabled", str(created >= Version(True, 3)).lower()
     )
     if settings.get("index.knn") == "true" and derives_vectors == "true":
         return "its vectors are derived from the k-NN fields: _source isn't complete"
@@ -152,13 +151,3 @@ def _unfit_rights(side: Side, name: str, shards: int, mapping: Mapping[str, Any]
     if hidden:
         return f"the caller isn't shown {hidden} of its documents: document-level security"
     return ""
-
-
-def _settings(source: OpenSearch, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    return {
-        name: answer["settings"]
-        for path in indices.paths(names)
-        for name, answer in source.indices.get_settings(
-            index=path, params={"flat_settings": "true"}
-        ).items()
-    }

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
@@ -20,6 +20,7 @@ from urllib3 import HTTPResponse
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.records import Records
+from snapferry.verdicts import Verdict
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -34,6 +35,31 @@ OUTPUTS = {
     "RollBackStateMachineArn": ROLL_BACK,
     "TableName": "snapferry",
     "RecordsBucketName": "records",
+}
+
+
+# As `snapferry.plan.write` stores it.
+PLAN: dict[str, Any] = {
+    "migration_id": "m-1",
+    "restore": 1,
+    "skip": 0,
+    "reject": 1,
+    "primary_store_bytes": 2_000_000,
+    "copy_seconds": 10,
+    "write_stop_seconds": 5,
+    "changes": ["repository snapferry-m-1-logs (destination)"],
+    "domains": [
+        {
+            "domain": "logs",
+            "version": "OpenSearch 2.19.4",
+            "destination_version": "OpenSearch 3.6.0",
+            "indices": [
+                Verdict("orders", "restore", primary_store_bytes=2_000_000).record(),
+                Verdict("old", "reject", "it is too old", "reindex it").record(),
+            ],
+        }
+    ],
+    "failed": [],
 }
 
 
@@ -69,6 +95,7 @@ class FakeAws:
 
     Attributes:
         items: the table of the stack.
+        s3: a client for the stack's bucket of records.
         outputs: of the stack.
         executions: of all state machines, by ARN.
         open_tokens: of tasks that wait.
@@ -80,6 +107,7 @@ class FakeAws:
     """
 
     items: "Table"
+    s3: "S3Client"
     outputs: dict[str, str] = field(default_factory=lambda: dict(OUTPUTS))
     executions: dict[str, dict[str, Any]] = field(default_factory=dict)
     open_tokens: set[str] = field(default_factory=set)
@@ -122,6 +150,10 @@ class FakeAws:
         }
         self._records().put("progress#logs", **(look | changes))
 
+    def plan(self, **changes: Any) -> None:
+        """Has the migration m-1 planned."""
+        self._records().write("plan", PLAN | changes)
+
     def announce(
         self, gate: str = "stop_writes", domain: str = "logs", seconds: float = 3600
     ) -> str:
@@ -156,8 +188,7 @@ class FakeAws:
         return Fence(self.items, "m-1")
 
     def _records(self) -> Records:
-        no_s3: S3Client = None  # type: ignore[assignment]
-        return Records(no_s3, "records", self.items, "m-1")
+        return Records(self.s3, "records", self.items, "m-1")
 
     # Its answers
 
@@ -174,6 +205,10 @@ class FakeAws:
     def answer(self, request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse | None:
         """A handler of `before-send`: None sends the request on, to moto."""
         service, operation = event_name.split(".")[1:]
+        if service == "s3":
+            path = urlsplit(str(request.url)).path.lstrip("/")
+            self.requests.append(Request(service, operation, {"object": path}))
+            return None
         text = request.body.decode() if isinstance(request.body, bytes) else str(request.body)
         speaks_json = service in ("sfn", "dynamodb")
         self.requests.append(

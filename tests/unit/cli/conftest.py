@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.handlers
 import botocore.loaders
 import botocore.session
@@ -59,7 +60,11 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeAws]:
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", "https://aws.invalid")
     monkeypatch.setattr(botocore.session, "create_loader", lambda *_: _LOADER)
     with table() as items:
-        aws = FakeAws(items)
+        s3 = boto3.client("s3", aws_access_key_id="test", aws_secret_access_key="test")
+        s3.create_bucket(
+            Bucket="records", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+        aws = FakeAws(items, s3)
         # As moto does: whatever session is made from here on asks it.
         monkeypatch.setattr(
             botocore.handlers,
@@ -67,7 +72,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeAws]:
             [
                 *(
                     (f"before-send.{service}", aws.answer)
-                    for service in ("cloudformation", "dynamodb", "sfn", "sts")
+                    for service in ("cloudformation", "dynamodb", "s3", "sfn", "sts")
                 ),
                 *botocore.handlers.BUILTIN_HANDLERS,
             ],

@@ -32,6 +32,7 @@ VALUES = {
     "RollBackStateMachine": ROLL_BACK,
     "RollBackStateMachine.Name": "roll-back",
     "Table.Arn": TABLE,
+    "RecordsBucket.Arn": "arn:aws:s3:::records",
 }
 
 
@@ -72,6 +73,8 @@ def needed(request: Request) -> tuple[str, str] | None:
             return f"dynamodb:{operation}", TABLE
         case "sfn", "SendTaskSuccess" | "SendTaskFailure" as operation:
             return f"states:{operation}", MIGRATE_DOMAIN
+        case "s3", operation:
+            return f"s3:{operation}", f"arn:aws:s3:::records/{asked['object']}"
         case "sfn", operation:
             resource = asked.get("stateMachineArn") or asked["executionArn"]
             return f"states:{operation}", resource
@@ -89,6 +92,8 @@ def requests(aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Re
     execution = f"{STATES}:execution:migrate:m-1"
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(document())))
     run("start", "-", "--name", "m-1")
+    aws.plan()
+    assert run("plan", "--of", "m-1").code == 0
     aws.fence.open(execution)
     for answer in ((), ("--reject", "no")):
         aws.announce()

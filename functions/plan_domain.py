@@ -1,0 +1,28 @@
+"""State "Plan domain": what will become of its indices, and what has to be changed for them."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, plan
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many indices it would `restore`, `skip` and `reject`."""
+    job = DomainJob.model_validate(event["job"])
+    return plan.plan_domain(
+        plan.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
+        plan.Side(
+            clients.destination(job.destination),
+            clients.destination_administrator(job.destination),
+        ),
+        clients.destination_user(job.destination),
+        clients.bucket(job.bucket),
+        clients.records(job.migration_id),
+        job,
+    )

@@ -1,0 +1,414 @@
+"""The plan: what will become of each index, how long it takes, and what will be changed for it.
+
+It is made before anything is changed, and making it changes nothing. What it reads, it reads as who
+may change the security of a side, because the migration's own callers may get their rights later;
+that they are there, or can be granted, is proven with the requests of `snapferry.security`.
+"""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry import (
+    access,
+    capacity,
+    catchup,
+    indices,
+    listing,
+    plan_page,
+    rehearsal,
+    repositories,
+    restore_limits,
+    security,
+    snapshots,
+    table,
+    versions,
+)
+from snapferry.engines import Engine
+from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.events import Bus
+from snapferry.indices import Index
+from snapferry.ownership import Ownership
+from snapferry.records import Records
+from snapferry.request import DomainJob
+from snapferry.verdicts import Candidate, Refusal, Target, Verdict, judge
+
+# What a data node copies to or from a bucket: 80 MB/s for three, hundreds for thirty.
+_BYTES_PER_SECOND_AND_NODE = 25_000_000
+_SHOWN_REJECTIONS = 10
+# The name of the plan among the records, and of its summary in the table.
+_PLAN = "plan"
+_SUMMARY = "plan"
+# A hundred of them stay below the 32,768 characters of a Fail state's Cause.
+_LONGEST_CAUSE = 300
+_DATA_STREAM = Refusal(
+    "it is a data stream, whose backing indices aren't moved",
+    "reindex it into an index of another name",
+)
+_COLD = Refusal(
+    "it is in cold storage, which snapshots leave out",
+    "move it to warm and on to hot storage: POST _cold/migration/_warm, then POST "
+    "_ultrawarm/migration/<index>/_hot",
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A cluster, as two callers see it.
+
+    Attributes:
+        caller: the migration's own.
+        administrator: who may change its security; the same where none is given.
+    """
+
+    caller: OpenSearch
+    administrator: OpenSearch
+
+
+def plan_domain(
+    source: Side,
+    destination: Side,
+    user: str,
+    bucket: access.Bucket | None,
+    records: Records,
+    job: DomainJob,
+) -> dict[str, int]:
+    """Makes the plan of one domain, and stores it.
+
+    Args:
+        source: the domain.
+        destination: the cluster that takes the indices.
+        user: the name of the destination's caller.
+        bucket: None where the migration isn't to change its permissions.
+        records: of the migration.
+        job: the domain's.
+
+    Returns:
+        How many indices it would `restore`, `skip` and `reject`.
+
+    Raises:
+        AccessDenied: a right is missing and can't be granted.
+        InvalidInput: nothing matches, or a name that was given isn't there.
+    """
+    changes = [
+        *security.foresee_at_source(source.caller, source.administrator, job),
+        *security.foresee_at_destination(destination.caller, destination.administrator, job, user),
+        *access.foresee(bucket, job),
+        *repositories.foresee(job),
+        *snapshots.foresee(job),
+    ]
+    at_source, at_destination = source.administrator, destination.administrator
+    engine = max(versions.of_nodes(at_source))
+    target = _target(at_destination, records, job)
+    present = indices.list_all(at_source)
+    elsewhere = dict.fromkeys(indices.data_streams(at_source), _DATA_STREAM)
+    elsewhere |= dict.fromkeys(_cold_indices(at_source), _COLD)
+    matched = indices.match(present.values(), job.domain.indices, elsewhere)
+    refusals: dict[str, Refusal] = {}
+    moved: list[Index] = []
+    write_aliases: dict[str, str] = {}
+    for candidate in _candidates(at_source, matched):
+        if refusal := judge(candidate, engine, target):
+            refusals[candidate.index.name] = refusal
+        else:
+            moved.append(candidate.index)
+            write_aliases |= dict.fromkeys(candidate.write_aliases, candidate.index.name)
+    refusals |= {
+        name: refusal
+        for name, refusal in elsewhere.items()
+        if indices.is_wanted(name, job.domain.indices)
+    }
+    last_snapshot = _by_last_snapshot(at_source, at_destination, moved, job)
+    verdicts = [
+        *(_restored(index, last_snapshot, job) for index in moved),
+        *(
+            Verdict(name, "reject", refusal.reason, refusal.remedy)
+            for name, refusal in refusals.items()
+        ),
+        *(
+            Verdict(name, "skip", "it is a system index, and those are never moved")
+            for name in present
+            if name.startswith(".") and indices.is_wanted(name, job.domain.indices)
+        ),
+    ]
+    if job.mode != "snapshot_only":
+        changes += restore_limits.foresee(at_destination, job)
+    if job.mode == "rehearse":
+        changes += rehearsal.foresee(job, moved)
+    elif job.mode != "snapshot_only":
+        caught_up = [index.name for index in moved if index.name not in last_snapshot]
+        changes += catchup.foresee_blocks(job.domain.name, caught_up)
+    replaced = [target.present[index.name] for index in moved if index.name in target.owned]
+    plan = {
+        "host": job.domain.host,
+        "version": str(engine),
+        "data_nodes": capacity.data_nodes(at_source),
+        "destination_version": str(target.version),
+        "indices": [verdict.record() for verdict in verdicts],
+        "write_aliases": write_aliases,
+        "replaced_shards": sum(
+            index.shards * (1 + index.replicas) for index in replaced if index.open
+        ),
+        "replaced_bytes": sum(
+            index.primary_store_bytes * (1 + index.replicas) for index in replaced
+        ),
+        "changes": [str(place) for place in changes],
+    }
+    records.write(_name(job.domain.name), plan)
+    return _count(verdicts)
+
+
+def write(
+    destination: OpenSearch,
+    records: Records,
+    bus: Bus,
+    jobs: Sequence[DomainJob],
+    outcomes: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """Makes one plan of those of the domains, and stores it as JSON and as a page.
+
+    Args:
+        destination: the cluster that takes the indices, as its administrator.
+        records: of the migration.
+        bus: where is told that the plan is there.
+        jobs: of all domains.
+        outcomes: of each domain `domain` and `status`, and where that is `FAILED` why its plan
+            couldn't be made, as `error` and `cause`.
+
+    Returns:
+        The keys of `plan` and `page`; how many indices it would `restore`, `skip` and `reject`; and
+        where the migration can't go on, `error` and `cause`.
+    """
+    failed = {each["domain"]: each for each in outcomes if each["status"] == "FAILED"}
+    domains = [
+        {**records.read(_name(job.domain.name)), "domain": job.domain.name}
+        for job in jobs
+        if job.domain.name not in failed
+    ]
+    _refuse_shared(domains)
+    for domain in domains:
+        records.write(_name(domain["domain"]), domain)
+        verdicts = _verdicts(domain)
+        listing.keep_left_out(records, domain["domain"], _names(verdicts, "reject"))
+    room = capacity.read(destination)
+    verdicts = [verdict for domain in domains for verdict in _verdicts(domain)]
+    restored = [verdict for verdict in verdicts if verdict.verdict == "restore"]
+    lacks = (
+        ()
+        if jobs[0].mode == "snapshot_only"
+        else room.lacks(
+            sum(verdict.all_shards for verdict in restored)
+            - sum(domain["replaced_shards"] for domain in domains),
+            sum(verdict.all_bytes for verdict in restored)
+            - sum(domain["replaced_bytes"] for domain in domains),
+        )
+    )
+    plan: dict[str, Any] = {
+        "migration_id": records.migration_id,
+        "destination": {"endpoint": jobs[0].destination.endpoint, **room.record()},
+        **_count(verdicts),
+        "primary_store_bytes": sum(verdict.primary_store_bytes for verdict in restored),
+        **_estimate(domains, room.data_nodes, jobs[0].cutover.write_stop_seconds),
+        "lacks": [{"reason": lack.reason, "remedy": lack.remedy} for lack in lacks],
+        "changes": sorted({change for domain in domains for change in domain["changes"]}),
+        "domains": domains,
+        "failed": list(failed.values()),
+    }
+    plan |= _objection(plan, jobs)
+    key = records.write(_PLAN, plan)
+    page = records.write_page(_PLAN, plan_page.render(plan))
+    records.put(_SUMMARY, plan=plan_page.summary(plan), page=page)
+    written = {"plan": key, "page": page} | {
+        name: plan[name] for name in ("restore", "skip", "reject", "error", "cause") if name in plan
+    }
+    bus.tell("PlanReady", records.migration_id, **written)
+    return written
+
+
+def summary(records: Records) -> dict[str, str]:
+    """What the `plan` is in a few words, and the key of its `page`; empty where there is none."""
+    item = table.get(records.table, records.migration_id, _SUMMARY) or {}
+    return {"plan": item.get("plan", ""), "page": item.get("page", "")}
+
+
+def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target:
+    # No name is in the way of a snapshot, nor of a rehearsal's copies.
+    takes_names = job.mode in ("migrate", "plan")
+    present = indices.list_all(destination) if takes_names else {}
+    nodes = versions.of_nodes(destination)
+    rows = destination.cat.plugins(format="json", h="name,component")
+    nodes_with: dict[str, int] = defaultdict(int)
+    for row in rows:
+        nodes_with[row["component"]] += 1
+    aliases: dict[str, dict[str, Any]] = defaultdict(dict)
+    for index, alias, definition in _aliases(destination):
+        if index in present:
+            aliases[alias][index] = definition
+    return Target(
+        version=min(nodes),
+        plugins={plugin for plugin, count in nodes_with.items() if count == len(nodes)},
+        present=present,
+        owned=Ownership(records, job).of(present),
+        aliases=aliases,
+    )
+
+
+def _aliases(cluster: OpenSearch) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Index, alias and definition of each."""
+    for index, answer in cluster.indices.get_alias().items():
+        for alias, definition in answer["aliases"].items():
+            yield index, alias, definition
+
+
+def _candidates(source: OpenSearch, matched: Sequence[Index]) -> Iterator[Candidate]:
+    parameters = Engine.of(source).mapping_parameters
+    by_name = {index.name: index for index in matched}
+    aliases: dict[str, dict[str, Any]] = defaultdict(dict)
+    for index, alias, definition in _aliases(source):
+        aliases[index][alias] = definition
+    # In pieces, because the mappings of many indices are large.
+    for path in indices.paths(by_name):
+        settings = indices.settings(source, path.split(","))
+        mappings = source.indices.get_mapping(index=path, params=parameters)
+        for name, answer in mappings.items():
+            yield Candidate(by_name[name], settings[name], answer["mappings"], aliases[name])
+
+
+def _cold_indices(source: OpenSearch) -> Iterator[str]:
+    """The names of indices in Amazon's cold storage, which the cluster doesn't list.
+
+    Source: https://docs.aws.amazon.com/opensearch-service/latest/developerguide/cold-storage.html
+    """
+    page: dict[str, Any] = {}
+    # Where there is no such storage, the request is refused or unknown.
+    with contextlib.suppress(AccessDenied, NotFound, RequestRefused):
+        while True:
+            answer = source.transport.perform_request("GET", "/_cold/indices/_search", body=page)
+            yield from (index["index"] for index in answer["indices"])
+            if not answer["indices"] or not answer.get("pagination_id"):
+                return
+            page = {"pagination_id": answer["pagination_id"]}
+
+
+def _by_last_snapshot(
+    source: OpenSearch, destination: OpenSearch, moved: Sequence[Index], job: DomainJob
+) -> dict[str, str]:
+    """Why indices go by a last snapshot at the cut-over, by name."""
+    if not job.cutover.catch_up:
+        return {index.name: "cutover.catch_up is false" for index in moved}
+    return catchup.foresee(source, destination, moved)
+
+
+def _restored(index: Index, last_snapshot: Mapping[str, str], job: DomainJob) -> Verdict:
+    replicas = index.replicas if job.domain.replicas is None else job.domain.replicas
+    return Verdict(
+        index.name,
+        "restore",
+        last_snapshot=last_snapshot.get(index.name, ""),
+        shards=index.shards,
+        replicas=replicas,
+        primary_store_bytes=index.primary_store_bytes,
+    )
+
+
+def _refuse_shared(domains: Sequence[dict[str, Any]]) -> None:
+    """Two domains can't give the destination indices, or write indices of an alias, of one name."""
+    holders: dict[str, list[str]] = defaultdict(list)
+    writers: dict[str, list[str]] = defaultdict(list)
+    for domain in domains:
+        for name in _names(_verdicts(domain), "restore"):
+            holders[name].append(domain["domain"])
+        for alias in domain["write_aliases"]:
+            writers[alias].append(domain["domain"])
+    for domain in domains:
+        refused: dict[str, Refusal] = {
+            index: Refusal(
+                f"its alias {alias} would have several write indices: {', '.join(writers[alias])} "
+                "have one each",
+                "take is_write_index off all but one of them",
+            )
+            for alias, index in domain["write_aliases"].items()
+            if len(writers[alias]) > 1
+        } | {
+            name: Refusal(
+                f"the domains {', '.join(owners)} all have an index of this name",
+                "put it into domains[].indices.exclude of all but one of them",
+            )
+            for name, owners in holders.items()
+            if len(owners) > 1
+        }
+        domain["indices"] = [
+            Verdict(verdict.index, "reject", refusal.reason, refusal.remedy).record()
+            if (refusal := refused.get(verdict.index)) and verdict.verdict == "restore"
+            else verdict.record()
+            for verdict in _verdicts(domain)
+        ]
+
+
+def _estimate(
+    domains: Sequence[dict[str, Any]], destination_nodes: int, write_stop_seconds: int
+) -> dict[str, int]:
+    """How long the first copy will take, and how long writes will stop; both roughly."""
+
+    def copy_seconds(verdicts: Sequence[Verdict], domain: dict[str, Any]) -> float:
+        size_bytes = sum(verdict.primary_store_bytes for verdict in verdicts)
+        nodes = (domain["data_nodes"], destination_nodes)
+        return sum(size_bytes / (each * _BYTES_PER_SECOND_AND_NODE) for each in nodes)
+
+    whole = [copy_seconds(_verdicts(domain), domain) for domain in domains]
+    last = [
+        copy_seconds([verdict for verdict in _verdicts(domain) if verdict.last_snapshot], domain)
+        for domain in domains
+    ]
+    return {
+        "copy_seconds": round(sum(whole)),
+        "write_stop_seconds": round(write_stop_seconds + max(last, default=0)),
+    }
+
+
+def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, str]:
+    """Why the migration can't go on, as `error` and `cause`; nothing where it can."""
+    failed = plan["failed"]
+    if len(jobs) == 1 and failed:
+        return {"error": failed[0]["error"], "cause": failed[0]["cause"]}
+    named = {(job.domain.name, pattern) for job in jobs for pattern in job.domain.indices.include}
+    reasons = [f"{each['domain']}: {each['cause']}"[:_LONGEST_CAUSE] for each in failed]
+    reasons += [f"{lack['reason']}. What to do: {lack['remedy']}" for lack in plan["lacks"]]
+    rejected = [
+        f"{domain['domain']}: {verdict.index}: {verdict.reason}. What to do: {verdict.remedy}"
+        for domain in plan["domains"]
+        for verdict in _verdicts(domain)
+        if verdict.verdict == "reject"
+        and (jobs[0].rejected == "fail" or (domain["domain"], verdict.index) in named)
+    ]
+    reasons += rejected[:_SHOWN_REJECTIONS]
+    if not reasons:
+        return {}
+    more = len(rejected) - _SHOWN_REJECTIONS
+    reasons += [f"and {more} more indices, which the plan names"] if more > 0 else []
+    remedy = (
+        "Or put the indices into domains[].indices.exclude; give rejected: leave_out to leave out "
+        "all that match a pattern and can't be moved"
+    )
+    cause = "; ".join(reasons) + (f". {remedy}" if rejected else "")
+    return {"error": "PlanRejected", "cause": f"{cause}. Nothing was changed."}
+
+
+def _verdicts(plan: Mapping[str, Any]) -> list[Verdict]:
+    return [Verdict(**record) for record in plan["indices"]]
+
+
+def _names(verdicts: Sequence[Verdict], verdict: str) -> list[str]:
+    return [each.index for each in verdicts if each.verdict == verdict]
+
+
+def _count(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    return {verdict: len(_names(verdicts, verdict)) for verdict in ("restore", "skip", "reject")}
+
+
+def _name(domain: str) -> str:
+    return f"{domain}/{_PLAN}"

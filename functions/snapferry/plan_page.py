@@ -1,0 +1,116 @@
+"""The plan as a page of its own, which needs nothing from the network."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light dark }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0 }
+td, th { border-bottom: 1px solid #8884 }
+.number { text-align: right; font-variant-numeric: tabular-nums }
+.number, .end { white-space: nowrap }
+.reject { color: #c33; font-weight: 600 }
+.skip { color: #888 }
+.objection { border-left: 4px solid #c33; padding-left: 1rem }
+"""
+
+
+def summary(plan: Mapping[str, Any]) -> str:
+    """Says a plan, as `snapferry.plan.write` stores it, in a few words."""
+    return (
+        f"Indices to be moved: {plan['restore']:,}, {size(plan['primary_store_bytes'])}; skipped: "
+        f"{plan['skip']:,}; rejected: {plan['reject']:,}. The first copy takes about "
+        f"{_duration(plan['copy_seconds'])}, writes stop for about "
+        f"{_duration(plan['write_stop_seconds'])}."
+    )
+
+
+def end(index: Mapping[str, Any]) -> str:
+    """By which way an index of a plan comes to its end; empty where it isn't moved."""
+    if index["verdict"] != "restore":
+        return ""
+    return "last snapshot" if index["last_snapshot"] else "caught up"
+
+
+def why(index: Mapping[str, Any]) -> str:
+    """What is to be known of an index of a plan: the reason of its way or verdict, the remedy."""
+    remedy = f". What to do: {index['remedy']}" if index["remedy"] else ""
+    return f"{index['last_snapshot'] or index['reason']}{remedy}"
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:,.1f} GB"
+
+
+def render(plan: Mapping[str, Any]) -> str:
+    """Makes the page of a plan, as `snapferry.plan.write` stores it."""
+    destination = plan["destination"]
+    objection = (
+        f'<p class="objection">{escape(plan["error"])}: {escape(plan["cause"])}</p>'
+        if "error" in plan
+        else ""
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Plan of {escape(plan["migration_id"])}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>Plan of {escape(plan["migration_id"])}</h1>
+{objection}
+<p>{summary(plan)}</p>
+<p>Destination {escape(destination["endpoint"])}: {destination["data_nodes"]:,} data nodes,
+{destination["shards"]:,} of {destination["most_shards"]:,} shards,
+{size(destination["free_bytes"])} free below the low watermark.</p>
+{"".join(_domain(domain) for domain in plan["domains"])}
+{"".join(_failed(domain) for domain in plan["failed"])}
+<h2>What will be changed, and given back</h2>
+<ul>{"".join(f"<li>{escape(change)}</li>" for change in plan["changes"])}</ul>
+</body>
+</html>
+"""
+
+
+def _domain(domain: Mapping[str, Any]) -> str:
+    return f"""<h2>{escape(domain["domain"])}</h2>
+<p>{escape(domain["host"])}, {escape(domain["version"])} to
+{escape(domain["destination_version"])}</p>
+<table>
+<thead><tr><th>Index<th>Verdict<th class="number">Size<th class="number">Shards<th>At the end
+<th>Why, and what to do</tr></thead>
+<tbody>{_rows(domain["indices"])}</tbody>
+</table>
+"""
+
+
+def _rows(indices: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(
+        f"<tr><td>{escape(index['index'])}"
+        f'<td class="{index["verdict"]}">{index["verdict"]}'
+        f'<td class="number">{size(index["primary_store_bytes"]) if end(index) else ""}'
+        f'<td class="number">{index["shards"] if end(index) else ""}'
+        f'<td class="end">{end(index)}<td>{escape(why(index))}</tr>'
+        for index in indices
+    )
+
+
+def _failed(domain: Mapping[str, Any]) -> str:
+    return (
+        f"<h2>{escape(domain['domain'])}</h2>"
+        f'<p class="objection">{escape(domain["error"])}: {escape(domain["cause"])}</p>'
+    )
+
+
+def _duration(seconds: int) -> str:
+    """A time, as exact as an estimate is."""
+    for unit, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{round(seconds / unit):,} {name}"
+    return f"{seconds:,} s"

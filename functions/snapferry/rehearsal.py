@@ -1,0 +1,146 @@
+"""A rehearsal: the bulk of a migration with other names at the destination, and nothing is left.
+
+The copies are changes of the migration like any other: the roll-back at its end deletes them.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices, restores, verification
+from snapferry.catchup import primaries
+from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.indices import Index
+from snapferry.journal import DESTINATION, Changeable, Journal, Place
+from snapferry.request import DomainJob
+from snapferry.verification import Verdict
+
+_KIND = "rehearsed_copy"
+
+
+@dataclass(frozen=True)
+class RehearsedCopy:
+    """An index that a rehearsal restores, as a value that changes.
+
+    Attributes:
+        cluster: where it is restored.
+        name: its name there.
+    """
+
+    cluster: OpenSearch
+    name: str
+
+    def read(self) -> Any:
+        """Whether it is there: True or None."""
+        return self.cluster.indices.exists(index=self.name) or None
+
+    def write(self, _: Any) -> None:
+        """Deletes it; a restore makes it."""
+        with contextlib.suppress(NotFound):
+            self.cluster.indices.delete(index=self.name)
+
+
+CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: RehearsedCopy}
+
+
+def foresee(job: DomainJob, selected: Sequence[Index]) -> list[Place]:
+    """What `start` will change."""
+    return [_place(copy.name) for copy in copies(job, selected)]
+
+
+def copies(job: DomainJob, selected: Sequence[Index]) -> list[Index]:
+    """The indices with the names that their copies have."""
+    return [replace(index, name=job.rehearsal_prefix + index.name) for index in selected]
+
+
+def start(
+    journal: Journal,
+    destination: OpenSearch,
+    job: DomainJob,
+    round_number: int,
+    selected: Sequence[Index],
+) -> None:
+    """Starts to restore a round's snapshot under other names.
+
+    Args:
+        journal: of the migration.
+        destination: the cluster that takes the copies.
+        job: whose snapshot.
+        round_number: whose snapshot, too.
+        selected: the indices in it.
+
+    Raises:
+        SnapshotInProgress: a snapshot of the destination is in the way; try again later.
+    """
+    names = [copy.name for copy in copies(job, selected)]
+    there = indices.list_all(destination).keys() & set(names)
+    if restores.started_before(destination, job.snapshot(round_number), there):
+        return
+    for name in names:
+        journal.note(_place(name), None, value=True)
+    restores.restore(
+        destination,
+        job,
+        round_number,
+        [index.name for index in selected],
+        rename_pattern="(.+)",
+        rename_replacement=f"{job.rehearsal_prefix}$1",
+    )
+
+
+def verify(
+    source: OpenSearch, destination: OpenSearch, job: DomainJob, selected: Sequence[Index]
+) -> list[Verdict]:
+    """Compares the documents of the copies with those of the source.
+
+    Clients write on, so that only an index whose sequence numbers are still those of its copy has
+    to have the same documents.
+
+    Args:
+        source: the domain.
+        destination: where all shards of the copies are active.
+        job: whose copies.
+        selected: the indices.
+
+    Returns:
+        A verdict for each index.
+    """
+    at_source = verification.count(source, [index.name for index in selected])
+    at_destination = verification.count(destination, [copy.name for copy in copies(job, selected)])
+    health = destination.cluster.health(
+        params={"level": "indices", "filter_path": "indices.*.status"}
+    )["indices"]
+    verdicts = []
+    for index, copy in zip(selected, copies(job, selected), strict=True):
+        expected, found = at_source[index.name], at_destination[copy.name]
+        differs = found != expected and _is_unchanged(source, index, destination, copy)
+        verdicts.append(
+            Verdict(
+                index=index.name,
+                source_documents=expected,
+                destination_documents=found,
+                shards=index.shards,
+                health=health[copy.name]["status"],
+                faults=[f"{found} documents instead of {expected}"] if differs else [],
+            )
+        )
+    return verdicts
+
+
+def _is_unchanged(source: OpenSearch, index: Index, destination: OpenSearch, copy: Index) -> bool:
+    """Whether nothing has been written to an index since the snapshot."""
+    # Where the domain doesn't let itself be asked, that isn't known.
+    with contextlib.suppress(AccessDenied, RequestRefused):
+        original, copied = (
+            [primary.max_seq_no for primary in primaries.look(cluster, [name]).get(name, [])]
+            for cluster, name in ((source, index.name), (destination, copy.name))
+        )
+        return original == copied
+    return False
+
+
+def _place(name: str) -> Place:
+    return Place(DESTINATION, _KIND, name)

@@ -1,0 +1,79 @@
+"""`snapferry plan`: shows what would become of each index, and what would be changed."""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from snapferry import plan_page, request
+from snapferry_cli import start
+from snapferry_cli.output import Output
+from snapferry_cli.stack import Stack
+
+_LOOK_EVERY_SECONDS = 1
+_STYLES = {"restore": "", "skip": "dim", "reject": "red"}
+
+
+def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
+    """Has a plan made, which changes nothing, or shows that of a migration.
+
+    Raises:
+        InvalidInput: the input can't be used.
+        NotFound: there is no such migration, or it has no plan yet.
+    """
+    if options.of:
+        plan = stack.record(f"migrations/{options.of}/plan.json")
+    else:
+        document = start.read(options.input)
+        plan_id = f"plan-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        request.parse(document, plan_id)
+        start.execute(stack, plan_id, document | {"mode": "plan"})
+        look = stack.migration(plan_id).look()
+        while look.ended_at is None:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            look = stack.migration(plan_id).look()
+        if look.status != "SUCCEEDED":
+            output.say(f"{look.error or look.status}: {look.cause}")
+            output.give({"migration_id": plan_id, "error": look.error, "cause": look.cause})
+            return 1
+        plan = stack.record(look.output["plan"])
+    _show(plan, output)
+    output.give(plan)
+    return 1 if "error" in plan else 0
+
+
+def _show(plan: Mapping[str, Any], output: Output) -> None:
+    for domain in plan["domains"]:
+        table = Table(
+            title=f"{domain['domain']}: {domain['version']} to {domain['destination_version']}",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+        )
+        for column in ("Index", "Verdict", "Size", "At the end", "Why, and what to do"):
+            table.add_column(column, justify="right" if column == "Size" else "left")
+        for row in _rows(domain):
+            table.add_row(*row)
+        output.console.print(table)
+    for domain in plan["failed"]:
+        output.say(f"{domain['domain']}: {domain['error']}: {domain['cause']}")
+    output.say("\n  ".join(["Will be changed, and given back:", *plan["changes"]]))
+    output.say(plan_page.summary(plan))
+    if "error" in plan:
+        output.say(f"{plan['error']}: {plan['cause']}")
+
+
+def _rows(domain: Mapping[str, Any]) -> Iterator[tuple[Text, ...]]:
+    for index in domain["indices"]:
+        end = plan_page.end(index)
+        yield (
+            Text(index["index"]),
+            Text(index["verdict"], style=_STYLES[index["verdict"]]),
+            Text(plan_page.size(index["primary_store_bytes"]) if end else ""),
+            Text(end),
+            Text(plan_page.why(index)),
+        )

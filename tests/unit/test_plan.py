@@ -1,0 +1,346 @@
+"""The plan of a migration between fake clusters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from snapferry import listing, ownership, plan, plan_page
+from snapferry.errors import AccessDenied, InvalidInput
+from snapferry.request import DomainJob
+from tests.unit.conftest import Events, MakeJob, Side, Storage
+from tests.unit.fake_security import FakeSecurity
+from tests.unit.fakes import FakeIndex
+
+PLANNED = {"domain": "logs", "status": "PLANNED"}
+CLOSED = FakeIndex(open=False)
+WRITES = {"is_write_index": True}
+
+type Plan = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def planned(source: Side, destination: Side, storage: Storage) -> Plan:
+    """Plans the domain of a job; gives what is stored of it."""
+
+    def make(job: DomainJob) -> dict[str, Any]:
+        plan.plan_domain(
+            plan.Side(source.client, source.client),
+            plan.Side(destination.client, destination.client),
+            "mover",
+            None,
+            storage.records,
+            job,
+        )
+        made: dict[str, Any] = storage.records.read(f"{job.domain.name}/plan")
+        return made
+
+    return make
+
+
+@pytest.fixture
+def written(destination: Side, storage: Storage, events: Events, planned: Plan) -> Plan:
+    """Plans a whole migration; gives what its state passes on."""
+
+    def make(*jobs: DomainJob) -> dict[str, Any]:
+        for job in jobs:
+            planned(job)
+        outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
+        return plan.write(destination.client, storage.records, events.bus, jobs, outcomes)
+
+    return make
+
+
+def verdicts(made: dict[str, Any]) -> dict[str, str]:
+    return {index["index"]: index["verdict"] for index in made["indices"]}
+
+
+def test_each_index_has_a_verdict(source: Side, planned: Plan, job: DomainJob) -> None:
+    source.cluster.indices = {
+        "logs": FakeIndex(shards=3, replicas=2, primary_bytes=5_000),
+        "shut": CLOSED,
+        ".kibana_1": FakeIndex(),
+        ".ds-events-000001": FakeIndex(),
+    }
+    source.cluster.data_streams = {"events": [".ds-events-000001"]}
+    source.cluster.cold = ["frozen-1", "frozen-2"]
+
+    made = planned(job)
+
+    assert verdicts(made) == {
+        "logs": "restore",
+        "shut": "reject",
+        "events": "reject",
+        "frozen-1": "reject",
+        "frozen-2": "reject",
+        ".kibana_1": "skip",
+        ".ds-events-000001": "skip",
+    }
+    [logs] = [index for index in made["indices"] if index["index"] == "logs"]
+    assert (logs["shards"], logs["replicas"], logs["primary_store_bytes"]) == (3, 2, 5_000)
+    assert "older than Elasticsearch 6.7" in logs["last_snapshot"]
+    for index in made["indices"]:
+        assert bool(index["reason"]) == (index["verdict"] != "restore")
+        assert bool(index["remedy"]) == (index["verdict"] == "reject")
+
+
+def test_what_the_input_does_not_want_has_no_verdict(
+    source: Side, planned: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(), "other": FakeIndex()}
+    source.cluster.data_streams = {"events": []}
+    source.cluster.cold = ["frozen"]
+
+    made = planned(make_job(domain__indices={"include": ["logs"]}))
+
+    assert verdicts(made) == {"logs": "restore"}
+
+
+@pytest.mark.parametrize("include", [["lgos"], ["none-*"]])
+def test_a_name_that_is_not_there(
+    source: Side, planned: Plan, make_job: MakeJob, include: list[str]
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+
+    with pytest.raises(InvalidInput, match=r"domains\[\]\.indices"):
+        planned(make_job(domain__indices={"include": include}))
+
+
+def test_making_it_changes_nothing(
+    source: Side, destination: Side, storage: Storage, written: Plan, job: DomainJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+
+    written(job)
+
+    for side in (source, destination):
+        for request in side.cluster.sent("(PUT|POST|DELETE) .*"):
+            # Probes name what doesn't exist, or can't.
+            assert request.path == "/_bulk" or any(
+                word in request.path.lower() or word in str(request.body).lower()
+                for word in ("snapferry", "snapferry.none")
+            ), request
+    assert storage.journal.open_changes() == []
+    assert destination.cluster.indices == {}
+
+
+def test_the_plan_names_each_change(source: Side, planned: Plan, job: DomainJob) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+
+    changes = planned(job)["changes"]
+
+    assert "repository snapferry-m-1-logs (source/logs)" in changes
+    assert "repository snapferry-m-1-logs (destination)" in changes
+    assert "restore limit persistent/indices.recovery.max_bytes_per_sec (destination)" in changes
+    assert not [change for change in changes if change.startswith("role")]
+
+
+def test_rights_that_will_be_granted_are_changes_and_others_end_it(
+    source: Side, destination: Side, storage: Storage, job: DomainJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+    at_source, at_destination = FakeSecurity(source.cluster), FakeSecurity(destination.cluster)
+    caller = at_source.client(job.domain.access_role_arn)
+
+    def make(administrator: str) -> None:
+        plan.plan_domain(
+            plan.Side(caller, at_source.client(administrator)),
+            plan.Side(at_destination.client("mover"), at_destination.client("admin")),
+            "mover",
+            None,
+            storage.records,
+            job,
+        )
+
+    make("admin")
+    changes = storage.records.read("logs/plan")["changes"]
+    assert "role snapferry-m-1 (source/logs)" in changes
+    assert "role mapping snapferry-m-1/users/mover (destination)" in changes
+    assert at_source.mappings == at_destination.mappings == {}
+
+    with pytest.raises(AccessDenied, match=r"lacks permissions.*cluster:admin/snapshot/create"):
+        make(job.domain.access_role_arn)
+
+
+def test_what_matches_and_cannot_be_moved_ends_it_or_stays(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(), "shut": CLOSED}
+
+    ended = written(make_job())
+    assert ended["error"] == "PlanRejected"
+    assert "logs: shut: it is closed" in ended["cause"]
+    assert "What to do: open it" in ended["cause"]
+    assert (ended["restore"], ended["reject"]) == (1, 1)
+
+    goes_on = written(make_job(rejected="leave_out"))
+    assert "error" not in goes_on
+    assert listing.left_out(storage.records, "logs") == {"shut"}
+
+
+def test_what_is_named_is_never_left_out(source: Side, written: Plan, make_job: MakeJob) -> None:
+    source.cluster.indices = {"logs": FakeIndex(), "shut": CLOSED}
+
+    ended = written(make_job(rejected="leave_out", domain__indices={"include": ["logs*", "shut"]}))
+
+    assert ended["error"] == "PlanRejected"
+
+
+def test_two_domains_with_an_index_of_one_name(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"shared": FakeIndex()}
+    jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
+
+    for _ in range(2):
+        ended = written(*jobs)
+
+        assert "the domains logs, orders all have an index of this name" in ended["cause"]
+        assert ended["reject"] == 2
+    assert listing.left_out(storage.records, "orders") == {"shared"}
+
+
+def test_two_domains_with_a_write_index_of_one_alias(
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    events: Events,
+    planned: Plan,
+    make_job: MakeJob,
+) -> None:
+    jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
+    for job in jobs:
+        source.cluster.indices = {
+            f"{job.domain.name}-1": FakeIndex(aliases={"all": {"is_write_index": True}})
+        }
+        planned(job)
+
+    outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
+    ended = plan.write(destination.client, storage.records, events.bus, jobs, outcomes)
+
+    assert "its alias all would have several write indices: logs, orders" in ended["cause"]
+
+
+def test_a_destination_without_room(
+    destination: Side, source: Side, written: Plan, job: DomainJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(shards=2, replicas=1)}
+    destination.cluster.room["cluster.max_shards_per_node"] = "3"
+
+    ended = written(job)
+
+    assert "4 would come. What to do: add data nodes" in ended["cause"]
+
+
+def test_what_was_restored_before_takes_no_more_room(
+    destination: Side, source: Side, storage: Storage, written: Plan, job: DomainJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(shards=2, replicas=1)}
+    destination.cluster.indices = {"logs": FakeIndex(shards=2, replicas=1)}
+    destination.cluster.room["cluster.max_shards_per_node"] = "4"
+    restored = {"logs": destination.listed("logs")[0]}
+    ownership.Ownership(storage.records, job).confirm(restored)
+
+    assert "error" not in written(job)
+
+
+def test_a_domain_whose_plan_failed_ends_it_with_its_error(
+    destination: Side, storage: Storage, events: Events, job: DomainJob
+) -> None:
+    failed = {"domain": "logs", "status": "FAILED", "error": "AccessDenied", "cause": "no rights"}
+
+    ended = plan.write(destination.client, storage.records, events.bus, [job], [failed])
+
+    assert (ended["error"], ended["cause"]) == ("AccessDenied", "no rights")
+    assert events.fake.told == [("PlanReady", {"migration_id": "m-1", **ended})]
+
+
+def test_of_several_domains_it_is_named(
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    events: Events,
+    planned: Plan,
+    make_job: MakeJob,
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+    jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
+    planned(jobs[0])
+    failed = {"domain": "orders", "status": "FAILED", "error": "AccessDenied", "cause": "no rights"}
+
+    ended = plan.write(destination.client, storage.records, events.bus, jobs, [PLANNED, failed])
+
+    assert ended["error"] == "PlanRejected"
+    assert "orders: no rights" in ended["cause"]
+
+
+def test_the_page_holds_the_plan_and_nothing_of_it_is_markup(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {
+        "logs": FakeIndex(primary_bytes=3_000_000_000),
+        "shut": CLOSED,
+        "old": FakeIndex(settings={"index.version.created": "6082399"}),
+        "own": FakeIndex(
+            settings={
+                "index.version.created": "136408227",
+                "index.analysis.filter.a.synonyms_path": "<script>",
+            }
+        ),
+    }
+
+    page_key = written(make_job())["page"]
+
+    page = storage.s3.objects[page_key].decode()
+    for text in ("PlanRejected", "logs", "3.0 GB", "it is closed", "Elasticsearch 6.8.23"):
+        assert text in page
+    assert "<script>" not in page
+    assert "://" not in page
+    said = plan.summary(storage.records)
+    assert said["plan"].startswith("Indices to be moved: 1, 3.0 GB; skipped: 0; rejected: 3.")
+    assert said["page"] == page_key
+
+
+def test_how_long_it_takes_follows_from_sizes_and_nodes(
+    source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(primary_bytes=100_000_000_000)}
+    destination.cluster.disks = [(10**12, 10**12)] * 2
+
+    written(make_job(cutover__write_stop_seconds=7))
+    slow = storage.records.read("plan")
+    source.cluster.disks *= 4
+    written(make_job(cutover__write_stop_seconds=7))
+    fast = storage.records.read("plan")
+
+    assert 0 < fast["copy_seconds"] < slow["copy_seconds"]
+    # It goes by a last snapshot, so that writes stop for a copy at the most.
+    assert slow["write_stop_seconds"] == slow["copy_seconds"] + 7
+
+
+def test_no_name_and_no_room_stands_in_the_way_of_a_snapshot(
+    source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(shards=2, aliases={"all": WRITES})}
+    destination.cluster.indices = {
+        "logs": FakeIndex(),
+        "theirs": FakeIndex(aliases={"all": WRITES}),
+    }
+    destination.cluster.room["cluster.max_shards_per_node"] = "1"
+
+    assert "error" in written(make_job())
+    assert "error" not in written(make_job(mode="snapshot_only"))
+    changes = storage.records.read("plan")["changes"]
+    assert not [change for change in changes if change.startswith(("restore limit", "write block"))]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5, "5 s"), (119, "119 s"), (120, "2 minutes"), (10_987, "3 hours"), (400_000, "5 days")],
+)
+def test_times_are_said_as_exactly_as_they_are_known(seconds: int, said: str) -> None:
+    plan_of_nothing = {"restore": 0, "skip": 0, "reject": 0, "primary_store_bytes": 0}
+
+    assert f"about {said}, writes stop for about {said}." in plan_page.summary(
+        plan_of_nothing | {"copy_seconds": seconds, "write_stop_seconds": seconds}
+    )
