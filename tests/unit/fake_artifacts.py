@@ -51,9 +51,6 @@ class FakeArtifacts:
         Raises:
             Refused: the cluster doesn't do that.
         """
-        if method == "GET" and path == "/_cluster/state/metadata":
-            scripts = self.of("_scripts")
-            return {"metadata": {"stored_scripts": scripts}} if scripts else {}
         if re.match(r"/_(plugins|opendistro)/_ism/", path):
             return self._manage(method, path, body)
         if count := re.fullmatch(r"/([^/]+)/_count", path):

@@ -265,7 +265,12 @@ class FakeCluster:
                     stream: {"indices": [{"index_name": name} for name in names]}
                     for stream, names in self.data_streams.items()
                 }
-                return {"metadata": {"data_stream": {"data_stream": streams}}}
+                return {
+                    "metadata": {
+                        "data_stream": {"data_stream": streams},
+                        "stored_scripts": self.artifacts.of("_scripts"),
+                    }
+                }
             case "GET", ["_snapshot", repository]:
                 self._path(repository)
                 return {repository: {"type": "s3", "settings": self.repositories[repository]}}
