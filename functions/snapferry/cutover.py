@@ -23,11 +23,19 @@ from snapferry import (
     prediction,
     restores,
     rounds,
+    snapshots,
     table,
     verification,
 )
 from snapferry.engines import Engine
-from snapferry.errors import AccessDenied, OutsideWindow, RequestRefused, Unavailable
+from snapferry.errors import (
+    AccessDenied,
+    NotFound,
+    OutsideWindow,
+    RequestRefused,
+    SnapshotInProgress,
+    Unavailable,
+)
 from snapferry.journal import Journal, side_of
 from snapferry.ownership import Ownership
 from snapferry.prediction import Tally
@@ -204,9 +212,25 @@ class CutOver:
         return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
 
     def check_window(self) -> dict[str, Any]:
-        """Says how long it takes until writes may be stopped, as `wait_seconds`; 0 if they may."""
+        """Says how long it takes until writes may be stopped, as `wait_seconds`; 0 if they may.
+
+        Where a last snapshot is needed, no other one may be in its way.
+        """
+        return {"wait_seconds": self._seconds_until_window() or self._seconds_until_free()}
+
+    def _seconds_until_window(self) -> int:
         window = self.job.cutover.window
-        return {"wait_seconds": window.wait_seconds(datetime.now(UTC)) if window else 0}
+        return window.wait_seconds(datetime.now(UTC)) if window else 0
+
+    def _seconds_until_free(self) -> int:
+        tally = Tally.of(self.records, self._domain)
+        if tally and not tally.by_snapshot:
+            return 0
+        needed_seconds = tally.snapshot_seconds if tally else 0.0
+        # Some services don't let everybody look; then the last snapshot waits for the other one.
+        with contextlib.suppress(AccessDenied, NotFound, RequestRefused):
+            return snapshots.seconds_until_free(self.source, needed_seconds, time.time())
+        return 0
 
     def freeze_source(self) -> dict[str, Any]:
         """Stops the writes to the indices that are caught up, and the round that runs beside that.
@@ -220,9 +244,12 @@ class CutOver:
 
         Raises:
             OutsideWindow: where the gate was answered too late.
+            SnapshotInProgress: where a last snapshot would have to wait; try again later.
         """
-        if self.check_window()["wait_seconds"]:
+        if self._seconds_until_window():
             raise OutsideWindow("the gate was answered after the time in which writes may stop")
+        if self._seconds_until_free():
+            raise SnapshotInProgress("another snapshot runs at the source, or is due")
         stopped_at = time.time()
         StopMark(self.records, self._domain).set()
         tally = Tally.of(self.records, self._domain)

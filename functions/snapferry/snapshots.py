@@ -15,6 +15,9 @@ from snapferry.request import DomainJob
 
 _LOOK_EVERY_SECONDS = 0.25
 _KIND = "running_snapshot"
+_LOOK_AGAIN_SECONDS = 30
+_AUTOMATED = "cs-automated"
+_AUTOMATED_EVERY_SECONDS = 3_600
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,33 @@ class RunningSnapshot:
 
 
 CHANGEABLES = {_KIND: RunningSnapshot}
+
+
+def seconds_until_free(source: OpenSearch, needed_seconds: float, now: float) -> int:
+    """How long until nothing else takes a snapshot for a while; 0 if nothing does.
+
+    A domain takes one of its own each hour, and one at a time.
+
+    Sources: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/ and
+    https://docs.aws.amazon.com/opensearch-service/latest/developerguide/managedomains-snapshots.html
+
+    Args:
+        source: the domain.
+        needed_seconds: how long ours will take.
+        now: in seconds of the epoch.
+    """
+    if source.snapshot.status()["snapshots"]:
+        return _LOOK_AGAIN_SECONDS
+    for repository in source.snapshot.get_repository():
+        if repository.startswith(_AUTOMATED):
+            rows = source.cat.snapshots(
+                repository=repository, format="json", h="start_epoch", s="start_epoch"
+            )
+            for row in rows[-1:]:
+                due_in_seconds = int(row["start_epoch"]) + _AUTOMATED_EVERY_SECONDS - now
+                if 0 <= due_in_seconds < needed_seconds:
+                    return round(due_in_seconds) + _LOOK_AGAIN_SECONDS
+    return 0
 
 
 def start(

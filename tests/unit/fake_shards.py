@@ -258,6 +258,8 @@ class FakeTailCluster(FakeCluster):
                 }
             case "POST", [name, "_bulk"]:
                 return {"items": list(self._bulk(self.tails[name], iter(request.body)))}
+            case "GET", ["_snapshot", *_] | ["_cat", "snapshots", _]:
+                return super()._carry_out(request)
         raise NotImplementedError(line)
 
     def _found(self, names: str) -> dict[str, FakeTailIndex]:

@@ -138,6 +138,8 @@ class FakeCluster:
         bucket: shared by a source and a destination.
         indices: by name.
         repositories: settings by name.
+        automated: when the service's own snapshots began, in seconds of the epoch, by repository.
+        snapshots_of_others: that run.
         faults: what it answers instead; the first that matches.
         requests: all that came, for tests of what is sent.
         bytes_per_second: how fast it copies.
@@ -156,6 +158,8 @@ class FakeCluster:
         self.bucket = bucket
         self.indices: dict[str, FakeIndex] = {}
         self.repositories: dict[str, dict[str, Any]] = {}
+        self.automated: dict[str, list[float]] = {}
+        self.snapshots_of_others: list[dict[str, Any]] = []
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.bytes_per_second = bytes_per_second
@@ -271,6 +275,13 @@ class FakeCluster:
                         "stored_scripts": self.artifacts.of("_scripts"),
                     }
                 }
+            case "GET", ["_snapshot"]:
+                return dict.fromkeys([*self.repositories, *self.automated])
+            case "GET", ["_snapshot", "_status"]:
+                return {"snapshots": self.snapshots_of_others}
+            case "GET", ["_cat", "snapshots", repository]:
+                starts = sorted(self.automated[repository])
+                return [{"start_epoch": str(round(start))} for start in starts]
             case "GET", ["_snapshot", repository]:
                 self._path(repository)
                 return {repository: {"type": "s3", "settings": self.repositories[repository]}}

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from snapferry import cutover, indices, listing, roll_back
-from snapferry.errors import OutsideWindow, Unavailable, VerificationFailed
+from snapferry.errors import (
+    OutsideWindow,
+    SnapshotInProgress,
+    Unavailable,
+    VerificationFailed,
+)
 from snapferry.journal import side_of
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
@@ -270,6 +275,33 @@ def test_writes_do_not_stop_outside_of_the_window(storage: Storage, make_job: Ma
     assert world.blocks() == {"a": None, "b": None}
     # The round beside the gate goes on.
     assert not cutover.StopMark(storage.records, DOMAIN).look()
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_writes_do_not_stop_while_a_last_snapshot_would_have_to_wait(
+    restored: World, needed: bool
+) -> None:
+    if needed:
+        restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
+    restored.begin()
+    restored.source.snapshots_of_others = [{"state": "STARTED"}]
+
+    assert restored.take("check_window") == {"wait_seconds": 30 if needed else 0}
+    if needed:
+        with pytest.raises(SnapshotInProgress):
+            restored.freeze()
+        assert restored.blocks() == {"a": None, "b": None}
+        restored.source.snapshots_of_others = []
+    assert restored.freeze()["frozen"] == (1 if needed else 2)
+
+
+def test_a_service_that_does_not_show_its_snapshots_is_no_hindrance(restored: World) -> None:
+    restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
+    restored.begin()
+    denied = (403, {"error": {"type": "security_exception", "reason": "no permissions for"}})
+    restored.source.faults = [Fault("GET /_snapshot/_status", denied)]
+
+    assert restored.take("check_window") == {"wait_seconds": 0}
 
 
 def test_what_the_write_stop_was_spent_on(restored: World) -> None:

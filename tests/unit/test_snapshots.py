@@ -309,3 +309,25 @@ def test_a_snapshot_whose_start_was_never_answered_is_ended(
     give_back(source, storage.journal)
 
     assert bucket["snapferry/logs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("running", "began_seconds_ago", "wait_seconds"),
+    [
+        (True, [], 30),
+        (False, [], 0),
+        (False, [7_100, 3_500], 130),
+        # It ends before the next one.
+        (False, [3_100], 0),
+        # The service has paused them.
+        (False, [7_300], 0),
+    ],
+)
+def test_a_last_snapshot_waits_for_those_of_the_service(
+    source: Side, running: bool, began_seconds_ago: list[int], wait_seconds: int
+) -> None:
+    now = 1_800_000_000.0
+    source.cluster.snapshots_of_others = [{"state": "STARTED"}] * running
+    source.cluster.automated = {"cs-automated-enc": [now - ago for ago in began_seconds_ago]}
+
+    assert snapshots.seconds_until_free(source.client, 300, now) == wait_seconds

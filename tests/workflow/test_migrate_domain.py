@@ -325,6 +325,16 @@ def test_writes_stop_inside_the_window_only(migration: Migration) -> None:
     ]
 
 
+def test_the_freeze_waits_for_another_snapshot(migration: Migration) -> None:
+    in_the_way = [SnapshotInProgress("another one runs")] * 10
+    migration.handlers["freeze_source"] = in_turn(*in_the_way, FROZEN)
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("freeze_source")) == 11
+
+
 def test_catching_up_goes_on_beside_the_gate_until_the_freeze(migration: Migration) -> None:
     rounds_beside_the_gate = threading.Event()
 
