@@ -1,6 +1,5 @@
 """Clusters of engines of which no plugin is published, with what stands in for them."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +8,19 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthenticationException, AuthorizationException
 
-from snapferry_sandbox.certificates import create_authority
-from snapferry_sandbox.java import find_java_home
-from snapferry_sandbox.opensearch.cluster import Cluster, S3Client, Software, start_cluster
-from snapferry_sandbox.opensearch.distribution import assemble
-from snapferry_sandbox.world import CACHE
+from snapferry_sandbox.opensearch.cluster import Cluster
+from tests.sandbox import bare_clusters
 
-BUCKET = "snapshots"
+
+@pytest.fixture
+def bucket() -> Iterator[Path]:
+    """The folder of a bucket, to which the nodes' user can write."""
+    with tempfile.TemporaryDirectory(prefix="snapferry-") as name:
+        folder = Path(name) / "snapshots"
+        folder.mkdir()
+        folder.parent.chmod(0o755)
+        folder.chmod(0o777)
+        yield folder
 
 
 @pytest.fixture(
@@ -27,45 +32,21 @@ BUCKET = "snapshots"
         ),
     ]
 )
-def cluster(request: pytest.FixtureRequest, folder: Path) -> Iterator[Cluster]:
-    version: str = request.param
-    user = 65534 if os.geteuid() == 0 else None  # the engines refuse to run as root
-    started = start_cluster(
-        "old",
-        Software(version, assemble(version, CACHE), find_java_home(version, user)),
-        folder=folder,
-        logs=folder,
-        authority=create_authority(folder / "authority"),
-        s3_client=S3Client("http://127.0.0.1:1", "eu-west-1", "access", "secret", folder / "s3"),
-        user=user,
-    )
-    assert started.stand_in
-    try:
-        started.wait_until_ready()
-        yield started.cluster
-    finally:
-        for process in (started.stand_in, *started.nodes):
-            process.stop()
+def cluster(request: pytest.FixtureRequest, bucket: Path) -> Iterator[Cluster]:
+    with bare_clusters.running(request.param, bucket.parent) as running:
+        yield running
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """With a folder of a bucket that the nodes can write to."""
-    with tempfile.TemporaryDirectory(prefix="snapferry-") as name:
-        made = Path(name)
-        made.chmod(0o755)
-        bucket = made / "s3" / BUCKET
-        bucket.mkdir(parents=True)
-        bucket.chmod(0o777)
-        yield made
+def as_user(cluster: Cluster, name: str, password: str) -> OpenSearch:
+    return OpenSearch(cluster.url, http_auth=(name, password), ca_certs=str(cluster.ca_file))
 
 
-def test_snapshots_by_who_was_granted_the_right(cluster: Cluster, folder: Path) -> None:
+def test_snapshots_by_who_was_granted_the_right(cluster: Cluster, bucket: Path) -> None:
     administrator = cluster.client()
     administrator.indices.create(index="logs", body={"settings": {"number_of_replicas": 0}})
     administrator.security.create_user(username="mover", body={"password": "p"})
-    mover = OpenSearch(cluster.url, http_auth=("mover", "p"), ca_certs=str(cluster.ca_file))
-    settings = {"bucket": BUCKET, "base_path": "a/path", "role_arn": "arn"}
+    mover = as_user(cluster, "mover", "p")
+    settings = {"bucket": bucket.name, "base_path": "a/path", "role_arn": "arn"}
     definition = {"type": "s3", "settings": settings}
 
     with pytest.raises(AuthorizationException, match="cluster:admin/repository/put"):
@@ -78,7 +59,6 @@ def test_snapshots_by_who_was_granted_the_right(cluster: Cluster, folder: Path) 
 
     assert answer["snapshot"]["state"] == "SUCCESS"
     assert mover.snapshot.get_repository() == {"moved": definition}
-    assert list((folder / "s3" / BUCKET / "a/path").glob("snap-*.dat"))
-    stranger = OpenSearch(cluster.url, http_auth=("mover", "q"), ca_certs=str(cluster.ca_file))
+    assert list((bucket / "a" / "path").glob("snap-*.dat"))
     with pytest.raises(AuthenticationException):
-        stranger.info()
+        as_user(cluster, "mover", "wrong").info()
