@@ -10,8 +10,9 @@ import pytest
 from opensearchpy import OpenSearch
 
 from snapferry_sandbox.demo import leftovers
-from snapferry_sandbox.world import Options
+from snapferry_sandbox.world import NODES, Options
 from tests.clusters.test_catch_up import Clients, content
+from tests.sandbox import bare_clusters
 from tests.sandbox.migrations import Sandbox, fill
 
 PAIRS = (
@@ -138,3 +139,69 @@ def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
     assert len(shards) == 8
     assert {shard["node"] for shard in shards} == {"destination-1", "destination-1-node-2"}
     assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "sandbox",
+    [
+        pytest.param(Options(source="6.8.0", destination="2.19.4"), id="6.8.0-to-2.19.4"),
+        pytest.param(Options(source="7.10.2", destination="3.6.0"), id="7.10.2-to-3.6.0"),
+    ],
+    indirect=True,
+)
+def test_engine_that_is_too_old_is_rejected_index_by_index(sandbox: Sandbox) -> None:
+    typed = sandbox.world.sources[0].version.startswith("6.")
+    for index in ("old-1", "old-2"):
+        create(sandbox.source, index, typed=typed)
+    before = leftovers.look(sandbox.world)
+
+    outcome = sandbox.migrate(sandbox.request("old-*"))
+
+    assert (outcome.status, outcome.error) == ("FAILED", "PlanRejected")
+    [domain] = sandbox.record(outcome.migration_id, "plan")["domains"]
+    assert {each["index"]: each["verdict"] for each in domain["indices"]} == {
+        "old-1": "reject",
+        "old-2": "reject",
+    }
+    for verdict in domain["indices"]:
+        assert f"created by Elasticsearch {sandbox.world.sources[0].version}" in verdict["reason"]
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    assert not sandbox.destination.indices.exists(index="old-*", allow_no_indices=False)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "sandbox",
+    [pytest.param(Options(source="1.3.20", destination="2.19.4"), id="1.3.20-to-2.19.4")],
+    indirect=True,
+)
+def test_an_upgraded_domain_is_judged_by_its_indices(sandbox: Sandbox) -> None:
+    """One of its indices is older than the destination takes, though the domain isn't."""
+    create(sandbox.source, "upgraded-own", typed=False)
+    settings = {"bucket": sandbox.world.s3.bucket, "base_path": "upgraded"}
+    definition = {"type": "s3", "settings": settings}
+    with bare_clusters.running("6.8.0", NODES.resolve() / "s3" / "objects") as cluster:
+        old = cluster.client()
+        create(old, "upgraded-old", typed=True)
+        old.snapshot.create_repository(repository="upgraded", body=definition)
+        old.snapshot.create(repository="upgraded", snapshot="first", wait_for_completion=True)
+    settings["readonly"] = "true"
+    sandbox.source.snapshot.create_repository(repository="upgraded", body=definition)
+    sandbox.source.snapshot.restore(
+        repository="upgraded",
+        snapshot="first",
+        wait_for_completion=True,
+        body={"indices": "upgraded-old"},
+    )
+    sandbox.source.snapshot.delete_repository(repository="upgraded")
+
+    rejected = sandbox.migrate(sandbox.request("upgraded-*"))
+    moved = sandbox.migrate(sandbox.request("upgraded-*", rejected="leave_out"))
+
+    assert (rejected.status, rejected.error) == ("FAILED", "PlanRejected")
+    assert "upgraded-old: it was created by Elasticsearch 6.8.0" in rejected.cause
+    assert "upgraded-own" not in rejected.cause
+    assert (moved.status, moved.cause) == ("SUCCEEDED", "")
+    assert sandbox.destination.indices.exists(index="upgraded-own")
+    assert not sandbox.destination.indices.exists(index="upgraded-old")
