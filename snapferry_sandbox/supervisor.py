@@ -135,7 +135,7 @@ def _end(*_: object) -> NoReturn:
 
 
 def _start(options: Options, parts: _Parts) -> World:
-    """Start all parts. The nodes take longest, so they come first and are waited for last."""
+    """Start all parts. The nodes take longest: they are started early and waited for last."""
     user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
     versions = {options.source, options.destination}
     java_homes = {version: java.find_java_home(version, user) for version in versions}
