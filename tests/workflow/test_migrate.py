@@ -83,6 +83,28 @@ def test_a_plan_alone_changes_nothing(migration: Migration) -> None:
     ]
 
 
+def test_a_plan_that_nobody_approves_in_time(migration: Migration) -> None:
+    usual = migration.handlers["check_input"]
+
+    def check_input(payload: Payload) -> Any:
+        checked = usual(payload)
+        # Less than a request may ask for, since tests have no minute to wait.
+        checked["jobs"][0]["cutover"]["gate_deadline_seconds"] = 1
+        return checked
+
+    migration.handlers["check_input"] = check_input
+    migration.handlers["announce_gate"] = in_turn(None)
+
+    execution = migration.run("migrate", "logs")
+
+    assert execution.error == "GateNotAnswered"
+    assert execution.cause
+    assert "nobody answered the gate within 1 seconds" in execution.cause
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", *PLAN, *ROLL_BACK, "write_report"]
+    ]
+
+
 def test_a_snapshot_alone_is_proven_and_kept(migration: Migration) -> None:
     execution = migration.run("migrate", "logs", mode="snapshot_only")
 
