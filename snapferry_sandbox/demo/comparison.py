@@ -133,7 +133,7 @@ def compare_documents(
             comparison.differs(
                 f"{id_}: {len(at_destination)} times at the destination instead of {len(expected)}"
                 if len(at_destination) != len(expected)
-                else f"{id_}: another content"
+                else f"{id_}: another content, routing or version"
             )
     for id_ in unseen_at_source:
         comparison.differs(f"{id_}: the source lost what it accepted")
@@ -155,14 +155,19 @@ def read(cluster: OpenSearch, index: str, key: str) -> Iterator[tuple[Key, Docum
                     "pit": {"id": pit, "keep_alive": _KEEP_ALIVE},
                     "sort": [{key: "asc"}],
                     "track_total_hits": False,
+                    "version": True,
                     **after,
                 },
                 params={"allow_partial_search_results": "false"},
             )
             hits = answer["hits"]["hits"]
             for hit in hits:
-                document = Document(index, hit["_id"], hit.get("_routing"), hit["_source"])
-                yield hit["sort"][0], document
+                yield (
+                    hit["sort"][0],
+                    Document(
+                        index, hit["_id"], hit.get("_routing"), hit["_source"], hit["_version"]
+                    ),
+                )
             if not hits:
                 return
             after = {"search_after": hits[-1]["sort"]}
@@ -180,7 +185,9 @@ def _differ(found: list[Document], expected: list[Document]) -> bool:
 
 def _canonical(document: Document) -> bytes:
     """One text for one content: the order of fields counts for nothing, 1 and 1.0 differ."""
-    return orjson.dumps([document.routing, document.content], option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(
+        [document.routing, document.version, document.content], option=orjson.OPT_SORT_KEYS
+    )
 
 
 def _definition(cluster: OpenSearch, index: str) -> Any:

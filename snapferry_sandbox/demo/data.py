@@ -49,12 +49,16 @@ class Index:
 
 @dataclass(frozen=True)
 class Document:
-    """A document with the place it belongs to; without content it is known to be deleted."""
+    """A document with the place it belongs to; without content it is known to be deleted.
+
+    The version is the cluster's; None as long as no cluster has said which.
+    """
 
     index: str
     id: str
     routing: str | None
     content: dict[str, Any] | None
+    version: int | None = None
 
     def action(self, operation: str = "index") -> dict[str, Any]:
         """The line of a bulk request that stands before the content."""

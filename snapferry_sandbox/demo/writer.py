@@ -28,6 +28,8 @@ _BULK_OPERATIONS = 20
 _INSERT_SHARE = 0.2
 _DELETE_SHARE = 0.1
 _PARTIAL_UPDATE_SHARE = 0.5
+_EXTERNAL_VERSION_SHARE = 0.1
+_LARGEST_VERSION_STEP = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,20 @@ class Operation:
         verb: `create`, `index`, `update` or `delete`.
         body: what follows the action's line in the bulk; None for a delete.
         outcome: the document afterwards; its content is None after a delete.
+        external_version: which version it is to have; None where the cluster counts.
     """
 
     verb: str
     body: dict[str, Any] | None
     outcome: Document
+    external_version: int | None = None
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The operation in a bulk request."""
-        yield self.outcome.action(self.verb)
+        action = self.outcome.action(self.verb)
+        if self.external_version is not None:
+            action[self.verb] |= {"version": self.external_version, "version_type": "external"}
+        yield action
         if self.body is not None:
             yield self.body
 
@@ -90,7 +97,9 @@ class Ledger:
                 outcomes.append(None)
                 continue
             # The answer names the index that an alias stood for.
-            document = replace(operation.outcome, index=answer["_index"])
+            document = replace(
+                operation.outcome, index=answer["_index"], version=answer["_version"]
+            )
             self.documents[document.index, document.id] = document
             self.accepted += 1
             if self.first_accepted_at is None:
@@ -110,18 +119,28 @@ class Writer:
     Leaving its context stops it.
     """
 
-    def __init__(self, documents: Sequence[Document], operations_per_second: float) -> None:
+    def __init__(
+        self,
+        documents: Sequence[Document],
+        operations_per_second: float,
+        *,
+        new_documents: str = NEW_DOCUMENTS,
+        seed: int = 0,
+    ) -> None:
         """Make a writer which doesn't write yet.
 
         Args:
             documents: what it changes; it never touches others.
             operations_per_second: at most.
+            new_documents: the index, or alias, that new ones go to.
+            seed: decides on the operations; writers with different ones share no new document.
         """
         self._rate = operations_per_second
-        self._random = random.Random(0)  # noqa: S311 - the same operations in each run
+        self._random = random.Random(seed)  # noqa: S311 - the same operations in each run
         self._models = documents
         self._documents = list(documents)
-        self._new_ids = itertools.count(_FIRST_NEW_ID)
+        self._new_documents = new_documents
+        self._new_ids = itertools.count(_FIRST_NEW_ID * (1 + seed))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._stopping = threading.Event()
         self._writing: Future[None] | None = None
@@ -187,7 +206,7 @@ class Writer:
         """A new place, like one that exists."""
         id_ = next(self._new_ids)
         content = self._content(id_)
-        document = Document(NEW_DOCUMENTS, str(id_), content["country"], content)
+        document = Document(self._new_documents, str(id_), content["country"], content)
         return Operation("create", content, document)
 
     def change(self, document: Document) -> Operation:
@@ -206,6 +225,9 @@ class Writer:
         outcome = replace(document, content=document.content | changed)
         if chance < _DELETE_SHARE + _PARTIAL_UPDATE_SHARE:
             return Operation("update", {"doc": changed}, outcome)
+        if document.version and chance > 1 - _EXTERNAL_VERSION_SHARE:
+            version = document.version + self._random.randint(1, _LARGEST_VERSION_STEP)
+            return Operation("index", outcome.content, outcome, version)
         return Operation("index", outcome.content, outcome)
 
     def _content(self, id_: int) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,7 +65,16 @@ def test_the_order_of_fields_is_no_difference() -> None:
 def test_another_content_or_routing(other: Document) -> None:
     comparison = compare([document(1, population=1)], [other])
     assert comparison.differences == 1
-    assert comparison.examples == ["1: another content"]
+    assert comparison.examples == ["1: another content, routing or version"]
+
+
+def test_another_version() -> None:
+    comparison = compare(
+        [replace(document(1), version=3)],
+        [replace(document(1), version=2)],
+        written_at_source=(replace(document(1), version=3),),
+    )
+    assert comparison.examples == ["1: another content, routing or version"]
 
 
 @pytest.mark.parametrize("lost", range(4))
@@ -132,7 +142,7 @@ def test_a_destination_that_holds_something_older() -> None:
         [document(1, population=1)],
         written_at_destination=(document(1, population=2),),
     )
-    assert comparison.examples == ["1: another content"]
+    assert comparison.examples == ["1: another content, routing or version"]
 
 
 def test_a_document_written_at_the_destination_and_lost_counts_once() -> None:

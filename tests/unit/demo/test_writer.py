@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,12 +17,12 @@ def writer() -> Writer:
 
 
 def answer(verb: str, status: int, index: str = "cities-europe") -> dict[str, Any]:
-    return {verb: {"_index": index, "_id": "3038832", "status": status}}
+    return {verb: {"_index": index, "_id": "3038832", "_version": 4, "status": status}}
 
 
 def test_ledger_holds_what_was_accepted_last() -> None:
     ledger = Ledger()
-    changed = Document(VILA.index, VILA.id, VILA.routing, {"population": 2})
+    changed = Document(VILA.index, VILA.id, VILA.routing, {"population": 2}, version=4)
     ledger.note([Operation("index", VILA.content, VILA)], [answer("index", 200)], now=10.0)
     ledger.note([Operation("index", changed.content, changed)], [answer("index", 200)], now=11.0)
     assert ledger.of("cities-europe") == {VILA.id: changed}
@@ -66,6 +67,18 @@ def test_every_kind_of_change_says_what_comes_of_it() -> None:
     assert update.outcome.content == VILA.content | update.body["doc"]
     assert changes["index"].outcome.content == changes["index"].body
     assert all(change.outcome.routing == "AD" for change in changes.values())
+
+
+def test_some_changes_have_a_version_of_the_clients_own() -> None:
+    changes = map(writer().change, itertools.repeat(replace(VILA, version=7), 200))
+    external = [change for change in changes if change.external_version]
+    assert external
+    for change in external:
+        assert change.external_version
+        assert change.external_version > 7
+        action, content = change.lines()
+        assert action["index"]["version_type"] == "external"
+        assert content == change.outcome.content
 
 
 def test_a_deleted_document_is_made_anew() -> None:
