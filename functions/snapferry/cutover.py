@@ -6,7 +6,7 @@ is the writing of the last seconds. An index that can't be caught up is copied b
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +35,9 @@ from snapferry.errors import (
     RequestRefused,
     SnapshotInProgress,
     Unavailable,
+    VerificationFailed,
 )
+from snapferry.indices import Index
 from snapferry.journal import Journal, side_of
 from snapferry.ownership import Ownership
 from snapferry.prediction import Tally
@@ -337,20 +339,58 @@ class CutOver:
     def hand_over_indices(self) -> dict[str, Any]:
         """Leaves the indices at the destination to the clients; from here on is no way back.
 
-        No migration restores over them, and no roll-back lets the source take writes again.
+        No migration restores over them, and no roll-back lets the source take writes again. Those
+        that went by the last snapshot weren't blocked before it, and are now.
 
         Returns:
             `domain`, its name.
 
         Raises:
-            VerificationFailed: where something has written to the source meanwhile.
+            VerificationFailed: where something was written to the source after it was copied.
         """
-        if names := Ways.of(self.records, self._domain).caught_up:
-            catchup.require_unchanged(self.source, self.records, self._domain, names)
+        selected = listing.selected(self.records, self._domain, self.round_number)
+        self._freeze_rest([index.name for index in selected])
+        if written := self._written_since(selected):
+            raise VerificationFailed(
+                f"{indices.some(written)}: made, deleted or written to at the source after writes "
+                "had been stopped. What to do: stop all clients that write to the source, also "
+                "those that make new indices, then start the migration again."
+            )
         Ownership(self.records, self.job).hand_over()
         artifacts.hand_over(self.journal, self.job)
         self.journal.keep(side_of(self._domain), {catchup.WRITE_BLOCK})
         return {"domain": self._domain}
+
+    def _freeze_rest(self, names: Sequence[str]) -> None:
+        # A service that blocks nothing still shows what was written.
+        with contextlib.suppress(AccessDenied, RequestRefused):
+            catchup.freeze(
+                self.journal,
+                self.source,
+                self._domain,
+                catchup.taking_writes(self.source, names),
+                _LONGEST_FREEZE_SECONDS,
+            )
+
+    def _written_since(self, selected: Sequence[Index]) -> set[str]:
+        """The indices that aren't any more as they were copied; of those that are new, all."""
+        left_out = listing.left_out(self.records, self._domain)
+        present = [
+            index
+            for index in indices.matching(
+                indices.list_all(self.source).values(), self.job.domain.indices
+            )
+            if index.name not in left_out
+        ]
+        identities = [{(index.name, index.uuid) for index in each} for each in (selected, present)]
+        written = catchup.written_to(
+            self.source,
+            self.records,
+            self._domain,
+            Ways.of(self.records, self._domain).caught_up,
+            self.round_number,
+        )
+        return {name for name, _ in identities[0] ^ identities[1]} | set(written)
 
     def move_aliases(self) -> dict[str, Any]:
         """Gives the indices at the destination the aliases that they have at the source now.
@@ -366,9 +406,10 @@ class CutOver:
 def keep_base(
     source: OpenSearch, records: Records, job: DomainJob, round_number: int, names: list[str]
 ) -> None:
-    """Notes what the last snapshot before catching up surely holds; other rounds need no note.
+    """Notes what a snapshot surely holds, if what was written afterwards matters.
 
-    Without it an index goes by a last snapshot.
+    It does for the snapshot that catching up begins with, without which an index goes by a last
+    one; and for the last one, while writes are stopped.
 
     Args:
         source: the domain.
@@ -377,12 +418,17 @@ def keep_base(
         round_number: of the snapshot that is about to be started.
         names: the indices in it.
     """
-    if not job.cutover.catch_up or round_number != job.cutover.rounds:
-        return
-    if Engine.of(source).is_too_old:
+    is_last = round_number > job.cutover.rounds
+    begins_catching_up = job.cutover.catch_up and round_number == job.cutover.rounds
+    if not (is_last or begins_catching_up) or Engine.of(source).is_too_old:
         return
     # Some services don't let everybody look.
     with contextlib.suppress(AccessDenied, RequestRefused):
+        if is_last:
+            # The checkpoint of an index with asynchronous durability follows only then.
+            for path in indices.paths(names):
+                source.indices.flush(index=path)
+            catchup.settle(source, names, _CHECKPOINT_SECONDS)
         catchup.keep_base(
             source, records, job.domain.name, names, round_number, _CHECKPOINT_SECONDS
         )

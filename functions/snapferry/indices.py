@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -115,7 +116,7 @@ def match(
             f"domains[].indices.include: {', '.join(missing)}: the source has no such index; "
             "correct the name or remove it"
         )
-    matched = [movable[name] for name in sorted(movable) if is_wanted(name, wanted)]
+    matched = matching(movable.values(), wanted)
     if not matched and not any(is_wanted(name, wanted) for name in elsewhere):
         raise InvalidInput(
             f"domains[].indices: no index of the source matches include {list(wanted.include)} "
@@ -145,6 +146,18 @@ def select(
             "it into exclude"
         )
     return selected
+
+
+def matching(present: Iterable[Index], wanted: Indices) -> list[Index]:
+    """The indices that the input stands for, in the order of their names, no system index."""
+    return sorted(
+        (
+            index
+            for index in present
+            if not index.name.startswith(".") and is_wanted(index.name, wanted)
+        ),
+        key=attrgetter("name"),
+    )
 
 
 def is_wanted(name: str, wanted: Indices) -> bool:

@@ -38,6 +38,7 @@ class FakeIndex:
         documents: how many it holds.
         primary_bytes: what its primaries take.
         aliases: definitions by name.
+        settings: those that were set, by their flat names.
         building: replicas that aren't there yet.
         builds: whether they come when they are waited for.
         lost: primaries that aren't there, with the deciders that refuse to place them.
@@ -55,6 +56,7 @@ class FakeIndex:
     primary_bytes: int = 1000
     open: bool = True
     aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     building: int = 0
     builds: bool = False
     lost: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -332,8 +334,16 @@ class FakeCluster:
                 return {name: {"aliases": index.aliases} for name, index in self.indices.items()}
             case "POST", ["_aliases"]:
                 return self._update_aliases(request.body["actions"])
-            case "POST", [names, "_refresh"]:
+            case "POST", [names, "_refresh" | "_flush"]:
                 return {"_shards": self._shards(names)}
+            case "GET", [names, "_settings"]:
+                return {name: {"settings": self._index(name).settings} for name in names.split(",")}
+            case "PUT", [names, "_settings"]:
+                for name in names.split(","):
+                    self._index(name).settings |= request.body
+                return {"acknowledged": True}
+            case "GET", ["_tasks"]:
+                return {"tasks": []}
             case "POST", [names, "_search"]:
                 return self._count(names, request.body)
             case "GET", [""]:

@@ -1,6 +1,6 @@
 """The cut-over between two fake clusters whose shards have operations."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from tests.unit.fakes import Fault
 
 DOMAIN = "logs"
 BLOCK = "index.blocks.write"
+DENIED = (403, {"error": {"type": "security_exception", "reason": "no permissions for"}})
 
 
 class World:
@@ -85,6 +86,17 @@ class World:
     def finish(self) -> dict[str, int]:
         answer = self.take("catch_up_last", 2)
         return {name: answer[name] for name in ("caught_up", "by_snapshot")}
+
+    def snapshot(self) -> None:
+        """Copies by the last snapshot what isn't caught up."""
+        left = listing.for_snapshot(self.storage.records, DOMAIN, 2)
+        names = [index.name for index in left]
+        cutover.keep_base(self.clients[0], self.storage.records, self.job, 2, names)
+        for name in names:
+            self.destination.tails[name] = self.source.tails[name].restored(f"restored-{name}")
+
+    def hand_over(self) -> None:
+        self.take("hand_over_indices", 2)
 
     @property
     def outcome(self) -> dict[str, Any]:
@@ -192,8 +204,7 @@ def test_without_a_base_everything_goes_by_a_snapshot(
     if refusal == "too old":
         world.source.version = {"number": "6.6.0"}
     if refusal == "denied":
-        denied = (403, {"error": {"type": "security_exception", "reason": "no permissions for"}})
-        world.source.faults = [Fault("GET /_cluster/state/.*", denied)]
+        world.source.faults = [Fault("GET /_cluster/state/.*", DENIED)]
     world.bulk()
     assert world.begin() == {"caught_up": 0, "by_snapshot": 2}
 
@@ -241,23 +252,6 @@ def test_the_round_beside_the_gate_ends_with_the_gate(
     restored.freeze()
     restored.finish()
     assert content(restored.source, "a") == content(restored.destination, "a")
-
-
-def test_a_write_after_the_last_round_is_found_before_there_is_no_way_back(
-    restored: World,
-) -> None:
-    restored.begin()
-    restored.freeze()
-    restored.finish()
-    restored.source.tails["b"].shards[0].index("0-late")
-
-    with pytest.raises(VerificationFailed, match=r"^b: written to at the source"):
-        restored.take("hand_over_indices", 2)
-
-    present = indices.list_all(restored.clients[1])
-    assert Ownership(restored.storage.records, restored.job).of(present) == {"a", "b"}
-    give_back(restored)
-    assert restored.blocks() == {"a": None, "b": None}
 
 
 def test_writes_do_not_stop_outside_of_the_window(storage: Storage, make_job: MakeJob) -> None:
@@ -309,7 +303,7 @@ def test_what_the_write_stop_was_spent_on(restored: World) -> None:
     assert restored.outcome["write_stop_steps"] == []
     restored.freeze()
     restored.finish()
-    restored.take("hand_over_indices", 2)
+    restored.hand_over()
     steps = restored.outcome["write_stop_steps"]
     assert [step["step"] for step in steps] == [
         "freeze_source",
@@ -350,7 +344,7 @@ def test_after_the_hand_over_no_failure_lets_the_source_take_writes(restored: Wo
     restored.begin()
     restored.freeze()
     restored.finish()
-    restored.take("hand_over_indices", 2)
+    restored.hand_over()
 
     outcome = give_back(restored)
 
@@ -362,6 +356,98 @@ def test_after_the_hand_over_no_failure_lets_the_source_take_writes(restored: Wo
     assert restored.storage.journal.release(side_of(DOMAIN)) == 2
     assert give_back(restored)["kept"] == []
     assert restored.blocks() == {"a": None, "b": None}
+
+
+def write(world: World, name: str) -> None:
+    """A write by a way that no block stops."""
+    world.source.tails[name].shards[0].index("0-0")
+
+
+@pytest.fixture
+def stopped(storage: Storage, make_job: MakeJob) -> World:
+    """`a` and `c` are caught up, and `b` went by the last snapshot; the writes have stopped."""
+    made = World(storage, make_job(domain__indices={"include": ["a", "b*", "c"]}))
+    made.source.tails["c"] = FakeTailIndex(shards(1, documents=1), uuid="uuid-c")
+    made.bulk()
+    made.source.tails["b"].mapping = {"_source": {"enabled": False}}
+    made.begin()
+    made.freeze()
+    assert made.finish() == {"caught_up": 2, "by_snapshot": 1}
+    return made
+
+
+def test_what_went_by_the_last_snapshot_is_frozen_before_it_is_handed_over(stopped: World) -> None:
+    write(stopped, "b")
+    stopped.snapshot()
+
+    stopped.hand_over()
+
+    assert stopped.blocks() == {"a": "true", "b": "true", "c": "true"}
+    assert len(give_back(stopped)["kept"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a", write),
+        ("b", write),
+        ("b-new", lambda world, name: world.source.tails.update({name: FakeTailIndex([])})),
+        ("b", lambda world, name: setattr(world.source.tails[name], "uuid", "made-anew")),
+        ("b", lambda world, name: world.source.tails.pop(name)),
+        ("c", lambda world, name: world.source.tails.pop(name)),
+    ],
+)
+def test_what_is_written_to_after_it_was_copied_is_not_handed_over(
+    stopped: World, name: str, change: Callable[[World, str], None]
+) -> None:
+    stopped.snapshot()
+    change(stopped, name)
+
+    with pytest.raises(VerificationFailed, match=f"{name}: made"):
+        stopped.hand_over()
+
+    present = indices.list_all(stopped.clients[1])
+    assert "a" in Ownership(stopped.storage.records, stopped.job).of(present)
+    assert give_back(stopped)["kept"] == []
+    assert "true" not in stopped.blocks().values()
+
+
+def test_a_block_that_somebody_took_off_is_set_again(stopped: World) -> None:
+    stopped.snapshot()
+    stopped.source.tails["a"].settings[BLOCK] = None
+
+    stopped.hand_over()
+
+    assert stopped.blocks() == {"a": "true", "b": "true", "c": "true"}
+
+
+def test_a_write_under_way_at_the_last_snapshot_is_noticed(stopped: World) -> None:
+    stopped.source.tails["b"].shards[0].lagging = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutover, "_CHECKPOINT_SECONDS", 0)
+        stopped.snapshot()
+    stopped.source.tails["b"].shards[0].lagging = 0
+
+    with pytest.raises(VerificationFailed, match="b: made"):
+        stopped.hand_over()
+
+
+def test_a_service_that_blocks_nothing_is_watched_all_the_same(stopped: World) -> None:
+    stopped.snapshot()
+    write(stopped, "b")
+    stopped.source.faults = [Fault("PUT /.*/_block/write", DENIED)]
+
+    with pytest.raises(VerificationFailed, match="b: made"):
+        stopped.hand_over()
+
+
+def test_a_service_that_shows_no_numbers_is_blocked_at_least(stopped: World) -> None:
+    stopped.source.faults = [Fault("GET /_cluster/state/.*", DENIED)]
+    stopped.snapshot()
+
+    stopped.hand_over()
+
+    assert stopped.blocks()["b"] == "true"
 
 
 def give_back(world: World) -> dict[str, Any]:

@@ -10,8 +10,8 @@ size of the data is. In the order of a migration:
     run_round      again and again, while clients write
     freeze         stops the writes; `let_go` where an index turns out to need a snapshot
     run_last_round copies what is left, and proves that both sides are equal
+    written_to     proves once more that nothing writes, just before there is no way back
     give_back      the settings of before
-    require_unchanged  just before there is no way back
 """
 
 from snapferry.catchup.base import keep_base
@@ -22,15 +22,10 @@ from snapferry.catchup.freeze import (
     freeze,
     let_go,
     note_blocks,
+    taking_writes,
 )
 from snapferry.catchup.qualification import foresee, qualify
-from snapferry.catchup.rounds import (
-    Round,
-    begin,
-    require_unchanged,
-    run_last_round,
-    run_round,
-)
+from snapferry.catchup.rounds import Round, begin, run_last_round, run_round, settle, written_to
 from snapferry.catchup.tail import IndexRound
 from snapferry.catchup.tuning import give_back, tune
 
@@ -48,8 +43,10 @@ __all__ = [
     "let_go",
     "note_blocks",
     "qualify",
-    "require_unchanged",
     "run_last_round",
     "run_round",
+    "settle",
+    "taking_writes",
     "tune",
+    "written_to",
 ]

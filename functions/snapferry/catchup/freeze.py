@@ -115,6 +115,12 @@ def freeze(
     return list(present)
 
 
+def taking_writes(source: OpenSearch, names: Sequence[str]) -> list[str]:
+    """Those of some indices that aren't blocked."""
+    present = _settings(source, names)
+    return [name for name, settings in present.items() if _block(settings) != _BLOCKED]
+
+
 def let_go(journal: Journal, source: OpenSearch, domain: str, names: Sequence[str]) -> None:
     """Takes the block off again, so that a snapshot doesn't bring it to the destination."""
     for name in names:

@@ -217,13 +217,12 @@ def run_last_round(
     """
     started_at = time.monotonic()
     leave_at = started_at + hold_seconds
-    while unsettled := _unsettled(settled := primaries.look(source, names)):
-        if time.monotonic() >= leave_at:
-            raise Unavailable(
-                f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint "
-                "is below the last operation"
-            )
-        sleep(_LOOK_EVERY_SECONDS)
+    settled = settle(source, names, hold_seconds, sleep)
+    if unsettled := _unsettled(settled):
+        raise Unavailable(
+            f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint is "
+            "below the last operation"
+        )
     results = _catch_up(
         source, destination, records, domain, names, settled, leave_at, sleep, lambda: False
     )
@@ -232,27 +231,56 @@ def run_last_round(
     return Round(time.monotonic() - started_at, results)
 
 
-def require_unchanged(
-    source: OpenSearch, records: Records, domain: str, names: Sequence[str]
-) -> None:
-    """Makes sure that nothing was written to the source since the last round.
+def settle(
+    source: OpenSearch,
+    names: Sequence[str],
+    hold_seconds: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, list[Primary]]:
+    """Waits until every copy of some indices has all operations of its primary.
 
-    Raises:
-        VerificationFailed: naming the indices that were written to, or are gone.
+    Returns:
+        The primaries, where the time was too short as they are then.
     """
-    present = primaries.look(source, names)
-    changed = [
-        index_marks.index
-        for index_marks in marks.load(records, domain, names)
-        if [primary.max_seq_no for primary in present.get(index_marks.index, [])]
-        != [shard.mark for shard in index_marks.shards]
+    leave_at = time.monotonic() + hold_seconds
+    while _unsettled(found := primaries.look(source, names)):
+        if time.monotonic() >= leave_at:
+            break
+        sleep(_LOOK_EVERY_SECONDS)
+    return found
+
+
+def written_to(
+    source: OpenSearch,
+    records: Records,
+    domain: str,
+    caught_up: Sequence[str],
+    round_number: int,
+) -> list[str]:
+    """Finds the indices that were written to after they had been copied for the last time.
+
+    Nothing that searches is needed for it: each operation has a number.
+
+    Args:
+        source: the domain.
+        records: of the migration.
+        domain: the domain's name.
+        caught_up: the indices whose last operations the last round has copied.
+        round_number: of the last snapshot, which has taken all others; those of which
+            `keep_base` has stored no base can't be judged.
+    """
+    copied: dict[str, list[int]] = {}
+    for index_marks in marks.load(records, domain, caught_up) if caught_up else []:
+        copied[index_marks.index] = [shard.mark for shard in index_marks.shards]
+    for name, base in kept_base(records, domain, round_number).items():
+        # The snapshot surely holds what is below the checkpoint, and no more.
+        copied[name] = [primary.global_checkpoint for primary in base]
+    found = primaries.look(source, copied)
+    return [
+        name
+        for name, numbers in copied.items()
+        if [primary.max_seq_no for primary in found.get(name, [])] != numbers
     ]
-    if changed:
-        raise VerificationFailed(
-            f"{indices.some(changed)}: written to at the source after writes had stopped, by "
-            "somebody who has taken off its write block. What to do: find out who, then start the "
-            "migration again."
-        )
 
 
 def _adopt(
