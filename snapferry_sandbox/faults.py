@@ -62,7 +62,8 @@ class Faults:
         Args:
             handler: its name.
             way: how.
-            details: `answer`, what its answer has besides.
+            details: `answer`, what its answer has besides; `after_bulks`, in the middle of its
+                effect, when it has sent so many bulks.
         """
         for mark in ("struck", "ended"):
             (self.folder / f"{mark}-{handler}").unlink(missing_ok=True)

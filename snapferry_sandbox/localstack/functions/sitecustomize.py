@@ -1,9 +1,10 @@
 """Imported by each function's interpreter: lets calls go wrong, see `snapferry_sandbox.faults`.
 
-An error, a death and a time-out come when a function's effect is there and not yet noted as done; a
-function lingers after the fence has let it in, and before its effect.
+An error, a death and a time-out come when a function's effect is there and not yet noted as done,
+or in the middle of it; a function lingers after the fence has let it in, and before its effect.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -51,7 +52,8 @@ def _faulty(name: str, handler: Handler) -> Handler:
         try:
             # Handlers behind the fence tell it how long they may be at work.
             fenced = "get_remaining_time_in_millis" in _inner(handler).__code__.co_names
-            with _striking(fault, fenced=fenced):
+            midway = "after_bulks" in fault
+            with _striking_midway(fault) if midway else _striking(fault, fenced=fenced):
                 answer = handler(event, context)
         finally:
             (_FOLDER / f"ended-{name}").touch()
@@ -91,6 +93,27 @@ def _striking(fault: dict[str, Any], *, fenced: bool) -> Iterator[None]:
         yield
     finally:
         Fence.effect = effect  # type: ignore[method-assign]
+
+
+@contextmanager
+def _striking_midway(fault: dict[str, Any]) -> Iterator[None]:
+    """Strike when so many bulks were answered."""
+    from opensearchpy import OpenSearch
+
+    bulk = OpenSearch.bulk
+    bulks = itertools.count(1)
+
+    def faulty_bulk(self: OpenSearch, *arguments: Any, **options: Any) -> Any:
+        answer = bulk(self, *arguments, **options)
+        if next(bulks) == fault["after_bulks"]:
+            _after(fault)
+        return answer
+
+    OpenSearch.bulk = faulty_bulk  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        OpenSearch.bulk = bulk  # type: ignore[method-assign]
 
 
 def _before(fault: dict[str, Any]) -> None:
