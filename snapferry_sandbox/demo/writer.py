@@ -23,6 +23,7 @@ from snapferry_sandbox.demo.data import Document
 NEW_DOCUMENTS = "cities"
 """The alias that new documents go through; its write index takes them."""
 
+_CERTAINLY_REFUSED = (400, 403, 429)
 _FIRST_NEW_ID = 1_000_000_000  # above all of GeoNames's
 _BULK_OPERATIONS = 20
 _INSERT_SHARE = 0.2
@@ -64,6 +65,8 @@ class Ledger:
 
     Attributes:
         documents: by index and id, the last accepted state; its content is None where deleted.
+        uncertain: those whose last operation may have been carried out though it wasn't accepted,
+            since a cluster repeats by itself what a node that died may have done.
         accepted: number of operations.
         refused: number of operations.
         first_accepted_at: when the first acceptance was known here, in seconds of the epoch.
@@ -71,6 +74,7 @@ class Ledger:
     """
 
     documents: dict[tuple[str, str], Document] = field(default_factory=dict)
+    uncertain: set[tuple[str, str]] = field(default_factory=set)
     accepted: int = 0
     refused: int = 0
     first_accepted_at: float | None = None
@@ -94,6 +98,8 @@ class Ledger:
             answer = item[operation.verb]
             if answer["status"] not in (200, 201):
                 self.refused += 1
+                if answer["status"] not in _CERTAINLY_REFUSED:
+                    self.uncertain.add((answer["_index"], answer["_id"]))
                 outcomes.append(None)
                 continue
             # The answer names the index that an alias stood for.
@@ -101,6 +107,7 @@ class Ledger:
                 operation.outcome, index=answer["_index"], version=answer["_version"]
             )
             self.documents[document.index, document.id] = document
+            self.uncertain.discard((document.index, document.id))
             self.accepted += 1
             if self.first_accepted_at is None:
                 self.first_accepted_at = now
@@ -109,8 +116,12 @@ class Ledger:
         return outcomes
 
     def of(self, index: str) -> dict[str, Document]:
-        """The documents of one index by id."""
-        return {id_: document for (name, id_), document in self.documents.items() if name == index}
+        """The documents of one index by id, but for uncertain ones."""
+        return {
+            id_: document
+            for (name, id_), document in self.documents.items()
+            if name == index and (name, id_) not in self.uncertain
+        }
 
 
 class Writer:

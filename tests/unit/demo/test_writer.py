@@ -37,6 +37,17 @@ def test_what_was_refused_is_not_expected(status: int) -> None:
     assert (ledger.documents, ledger.refused, ledger.last_accepted_at) == ({}, 1, None)
 
 
+@pytest.mark.parametrize(("status", "certain"), [(403, True), (409, False), (503, False)])
+def test_nobody_knows_what_became_of_a_failure(status: int, certain: bool) -> None:
+    ledger = Ledger()
+    change = Operation("index", VILA.content, VILA)
+    ledger.note([change], [answer("index", 200)], now=10.0)
+    ledger.note([change], [answer("index", status)], now=11.0)
+    assert bool(ledger.of("cities-europe")) == certain
+    ledger.note([change], [answer("index", 200)], now=12.0)
+    assert ledger.of("cities-europe")
+
+
 def test_each_item_of_a_bulk_counts_for_itself() -> None:
     ledger = Ledger()
     ledger.note(
