@@ -46,7 +46,6 @@ class FakeIndex:
         restored_bytes: copied from the snapshot; `reused_bytes` were there already.
         restored_from: the snapshot that its shards were recovered from.
         restore_began_at: by the cluster's clock.
-        settings: flat.
         mapping: of its documents.
     """
 
@@ -56,7 +55,6 @@ class FakeIndex:
     primary_bytes: int = 1000
     open: bool = True
     aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
     building: int = 0
     builds: bool = False
     lost: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -262,8 +260,6 @@ class FakeCluster:
                 ] + [{"node": "UNASSIGNED", "disk.total": None, "disk.avail": None}]
             case "GET", ["_cold", "indices", "_search"]:
                 return self._search_cold(request.body)
-            case "GET", [names, "_settings"] if names == names.lower():
-                return {name: {"settings": self._index(name).settings} for name in names.split(",")}
             case "GET", [names, "_mapping"] if names == names.lower():
                 return {name: {"mappings": self._index(name).mapping} for name in names.split(",")}
             case "GET", ["_cluster", "state", "metadata"]:
