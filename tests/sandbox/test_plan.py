@@ -41,8 +41,10 @@ def _indices(sandbox: Sandbox) -> Iterator[None]:
     )
     sandbox.source.indices.create_data_stream(name="planned-stream")
     yield
-    sandbox.source.indices.delete_data_stream(name="planned-stream")
-    sandbox.source.indices.delete_index_template(name="planned-stream")
+    # A migration may have copied them.
+    for cluster in (sandbox.source, sandbox.destination):
+        cluster.indices.delete_data_stream(name="planned-stream", ignore=404)
+        cluster.indices.delete_index_template(name="planned-stream", ignore=404)
     sandbox.source.indices.delete(index=".planned-system")
     sandbox.destination.indices.delete(index="planned-*,their-writer")
 
