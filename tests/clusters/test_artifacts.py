@@ -18,12 +18,17 @@ type Copy = Callable[[DomainJob], dict[str, int]]
 _ALL = ["scripts", "pipelines", "templates", "data_streams", "cluster_settings", "security"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def source_with_everything(sandbox: Sandbox) -> Iterator[None]:
     everything.make(sandbox.source)
     yield
-    for cluster in (sandbox.source, sandbox.destination):
-        everything.remove(cluster)
+    everything.remove(sandbox.source)
+
+
+@pytest.fixture(autouse=True)
+def destination_with_nothing(sandbox: Sandbox) -> Iterator[None]:
+    yield
+    everything.remove(sandbox.destination)
 
 
 def job_of(sandbox: Sandbox, **chosen: Any) -> DomainJob:
@@ -70,6 +75,7 @@ def verdicts(job: DomainJob) -> dict[str, str]:
     }
 
 
+@pytest.mark.exhaustive
 def test_users_get_new_passwords(sandbox: Sandbox) -> None:
     job = job_of(sandbox, internal_users="create")
 
@@ -132,7 +138,7 @@ def test_what_is_there_stays(sandbox: Sandbox, job: DomainJob) -> None:
         "search pipeline": ("art-open", {"request_processors": []}),
         "component template": ("art-small", {"template": {"settings": {"number_of_shards": 5}}}),
         "legacy template": ("art-old", {"index_patterns": ["theirs-*"]}),
-        "index template": ("art-events", {"index_patterns": ["theirs-*"]}),
+        "index template": ("art-events", {"index_patterns": ["others-*"]}),
         "action group": ("art-read", {"allowed_actions": ["indices:*"], "type": "index"}),
         "tenant": ("art-sales", {"description": "theirs"}),
         "role": ("art-press", {"cluster_permissions": ["*"]}),
@@ -162,6 +168,7 @@ def test_what_is_there_stays(sandbox: Sandbox, job: DomainJob) -> None:
     assert everything.look(sandbox.destination) == before
 
 
+@pytest.mark.exhaustive
 def test_what_was_handed_over_stays(sandbox: Sandbox, job: DomainJob) -> None:
     copy(job)
     there = everything.look(sandbox.destination)
@@ -172,6 +179,7 @@ def test_what_was_handed_over_stays(sandbox: Sandbox, job: DomainJob) -> None:
     assert everything.look(sandbox.destination) == there
 
 
+@pytest.mark.exhaustive
 def test_data_stream_that_was_written_to_stays(sandbox: Sandbox, job: DomainJob) -> None:
     copy(job)
     document = {"@timestamp": "2026-01-01T00:00:00Z"}
