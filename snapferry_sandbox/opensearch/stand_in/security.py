@@ -76,6 +76,8 @@ class Security:
             "internalusers": {
                 configuration.user: {"password": configuration.password, "backend_roles": ["admin"]}
             },
+            "actiongroups": {},
+            "tenants": {},
             "roles": dict(_STATIC_ROLES),
             "rolesmapping": {
                 "all_access": {"backend_roles": ["admin"]},
@@ -148,6 +150,8 @@ class Security:
         if not self._may(caller, "*", None):
             return 403, {"status": "FORBIDDEN", "message": "No permission to access REST API"}
         kind, _, name = path.removeprefix(f"{self._api}/api/").partition("/")
+        if kind not in self._resources:
+            return 404, {"status": "NOT_FOUND", "message": f"{kind} isn't stood in for."}
         resources = self._resources[kind]
         if method == "GET" and not name:
             return 200, {key: self._shown(kind, key) for key in resources}
@@ -185,9 +189,10 @@ class Security:
         match kind:
             case "rolesmapping":
                 return _NO_MAPPING | definition | flags
-            case "roles":
-                return {**definition, **flags, "static": name in _STATIC_ROLES}
-        return {key: value for key, value in definition.items() if key != "password"} | flags
+            case "internalusers":
+                shown = {key: value for key, value in definition.items() if key != "password"}
+                return shown | {"hash": ""} | flags
+        return definition | flags | {"static": flags["reserved"]}
 
 
 def _is_mapped(caller: Caller, mapping: Mapping[str, Any]) -> bool:

@@ -112,9 +112,16 @@ def test_roles_come_and_go(security: Security) -> None:
     assert "watcher" not in administer(security, "GET", "roles")[1]
 
 
+def test_passwords_are_not_shown(security: Security) -> None:
+    _, shown = administer(security, "GET", "internalusers/admin")
+    assert shown["admin"]["backend_roles"] == ["admin"]
+    assert "right" not in str(shown)
+
+
 @pytest.mark.parametrize(
     ("method", "resource", "body", "status"),
     [
+        ("GET", "securityconfig", None, 404),
         ("PUT", "roles/all_access", ROLE, 403),
         ("DELETE", "roles/all_access", None, 403),
         ("PUT", "rolesmapping/nothing", {"users": ["mover"]}, 404),
