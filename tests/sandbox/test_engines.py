@@ -15,13 +15,16 @@ from tests.clusters.test_catch_up import Clients, content
 from tests.sandbox import bare_clusters
 from tests.sandbox.migrations import Sandbox, fill
 
-PAIRS = (
-    ("6.8.0", "1.3.20"),
-    ("7.10.2", "1.3.20"),
-    ("7.10.2", "2.19.4"),
-    ("1.3.20", "2.19.4"),
-    ("2.19.4", "3.6.0"),
-)
+
+def engines(source: str, destination: str) -> pytest.ParameterSet:
+    """A world of these engines, as a parameter of the fixture `sandbox`."""
+    return pytest.param(
+        Options(source=source, destination=destination), id=f"{source}-to-{destination}"
+    )
+
+
+# One object, so that tests share the world.
+FROM_1_TO_2 = engines("1.3.20", "2.19.4")
 
 
 class TypedClients(Clients):
@@ -66,10 +69,11 @@ def write(cluster: OpenSearch, index: str, documents: int, *, typed: bool) -> No
 @pytest.mark.parametrize(
     "sandbox",
     [
-        pytest.param(
-            Options(source=source, destination=destination), id=f"{source}-to-{destination}"
-        )
-        for source, destination in PAIRS
+        engines("6.8.0", "1.3.20"),
+        engines("7.10.2", "1.3.20"),
+        engines("7.10.2", "2.19.4"),
+        FROM_1_TO_2,
+        engines("2.19.4", "3.6.0"),
     ],
     indirect=True,
 )
@@ -144,10 +148,7 @@ def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "sandbox",
-    [
-        pytest.param(Options(source="6.8.0", destination="2.19.4"), id="6.8.0-to-2.19.4"),
-        pytest.param(Options(source="7.10.2", destination="3.6.0"), id="7.10.2-to-3.6.0"),
-    ],
+    [engines("6.8.0", "2.19.4"), engines("7.10.2", "3.6.0")],
     indirect=True,
 )
 def test_engine_that_is_too_old_is_rejected_index_by_index(sandbox: Sandbox) -> None:
@@ -171,11 +172,7 @@ def test_engine_that_is_too_old_is_rejected_index_by_index(sandbox: Sandbox) -> 
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    "sandbox",
-    [pytest.param(Options(source="1.3.20", destination="2.19.4"), id="1.3.20-to-2.19.4")],
-    indirect=True,
-)
+@pytest.mark.parametrize("sandbox", [FROM_1_TO_2], indirect=True)
 def test_an_upgraded_domain_is_judged_by_its_indices(sandbox: Sandbox) -> None:
     """One of its indices is older than the destination takes, though the domain isn't."""
     create(sandbox.source, "upgraded-own", typed=False)
