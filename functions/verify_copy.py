@@ -1,4 +1,4 @@
-"""State "Verify copy": documents, shards and health on both sides."""
+"""State "Verify copy": structure, documents, shards and health on both sides."""
 
 from typing import Any
 
@@ -16,12 +16,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns the number of documents, equal on both sides."""
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
-    selected = listing.selected(records, job.domain.name, event["round"])
+    domain, round_number = job.domain.name, event["round"]
     documents = verification.prove(
         clients.source(job.domain),
         clients.destination(job.destination),
         records,
-        job.domain.name,
-        selected,
+        job,
+        listing.selected(records, domain, round_number),
+        listing.caught_up(records, domain, round_number),
     )
     return {"documents": documents}

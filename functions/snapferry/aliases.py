@@ -1,9 +1,12 @@
 """Aliases, which move at the cut-over: as they are at the source then, all in one call."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opensearchpy import OpenSearch
+
+from snapferry.errors import VerificationFailed
+from snapferry.verification.structure import differences
 
 
 def move(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -> list[str]:
@@ -22,6 +25,9 @@ def move(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -> l
 
     Returns:
         The names of the aliases, sorted.
+
+    Raises:
+        VerificationFailed: where the destination has others afterwards.
     """
     wanted = set(names)
     present = _of(source, wanted)
@@ -36,11 +42,29 @@ def move(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -> l
     ]
     if actions:
         destination.indices.update_aliases(body={"actions": actions})
+    if found := faults(source, destination, wanted):
+        raise VerificationFailed(
+            f"aliases differ from the source: {'; '.join(found[:10])}. What to do: correct them at "
+            "the destination; the source stays frozen and readable."
+        )
     return sorted({alias for _, alias in present})
 
 
+def faults(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -> list[str]:
+    """Names the aliases of indices that differ: in their filter, routing or write index, too."""
+    wanted = set(names)
+    here, there = (_of(cluster, wanted) for cluster in (source, destination))
+    return differences("alias", _by_name(here), _by_name(there))
+
+
+def _by_name(
+    definitions: Mapping[tuple[str, str], dict[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    return {f"{alias} of {index}": found for (index, alias), found in definitions.items()}
+
+
 def _of(cluster: OpenSearch, wanted: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The aliases' definitions by index and alias."""
+    """The definitions of the aliases of some indices, by index and alias."""
     answer = cluster.indices.get_alias()
     return {
         (index, alias): definition

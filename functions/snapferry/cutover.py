@@ -307,7 +307,9 @@ class CutOver:
         if left:
             rounds.note(self.records, self._domain, self.round_number, final=True, **size)
         else:
-            documents = verification.prove(*sides, self.records, self._domain, listed.selected)
+            documents = verification.prove(
+                *sides, self.records, self.job, listed.selected, ways.caught_up
+            )
         return size | {
             "caught_up": len(ways.caught_up),
             "by_snapshot": left,

@@ -87,11 +87,16 @@ def keep_caught_up(records: Records, domain: str, round_number: int, names: Iter
     records.write(_caught_up(domain, round_number), sorted(names))
 
 
+def caught_up(records: Records, domain: str, round_number: int) -> set[str]:
+    """The names of those that are at the destination already."""
+    return set(records.read(_caught_up(domain, round_number), default=[]))
+
+
 def for_snapshot(records: Records, domain: str, round_number: int) -> list[Index]:
     """Those that the round's snapshot takes; the others are caught up."""
-    caught_up = set(records.read(_caught_up(domain, round_number), default=[]))
+    already = caught_up(records, domain, round_number)
     listed = selected(records, domain, round_number)
-    return [index for index in listed if index.name not in caught_up]
+    return [index for index in listed if index.name not in already]
 
 
 def _name(domain: str, round_number: int) -> str:

@@ -87,6 +87,8 @@ PrincipalArn = Annotated[
 Gate = Literal["plan", "stop_writes", "clients_moved"]
 Mode = Literal["migrate", "plan", "rehearse", "snapshot_only"]
 Rejected = Literal["fail", "leave_out"]
+Depth = Literal["quick", "sampled", "full"]
+"""How deeply documents are verified."""
 Way = Literal["policy", "acl"]
 
 # A state passes on 256 KiB; the jobs aren't alone in it.
@@ -514,6 +516,12 @@ class MigrationRequest(_Model):
     bucket: Bucket = Field(description="the bucket through which the snapshots travel")
     destination: Destination = Field(description="the cluster that takes the indices")
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
+    verification: Depth = Field(
+        default="sampled",
+        description="which documents are compared, by id, routing and text, before and after the "
+        "write stop: none beyond counting them, some of each index, or all",
+        examples=["full"],
+    )
     artifacts: Artifacts = Field(
         default=Artifacts(), description="what else of the domains is copied"
     )
@@ -554,6 +562,7 @@ class DomainJob(_Model):
     bucket: Bucket
     destination: Destination
     cutover: Cutover
+    verification: Depth
     artifacts: Artifacts
     mode: Mode
     rejected: Rejected
@@ -630,6 +639,7 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
             bucket=request.bucket,
             destination=request.destination,
             cutover=request.cutover,
+            verification=request.verification,
             artifacts=request.artifacts,
             mode=request.mode,
             rejected=request.rejected,

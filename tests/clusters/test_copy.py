@@ -1,11 +1,11 @@
-"""Verification and aliases between two real clusters."""
+"""Aliases between two real clusters, and what is selected."""
 
 from collections.abc import Iterator
 
 import pytest
 from opensearchpy import OpenSearch
 
-from snapferry import aliases, indices, verification
+from snapferry import aliases, indices
 from snapferry.errors import InvalidInput
 from snapferry.request import Indices
 from tests.sandbox.migrations import Sandbox, fill
@@ -19,37 +19,6 @@ def twins(sandbox: Sandbox) -> Iterator[None]:
     yield
     for cluster in (sandbox.source, sandbox.destination):
         cluster.indices.delete(index="twin", ignore_unavailable=True)
-
-
-def faults(source: OpenSearch, destination: OpenSearch) -> list[str]:
-    selected = [indices.list_all(source)["twin"]]
-    [verdict] = verification.verify(source, destination, selected)
-    return verdict.faults
-
-
-@pytest.mark.usefixtures("twins")
-def test_sound_copy_has_no_faults(source: OpenSearch, destination: OpenSearch) -> None:
-    assert faults(source, destination) == []
-
-
-@pytest.mark.usefixtures("twins")
-def test_planted_faults_are_found(
-    sandbox: Sandbox, source: OpenSearch, destination: OpenSearch
-) -> None:
-    sandbox.destination.delete(index="twin", id="7")
-    assert faults(source, destination) == ["99 documents instead of 100"]
-
-    fill(sandbox.destination, "twin", 2, first=100)
-    assert faults(source, destination) == ["101 documents instead of 100"]
-
-    sandbox.destination.indices.delete(index="twin")
-    assert faults(source, destination) == ["the index is missing at the destination"]
-
-    fill(sandbox.destination, "twin", 100, shards=1)
-    sandbox.destination.indices.put_settings(index="twin", body={"number_of_replicas": 1})
-    wrong_shards, health = faults(source, destination)
-    assert wrong_shards == "1 shards instead of 2"
-    assert "health is yellow" in health
 
 
 @pytest.mark.usefixtures("twins")

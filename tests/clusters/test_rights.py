@@ -153,7 +153,7 @@ def migrate(sandbox: Sandbox, job: DomainJob) -> None:
         started_at = time.time()
         restores.start(destination, ownership, job, number, selected, [_INDEX])
         assert restores.check(destination, selected, started_at, _PATIENCE_SECONDS).ended
-    verification.raise_faults(verification.verify(source, destination, selected))
+    verification.raise_faults(verification.verify(source, destination, ownership, selected))
     aliases.move(source, destination, [_INDEX])
     read(source)
     read(destination)

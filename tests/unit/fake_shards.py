@@ -193,6 +193,16 @@ class FakeTailCluster(FakeCluster):
                             key: left - 1 for key, left in shard.tombstones.items() if left > 1
                         }
                 return {"_shards": {"total": len(shards), "successful": len(shards), "failed": 0}}
+            case "GET", [names] if names and not names.startswith("_"):
+                return {
+                    name: {
+                        "mappings": index.mapping,
+                        "settings": {
+                            key: value for key, value in index.settings.items() if value is not None
+                        },
+                    }
+                    for name, index in self._found(names).items()
+                }
             case "GET", [names, "_mapping"]:
                 return {
                     name: {"mappings": index.mapping} for name, index in self._found(names).items()
@@ -382,13 +392,14 @@ class FakeTailCluster(FakeCluster):
         stored = shard.documents.get(wanted["_id"])
         if stored is None or wanted["_id"] in index.hides:
             return {"_id": wanted["_id"], "found": False}
-        if stored.routing != wanted.get("routing"):
+        if stored.routing and "routing" not in wanted:
             return {"_id": wanted["_id"], "error": {"type": "routing_missing_exception"}}
         return {
             "_id": wanted["_id"],
             "found": True,
             "_seq_no": stored.seq_no,
             "_version": stored.version,
+            **({"_routing": stored.routing} if stored.routing else {}),
             **({"_source": stored.source} if options["_source"] == "true" else {}),
         }
 

@@ -38,6 +38,7 @@ class FakeIndex:
         documents: how many it holds.
         primary_bytes: what its primaries take.
         aliases: definitions by name.
+        mapping: of its documents.
         settings: those that were set, by their flat names.
         building: replicas that aren't there yet.
         builds: whether they come when they are waited for.
@@ -55,6 +56,7 @@ class FakeIndex:
     primary_bytes: int = 1000
     open: bool = True
     aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mapping: dict[str, Any] = field(default_factory=dict)
     building: int = 0
     builds: bool = False
     lost: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -349,6 +351,15 @@ class FakeCluster:
                 return {}
             case "POST", ["_bulk"]:
                 return {"errors": True, "items": []}
+            case "GET", [names] if request.parameters.get("ignore_unavailable") == "true":
+                return {
+                    name: {
+                        "mappings": self.indices[name].mapping,
+                        "settings": self.indices[name].settings,
+                    }
+                    for name in names.split(",")
+                    if name in self.indices
+                }
             case _, ["_snapshot", repository, *_]:
                 self._path(repository)
             case "PUT", [name, *_] if name != name.lower():
@@ -783,6 +794,16 @@ class FakeTable:
     def get_item(self, *, Key: dict[str, str], ConsistentRead: bool) -> dict[str, Any]:  # noqa: ARG002, N803
         item = self.items.get((Key["migration_id"], Key["record"]))
         return {} if item is None else {"Item": item}
+
+    def query(self, *, ExpressionAttributeValues: dict[str, str], **_: Any) -> dict[str, Any]:  # noqa: N803
+        values = ExpressionAttributeValues
+        return {
+            "Items": [
+                item
+                for (migration_id, record), item in self.items.items()
+                if migration_id == values[":id"] and record.startswith(values[":prefix"])
+            ]
+        }
 
 
 def _leaves(value: Any) -> Iterator[Any]:

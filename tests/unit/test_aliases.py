@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from snapferry import aliases
-from snapferry.errors import Unavailable
+from snapferry.errors import Unavailable, VerificationFailed
 from tests.unit.conftest import Side
 from tests.unit.fakes import FakeIndex, Fault
 
@@ -76,3 +76,43 @@ def test_a_failure_names_the_destination(source: Side, destination: Side) -> Non
 
     with pytest.raises(Unavailable, match=r"^destination .*no manager"):
         aliases.move(source.client, destination.client, ["orders"])
+
+
+def test_aliases_are_compared_with_all_that_they_have(source: Side, destination: Side) -> None:
+    source.cluster.indices = {
+        "logs": FakeIndex(
+            aliases={
+                "lost": {},
+                "filtered": {"filter": {"term": {"a": 1}}, "index_routing": "1"},
+                "written": {"is_write_index": True},
+                "same": {"search_routing": "2"},
+            }
+        ),
+        "theirs": FakeIndex(aliases={"other": {}}),
+    }
+    destination.cluster.indices = {
+        "logs": FakeIndex(
+            aliases={
+                "filtered": {"index_routing": "1"},
+                "written": {"is_write_index": False},
+                "same": {"search_routing": "2"},
+                "stale": {},
+            }
+        )
+    }
+
+    assert aliases.faults(source.client, destination.client, ["logs"]) == [
+        "alias filtered of logs.filter is missing",
+        "alias lost of logs is missing",
+        "alias stale of logs is one too many",
+        "alias written of logs.is_write_index is False instead of True",
+    ]
+
+
+def test_aliases_that_arrive_otherwise_are_an_error(source: Side, destination: Side) -> None:
+    source.cluster.indices = {"logs": FakeIndex(aliases={"all": {}})}
+    destination.cluster.indices = {"logs": FakeIndex()}
+    destination.cluster.faults = [Fault("POST /_aliases", (200, {"acknowledged": True}))]
+
+    with pytest.raises(VerificationFailed, match="alias all of logs is missing"):
+        aliases.move(source.client, destination.client, ["logs"])

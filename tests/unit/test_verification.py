@@ -1,12 +1,17 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from snapferry import verification
 from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.ownership import Ownership
 from snapferry.verification import Verdict
-from tests.unit.conftest import Side
+from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fakes import FakeIndex, Fault
+
+type Verdicts = dict[str, Verdict]
+type Verify = Callable[[], Verdicts]
 
 
 @pytest.fixture
@@ -14,21 +19,32 @@ def copied(source: Side, destination: Side) -> None:
     """Two indices, the same on both sides."""
     for side in (source, destination):
         side.cluster.indices = {
-            "logs": FakeIndex(shards=2, documents=30),
-            "empty": FakeIndex(documents=0),
+            "logs": FakeIndex(shards=2, documents=30, created_at_milliseconds=1),
+            "empty": FakeIndex(documents=0, created_at_milliseconds=2),
         }
 
 
-def verified(source: Side, destination: Side) -> dict[str, Verdict]:
-    verdicts = verification.verify(source.client, destination.client, source.listed())
-    return {verdict.index: verdict for verdict in verdicts}
+@pytest.fixture
+def ownership(storage: Storage, make_job: MakeJob) -> Ownership:
+    return Ownership(storage.records, make_job())
+
+
+@pytest.fixture
+def verified(source: Side, destination: Side, ownership: Ownership) -> Verify:
+    def verify() -> Verdicts:
+        verdicts = verification.verify(
+            source.client, destination.client, ownership, source.listed()
+        )
+        return {verdict.index: verdict for verdict in verdicts}
+
+    return verify
 
 
 @pytest.mark.usefixtures("copied")
-def test_an_equal_copy_has_no_fault(source: Side, destination: Side) -> None:
+def test_an_equal_copy_has_no_fault(destination: Side, verified: Verify) -> None:
     destination.cluster.indices["theirs"] = FakeIndex(lost={0: {}})
 
-    verdicts = verified(source, destination)
+    verdicts = verified()
 
     assert verdicts["logs"] == Verdict("logs", 30, 30, 2, "green", [])
     assert verdicts["empty"] == Verdict("empty", 0, 0, 1, "green", [])
@@ -38,66 +54,66 @@ def test_an_equal_copy_has_no_fault(source: Side, destination: Side) -> None:
 @pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize("documents", [0, 29, 31])
 def test_too_few_and_too_many_documents_are_a_fault(
-    source: Side, destination: Side, documents: int
+    destination: Side, verified: Verify, documents: int
 ) -> None:
     destination.index("logs").documents = documents
 
-    verdicts = verified(source, destination)
+    verdicts = verified()
 
     assert verdicts["logs"].faults == [f"{documents} documents instead of 30"]
     assert verdicts["empty"].faults == []
 
 
 @pytest.mark.usefixtures("copied")
-def test_a_missing_index_is_a_fault(source: Side, destination: Side) -> None:
+def test_a_missing_index_is_a_fault(destination: Side, verified: Verify) -> None:
     del destination.cluster.indices["logs"]
 
-    assert verified(source, destination)["logs"] == Verdict(
+    assert verified()["logs"] == Verdict(
         "logs", 30, None, 0, "missing", ["the index is missing at the destination"]
     )
 
 
 @pytest.mark.usefixtures("copied")
-def test_an_empty_index_is_told_from_a_missing_one(source: Side, destination: Side) -> None:
+def test_an_empty_index_is_told_from_a_missing_one(destination: Side, verified: Verify) -> None:
     del destination.cluster.indices["empty"]
 
-    assert verified(source, destination)["empty"].faults
+    assert verified()["empty"].faults
 
 
 @pytest.mark.usefixtures("copied")
-def test_another_number_of_shards_is_a_fault(source: Side, destination: Side) -> None:
+def test_another_number_of_shards_is_a_fault(destination: Side, verified: Verify) -> None:
     destination.index("logs").shards = 5
 
-    assert verified(source, destination)["logs"].faults == ["5 shards instead of 2"]
+    assert verified()["logs"].faults == ["5 shards instead of 2"]
 
 
 @pytest.mark.usefixtures("copied")
 def test_a_replica_without_a_place_is_a_fault_with_a_remedy(
-    source: Side, destination: Side
+    destination: Side, verified: Verify
 ) -> None:
     destination.index("logs").building = 1
 
-    [fault] = verified(source, destination)["logs"].faults
+    [fault] = verified()["logs"].faults
 
     assert fault.startswith("health is yellow: 1 shards are unassigned")
     assert "domains[].replicas" in fault
 
 
 @pytest.mark.usefixtures("copied")
-def test_replicas_that_are_being_built_are_waited_for(source: Side, destination: Side) -> None:
+def test_replicas_that_are_being_built_are_waited_for(destination: Side, verified: Verify) -> None:
     destination.index("logs").building = 1
     destination.index("logs").builds = True
 
-    assert verified(source, destination)["logs"].faults == []
+    assert verified()["logs"].faults == []
 
 
 @pytest.mark.usefixtures("copied")
-def test_a_missing_primary_is_red(source: Side, destination: Side) -> None:
+def test_a_missing_primary_is_red(destination: Side, verified: Verify) -> None:
     destination.cluster.faults = [
         Fault("GET /_cluster/health", (200, {"indices": {"logs": {"status": "red"}}}))
     ]
 
-    verdicts = verified(source, destination)
+    verdicts = verified()
 
     assert verdicts["logs"].health == "red"
     assert "health is red: some shards are unassigned" in verdicts["logs"].faults[0]
@@ -107,13 +123,13 @@ def test_a_missing_primary_is_red(source: Side, destination: Side) -> None:
 @pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize("at_source", [True, False], ids=["source", "destination"])
 def test_an_answer_without_every_shard_is_no_count(
-    source: Side, destination: Side, at_source: bool
+    source: Side, destination: Side, verified: Verify, at_source: bool
 ) -> None:
     side = source if at_source else destination
     side.index("logs").lost = {1: {}}
 
     with pytest.raises(Unavailable, match=r"logs.*not every shard answered"):
-        verified(source, destination)
+        verified()
 
 
 @pytest.mark.parametrize(
@@ -176,3 +192,66 @@ def test_a_verdict_is_plain_json() -> None:
     verdict = Verdict("logs", 2, None, 0, "missing", ["the index is missing at the destination"])
 
     assert Verdict(**verdict.record()) == verdict
+
+
+@pytest.mark.usefixtures("copied")
+def test_what_is_made_otherwise_is_named(destination: Side, source: Side, verified: Verify) -> None:
+    fields = {"id": {"type": "keyword"}, "text": {"type": "text", "analyzer": "words"}}
+    source.index("logs").mapping = {"properties": fields}
+    source.index("logs").settings = {
+        "index.analysis.analyzer.words.tokenizer": "standard",
+        "index.analysis.analyzer.words.type": "custom",
+        "index.routing.allocation.include._name": "node-1",
+    }
+    destination.index("logs").mapping = {"properties": {"id": {"type": "long"}, "new": {}}}
+    destination.index("logs").settings = {
+        "index.analysis.analyzer.words.tokenizer": "whitespace",
+        "index.routing.allocation.include._name": "node-2",
+    }
+
+    verdicts = verified()
+
+    assert verdicts["logs"].faults == [
+        "mapping properties.id.type is long instead of keyword",
+        "mapping properties.new is one too many",
+        "mapping properties.text is missing",
+        "setting index.analysis.analyzer.words.tokenizer is whitespace instead of standard",
+        "setting index.analysis.analyzer.words.type is missing",
+    ]
+    assert verdicts["empty"].faults == []
+
+
+@pytest.mark.usefixtures("copied")
+def test_replicas_are_as_wanted(destination: Side, verified: Verify) -> None:
+    destination.index("logs").replicas = 0
+
+    assert verified()["logs"].faults == ["0 replicas instead of 1"]
+
+
+@pytest.mark.usefixtures("copied")
+def test_the_replicas_of_the_input_are_wanted(
+    source: Side, destination: Side, storage: Storage, make_job: MakeJob
+) -> None:
+    ownership = Ownership(storage.records, make_job(domain__replicas=2))
+    destination.index("logs").replicas = 2
+
+    logs, _ = verification.verify(source.client, destination.client, ownership, source.listed())
+
+    assert logs.faults == []
+
+
+@pytest.mark.usefixtures("copied")
+def test_what_an_earlier_round_left_behind_is_named(
+    source: Side, destination: Side, ownership: Ownership, verified: Verify
+) -> None:
+    ownership.confirm({index.name: index for index in destination.listed()})
+    # Deleted at the source, or deleted and made anew.
+    del source.cluster.indices["empty"]
+    source.index("logs").created_at_milliseconds = 3
+    destination.cluster.indices["theirs"] = FakeIndex()
+
+    verdicts = verified()
+
+    assert verdicts.keys() == {"logs", "empty"}
+    assert verdicts["logs"].faults == ["it is the copy of an index that the source has no more"]
+    assert verdicts["empty"].faults == ["the source has it no more: an earlier round restored it"]

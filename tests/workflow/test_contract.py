@@ -52,6 +52,7 @@ STATES_OF_SHARED_HANDLERS = {
         "Wait until writes stop",
         "Wait until clients moved",
     },
+    "verify_documents": {"Verify restored documents", "Verify documents"},
     "report_leftovers": {"Report leftovers", "Report kept changes"},
 }
 # Handlers that a schedule starts; they belong to no state machine.
@@ -382,7 +383,7 @@ REASONS = {
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
     r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|plan\.write\(|report\.write\(|"
-    r"clients\.(fence|journal|table)\(",
+    r"clients\.(fence|journal|table)\(|verification\.(run|prove)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",
     "StopExecutionsPolicy": r"roll_back\.stop_executions\(",
     "TopicPolicy": r"clients\.topic\(",

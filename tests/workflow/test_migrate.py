@@ -53,12 +53,13 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
             *BULK,
             "copy_artifacts",
             "begin_catch_up",
+            "verify_documents",
             "check_window",
             "announce_gate",
             "freeze_source",
         ],
         *[*LAST_BULK, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
-        *["release_source", "delete_snapshots", *ROLL_BACK, "write_report"],
+        *["verify_documents", "release_source", "delete_snapshots", *ROLL_BACK, "write_report"],
     ]
     assert handlers.count("catch_up") == 2
     for _, payload in migration.calls:
@@ -186,23 +187,15 @@ def test_one_domain_that_fails(migration: Migration) -> None:
     assert execution.status == "FAILED"
     assert execution.error == "SnapshotFailed"
     assert execution.cause == 'Check snapshot: shard {"a"}[0] is lost'
-    assert migration.records.read("report")["domains"] == [
-        {
-            "domain": "logs",
-            "status": "FAILED",
-            "error": "SnapshotFailed",
-            "cause": 'Check snapshot: shard {"a"}[0] is lost',
-            "rounds": [],
-            "catch_up": {
-                "caught_up": [],
-                "by_snapshot": {},
-                "rounds": [],
-                "write_stop_steps": [],
-            },
-            "artifacts": [],
-            "verification": [],
-        }
-    ]
+    [domain] = migration.records.read("report")["domains"]
+    failure = {
+        "domain": "logs",
+        "status": "FAILED",
+        "error": "SnapshotFailed",
+        "cause": 'Check snapshot: shard {"a"}[0] is lost',
+    }
+    assert failure.items() <= domain.items()
+    assert (domain["rounds"], domain["timeline"], domain["index_table"]) == ([], [], [])
 
 
 def test_a_domain_that_fails_leaves_the_others_running(migration: Migration) -> None:

@@ -12,6 +12,7 @@ from snapferry.errors import (
     RestoreFailed,
     SnapshotFailed,
     SnapshotInProgress,
+    VerificationFailed,
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
@@ -55,6 +56,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         "aliases": 1,
         "caught_up": 0,
         "write_stop": {
+            "stopped_at": 1_800_000_000.25,
             "predicted_seconds": 2.5,
             "predicted_interval_seconds": [1.5, 4],
             "seconds": 1.8,
@@ -64,7 +66,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
         *BULK * rounds,
         *["copy_artifacts", "check_window", "freeze_source"],
         *LAST_BULK,
-        *["verify_copy", "hand_over_indices", "move_aliases", "release_source"],
+        *["verify_copy", "hand_over_indices", "move_aliases", "verify_documents", "release_source"],
     ]
     for handlers in (
         ("list_indices", "catch_up_last"),
@@ -106,9 +108,10 @@ def test_what_is_caught_up_needs_no_last_snapshot(
         *BULK,
         "copy_artifacts",
         "begin_catch_up",
+        *(["verify_documents"] if begun else []),
         *catching_up * 2,
         *["catch_up_last", *last],
-        *["hand_over_indices", "move_aliases", "release_source"],
+        *["hand_over_indices", "move_aliases", "verify_documents", "release_source"],
     ]
     assert len(migration.called("freeze_source")) == 1
     assert [payload["until"] for payload in migration.called("catch_up")] == [
@@ -168,11 +171,52 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "check_restore": {"round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 600},
         "give_back_restore_limits": {},
         "verify_copy": {"round": 2},
+        "verify_documents": {"round": 2, "moment": "after"},
         "hand_over_indices": {"round": 2, "step": "hand_over_indices"},
         "move_aliases": {"round": 2, "step": "move_aliases"},
         "announce_gate": {"gate": "clients_moved", "token": token},
         "delete_snapshots": {"rounds": 2},
     }
+
+
+def test_documents_are_compared_call_by_call_before_and_after(migration: Migration) -> None:
+    more, ended = ({"ended": done, "documents": 20} for done in (False, True))
+    migration.handlers["verify_documents"] = in_turn(more, ended, more, more, ended)
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    assert [
+        (payload["moment"], payload["round"]) for payload in migration.called("verify_documents")
+    ] == [("before", 1)] * 2 + [("after", 2)] * 3
+
+
+def test_a_quick_verification_compares_no_documents(migration: Migration) -> None:
+    execution = migration.run("migrate_domain", cutover={"gates": []}, verification="quick")
+
+    assert execution.status == "SUCCEEDED"
+    assert migration.called("verify_documents") == []
+    assert len(migration.called("verify_copy")) == 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_documents_that_differ_end_it_and_leave_the_source_as_it_is(
+    migration: Migration, moment: str
+) -> None:
+    def verify(payload: Payload) -> Any:
+        if payload["moment"] == moment:
+            raise VerificationFailed("orders: document 7 is missing")
+        return {"ended": True, "documents": 20}
+
+    migration.handlers["verify_documents"] = verify
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert (execution.status, execution.error) == ("FAILED", "VerificationFailed")
+    state = "Verify restored documents" if moment == "before" else "Verify documents"
+    assert execution.cause == f"{state}: orders: document 7 is missing"
+    assert bool(migration.called("freeze_source")) == (moment == "after")
+    assert not migration.called("release_source")
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,15 @@ class Document:
 
 
 class PageSize:
-    """How many documents to read at once, so that a page comes to about `BATCH_BYTES`."""
+    """How many documents to read at once, so that a page comes to about `page_bytes`."""
 
-    def __init__(self, documents: int = _FIRST_PAGE) -> None:
+    def __init__(self, documents: int = _FIRST_PAGE, page_bytes: int = BATCH_BYTES) -> None:
         self.documents = documents
+        self._page_bytes = page_bytes
 
     def learn(self, page: Sequence[Document]) -> None:
         """Adapts it to a page that was read; it grows in steps, since sizes may differ much."""
-        fitting = BATCH_BYTES * len(page) // sum(len(document.source) + 1 for document in page)
+        fitting = self._page_bytes * len(page) // sum(len(document.source) + 1 for document in page)
         self.documents = max(1, min(fitting, 8 * self.documents, LARGEST_PAGE))
 
 
@@ -174,7 +175,7 @@ def get(
             if item["found"]:
                 found[asked.id] = Document(
                     id=asked.id,
-                    routing=asked.routing,
+                    routing=item.get("_routing"),
                     version=item["_version"],
                     seq_no=item["_seq_no"],
                     source=item["_source"] if with_source else "",

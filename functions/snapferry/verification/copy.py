@@ -1,7 +1,8 @@
-"""Whether the copy is right: every document counted, every shard there, every index healthy."""
+"""What is verified while writes are stopped: structure, health, and every document counted."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +11,13 @@ from opensearchpy import OpenSearch
 from snapferry import indices
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.indices import Index
+from snapferry.ownership import Ownership
 from snapferry.records import Records
+from snapferry.request import DomainJob
+from snapferry.verification.ends import keep_ends
+from snapferry.verification.structure import structural_faults
 
+_STALE = "the source has it no more: an earlier round restored it"
 # Below the time-out of a request.
 _LONGEST_WAIT_SECONDS = 90
 
@@ -41,45 +47,23 @@ class Verdict:
         return asdict(self)
 
 
-def verify(source: OpenSearch, destination: OpenSearch, selected: Sequence[Index]) -> list[Verdict]:
-    """Compares the documents, shards and health of indices on both sides.
-
-    Args:
-        source: where writes have stopped.
-        destination: where everything was restored.
-        selected: the indices that were moved.
-
-    Returns:
-        A verdict for each index.
-    """
-    present = indices.list_all(destination)
-    there = [index.name for index in selected if index.name in present]
-    _wait_for_replicas(destination, there)
-    health = destination.cluster.health(
-        params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
-    ).get("indices", {})
-    source_documents = count(source, [index.name for index in selected])
-    destination_documents = count(destination, there)
-    return [
-        _judge(
-            index,
-            present.get(index.name),
-            health.get(index.name, {}),
-            source_documents[index.name],
-            destination_documents.get(index.name),
-        )
-        for index in selected
-    ]
-
-
 def prove(
     source: OpenSearch,
     destination: OpenSearch,
     records: Records,
-    domain: str,
+    job: DomainJob,
     selected: Sequence[Index],
+    caught_up: Collection[str],
 ) -> int:
-    """Verifies the copy of a domain, and stores what was found.
+    """Verifies the copy of a domain while writes are stopped, and stores what was found.
+
+    Args:
+        source: where writes have stopped.
+        destination: where everything was restored.
+        records: of the migration.
+        job: the domain's.
+        selected: the indices that were moved.
+        caught_up: the names of those that were caught up; the others were just restored.
 
     Returns:
         The number of documents, equal on both sides.
@@ -87,10 +71,58 @@ def prove(
     Raises:
         VerificationFailed: where a fault was found.
     """
-    verdicts = verify(source, destination, selected)
+    domain = job.domain.name
+    names = [index.name for index in selected]
+    keep_ends(source, destination, records, domain, names, caught_up)
+    verdicts = verify(source, destination, Ownership(records, job), selected)
     records.write(f"{domain}/verification", [verdict.record() for verdict in verdicts])
     raise_faults(verdicts)
     return sum(verdict.source_documents for verdict in verdicts)
+
+
+def verify(
+    source: OpenSearch, destination: OpenSearch, ownership: Ownership, selected: Sequence[Index]
+) -> list[Verdict]:
+    """Compares the structure, health and number of documents of indices on both sides.
+
+    Args:
+        source: where writes have stopped.
+        destination: where everything was restored.
+        ownership: of what was restored there.
+        selected: the indices that were moved.
+
+    Returns:
+        A verdict for each index, and for each that an earlier round has restored and that isn't
+        moved any more.
+    """
+    names = [index.name for index in selected]
+    present = indices.list_all(destination)
+    there = [name for name in names if name in present]
+    # Clients are waiting: everything is asked at the same time.
+    with ThreadPoolExecutor() as pool:
+        healths = pool.submit(_health, destination, there)
+        at_source = pool.submit(count, source, names)
+        at_destination = pool.submit(count, destination, there)
+        structures = pool.submit(structural_faults, source, destination, there)
+        health, source_documents = healths.result(), at_source.result()
+        destination_documents, structure = at_destination.result(), structures.result()
+    replicas = ownership.job.domain.replicas
+    verdicts = [
+        _judge(
+            index,
+            present.get(index.name),
+            health.get(index.name, {}),
+            source_documents[index.name],
+            destination_documents.get(index.name),
+            index.replicas if replicas is None else replicas,
+            structure.get(index.name, []),
+        )
+        for index in selected
+    ]
+    return verdicts + [
+        Verdict(name, 0, None, present[name].shards, "unknown", [_STALE])
+        for name in sorted(ownership.of(present) - set(names))
+    ]
 
 
 def raise_faults(verdicts: Sequence[Verdict]) -> None:
@@ -138,8 +170,8 @@ def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
     return documents
 
 
-def _wait_for_replicas(destination: OpenSearch, names: Iterable[str]) -> None:
-    """Gives the replicas of restored primaries time to be built."""
+def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The health of each index, once the replicas of restored primaries had time to be built."""
     for path in indices.paths(names):
         # An answer with 408 says that they aren't there yet; the verdict names the index.
         with contextlib.suppress(Unavailable):
@@ -147,6 +179,10 @@ def _wait_for_replicas(destination: OpenSearch, names: Iterable[str]) -> None:
                 index=path,
                 params={"wait_for_status": "green", "timeout": f"{_LONGEST_WAIT_SECONDS}s"},
             )
+    health: dict[str, dict[str, Any]] = destination.cluster.health(
+        params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
+    ).get("indices", {})
+    return health
 
 
 def _complete(answer: dict[str, Any], path: str) -> None:
@@ -160,14 +196,20 @@ def _judge(
     health: dict[str, Any],
     source_documents: int,
     destination_documents: int | None,
+    replicas: int,
+    structure: Sequence[str],
 ) -> Verdict:
     faults: list[str] = []
     status = health.get("status", "missing")
     if copy is None:
         faults.append("the index is missing at the destination")
     else:
+        if copy.created_at_milliseconds != index.created_at_milliseconds:
+            faults.append("it is the copy of an index that the source has no more")
         if copy.shards != index.shards:
             faults.append(f"{copy.shards} shards instead of {index.shards}")
+        if copy.replicas != replicas:
+            faults.append(f"{copy.replicas} replicas instead of {replicas}")
         if destination_documents != source_documents:
             faults.append(f"{destination_documents} documents instead of {source_documents}")
         if status != "green":
@@ -175,6 +217,7 @@ def _judge(
                 f"health is {status}: {health.get('unassigned_shards', 'some')} shards are "
                 "unassigned; add nodes or set domains[].replicas"
             )
+        faults += structure
     return Verdict(
         index=index.name,
         source_documents=source_documents,

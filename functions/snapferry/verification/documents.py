@@ -1,0 +1,375 @@
+"""Compares documents call by call: what one call doesn't come to, the next one does."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import batched, chain
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry.catchup import mappings, marks, primaries
+from snapferry.catchup.primaries import Primary
+from snapferry.catchup.side import Side, refresh
+from snapferry.engines import Engine
+from snapferry.errors import VerificationFailed
+from snapferry.indices import Index
+from snapferry.records import Records
+from snapferry.request import DomainJob
+from snapferry.verification.content import Comparison, Difference, Findings
+from snapferry.verification.ends import kept_ends
+from snapferry.verification.slices import Ends, Moment, Slice, cut, sample, width
+
+# More of them would take the processor from each other, and memory.
+_SLICES_AT_ONCE = 4
+_SLICES_BETWEEN_LOOKS = 8
+_KEEP_EVERY_SECONDS = 20
+_MOST_DIFFERENCES = 20
+# A function has 15 minutes.
+_LONGEST_CALL_SECONDS = 720
+
+
+@dataclass
+class IndexComparison:
+    """How far an index was compared, and what was found.
+
+    Attributes:
+        index: its name.
+        shards: up to which operations.
+        width: of a slice.
+        slices: how many are to be compared.
+        slices_of: into how many both sides were cut.
+        done: how many were compared.
+        documents: compared.
+        rewritten: documents that a client has written meanwhile, so that they aren't judged.
+        gone: documents that the destination lacks, and a client may have deleted, by shard.
+        gone_examples: some of them.
+        differences: as many as are named.
+        undecided: slices that are to be compared again after the writes have stopped.
+    """
+
+    index: str
+    shards: list[Ends]
+    width: int
+    slices: int
+    slices_of: int
+    done: int = 0
+    documents: int = 0
+    rewritten: int = 0
+    gone: dict[str, int] = field(default_factory=dict)
+    gone_examples: list[Difference] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    undecided: list[Slice] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "IndexComparison":
+        """Makes one of its plain JSON."""
+        return cls(
+            **{
+                **record,
+                "shards": [Ends(**shard) for shard in record["shards"]],
+                "gone_examples": [Difference(**each) for each in record["gone_examples"]],
+                "differences": [Difference(**each) for each in record["differences"]],
+                "undecided": [Slice(*each) for each in record["undecided"]],
+            }
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of it was compared, or more is wrong than people want to read."""
+        return self.done == self.slices or len(self.differences) >= _MOST_DIFFERENCES
+
+    def add(self, part: Slice, findings: Findings) -> None:
+        """Takes the findings of its next slice in."""
+        self.done += 1
+        self.documents += findings.documents
+        self.rewritten += findings.rewritten
+        self.differences = (self.differences + findings.differences)[:_MOST_DIFFERENCES]
+        if findings.gone:
+            shard = str(part.shard)
+            self.gone[shard] = self.gone.get(shard, 0) + len(findings.gone)
+            self.gone_examples = (self.gone_examples + findings.gone)[:_MOST_DIFFERENCES]
+        if findings.undecided:
+            self.undecided.append(part)
+
+    def blame(self, present: Sequence[Primary]) -> None:
+        """Tells what clients have deleted from what was never there.
+
+        A deletion leaves no document behind, only a count. Where that doesn't explain all that
+        is gone, nobody can tell which it is, and all are named.
+
+        Args:
+            present: the primaries of the destination, after the comparison.
+        """
+        unexplained = {
+            int(number)
+            for number, gone in self.gone.items()
+            for primary, ends in [(present[int(number)], self.shards[int(number)])]
+            if primary.lineage.allocation_id == ends.allocation_id
+            and primary.deletions - ends.deletions < gone
+        }
+        self.differences += [
+            each
+            for each in self.gone_examples
+            if each.shard in unexplained and each not in self.differences
+        ]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far the comparison of a domain's documents is.
+
+    Attributes:
+        moment: before the writes stop, or after.
+        indices: of each what was found.
+    """
+
+    moment: Moment
+    indices: list[IndexComparison]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing left to be compared."""
+        return all(index.has_ended for index in self.indices)
+
+    @property
+    def documents(self) -> int:
+        """How many were compared."""
+        return sum(index.documents for index in self.indices)
+
+    def raise_differences(self) -> None:
+        """Raises VerificationFailed, naming indices and documents, if any differ."""
+        differing = [index for index in self.indices if index.differences]
+        if differing:
+            named = "; ".join(
+                f"{index.index}: {', '.join(map(str, index.differences))}"
+                for index in differing[:10]
+            )
+            raise VerificationFailed(
+                f"documents of {len(differing)} of {len(self.indices)} indices differ from the "
+                f"source: {named}. What to do: {_REMEDIES[self.moment]}"
+            )
+
+
+_REMEDIES: dict[Moment, str] = {
+    "before": "make sure that nothing writes to the destination, then start the migration again; "
+    "the source is in service as before.",
+    "after": "clients may have moved, so nothing is taken back: the source stays as it was at the "
+    "cut-over, frozen and readable; compare these documents there, and correct them at the "
+    "destination.",
+}
+
+
+def run(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    job: DomainJob,
+    moment: Moment,
+    selected: Sequence[Index],
+    hold_seconds: float = _LONGEST_CALL_SECONDS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Verification:
+    """Compares documents by id, routing and text, until all are or the time is over.
+
+    What is compared before isn't read again after, as long as both sides have the same sequence
+    numbers there: whoever changes a document gives it another one.
+
+    Args:
+        source: the domain.
+        destination: where the indices are.
+        records: of the migration, which say how far earlier calls came.
+        job: the domain's; its `verification` is `sampled` or `full`.
+        moment: which side clients may write to.
+        selected: the indices. Before, only those that are caught up can be compared.
+        hold_seconds: about how long to go on; the next call continues where this one stops.
+        sleep: waits.
+
+    Raises:
+        Unavailable: where a cluster has trouble that may pass; then call again.
+    """
+    leave_at = time.monotonic() + hold_seconds
+    domain = job.domain.name
+    record = records.read(_name(domain, moment), default={"began_at": time.time()})
+    earlier = {
+        index.index: index
+        for index in _comparisons(records.read(_name(domain, "before"), default={}))
+        if moment == "after"
+    }
+    plan = {index.index: index for index in _comparisons(record)} or _planned(
+        records, job, moment, selected, earlier
+    )
+    at_source, at_destination = (primaries.look(each, plan) for each in (source, destination))
+    # An index that is gone by now is the clients' doing.
+    plan = {name: plan[name] for name in plan if name in at_source and name in at_destination}
+    here, there = (
+        Side(cluster, Engine.of(cluster), primaries.nodes(found), sleep)
+        for cluster, found in ((source, at_source), (destination, at_destination))
+    )
+    for side in (here, there):
+        refresh(side.client, plan)
+    mapping_of = mappings.read(here, plan)
+    with ThreadPoolExecutor(_SLICES_AT_ONCE) as pool, ThreadPoolExecutor(_SLICES_AT_ONCE) as second:
+        comparisons = {
+            name: Comparison(
+                source=here,
+                destination=there,
+                index=name,
+                moment=moment,
+                shards=index.shards,
+                with_source=_stores_documents(mapping_of[name]),
+                equal=_equal(index, earlier.get(name), job),
+                pool=second,
+            )
+            for name, index in plan.items()
+        }
+
+        def compare(work: tuple[IndexComparison, Slice]) -> Findings:
+            index, part = work
+            return Findings() if index.has_ended else comparisons[index.index].compare(part)
+
+        work = chain.from_iterable(
+            ((index, part) for part in _slices(index, earlier.get(name), job)[index.done :])
+            for name, index in plan.items()
+            if not index.has_ended
+        )
+        keep_at = time.monotonic() + _KEEP_EVERY_SECONDS
+        for batch in batched(work, _SLICES_BETWEEN_LOOKS, strict=False):
+            for (index, part), findings in zip(batch, pool.map(compare, batch), strict=True):
+                if not index.has_ended:
+                    index.add(part, findings)
+            if time.monotonic() >= leave_at:
+                break
+            if time.monotonic() >= keep_at:
+                _keep(records, domain, moment, plan, record["began_at"])
+                keep_at = time.monotonic() + _KEEP_EVERY_SECONDS
+    done = Verification(moment, list(plan.values()))
+    if done.has_ended:
+        for name, found in primaries.look(destination, plan).items():
+            plan[name].blame(found)
+    _keep(records, domain, moment, plan, record["began_at"])
+    return done
+
+
+def outcome(records: Records, domain: str, moment: Moment) -> dict[str, Any]:
+    """What the report says of the documents that were compared.
+
+    Returns:
+        `began_at` and `ended_at`, in seconds of the epoch and None where nothing was compared,
+        and of each of the `indices` what was compared and found.
+    """
+    record = records.read(_name(domain, moment), default={})
+    return {
+        "began_at": record.get("began_at"),
+        "ended_at": record.get("ended_at"),
+        "indices": [_summary(index) for index in _comparisons(record)],
+    }
+
+
+def _summary(index: IndexComparison) -> dict[str, Any]:
+    return {
+        "index": index.index,
+        "documents": index.documents,
+        "slices": index.done,
+        "slices_of": index.slices_of,
+        "rewritten": index.rewritten,
+        "deleted": sum(index.gone.values()),
+        "differences": [str(each) for each in index.differences],
+    }
+
+
+def _planned(
+    records: Records,
+    job: DomainJob,
+    moment: Moment,
+    selected: Sequence[Index],
+    earlier: Mapping[str, IndexComparison],
+) -> dict[str, IndexComparison]:
+    domain = job.domain.name
+    if moment == "after":
+        ends_of = kept_ends(records, domain)
+    else:
+        ends_of = _bases(records, domain, [index.name for index in selected])
+    plan = {}
+    for index in selected:
+        if ends := ends_of.get(index.name):
+            before = earlier.get(index.name)
+            operations = sum(each.source + 1 for each in ends)
+            slice_width = before.width if before else width(operations, index.primary_store_bytes)
+            slices_of = sum(1 for _ in cut(ends, slice_width))
+            made = IndexComparison(index.name, ends, slice_width, 0, slices_of)
+            made.slices = len(_slices(made, before, job))
+            plan[index.name] = made
+    return plan
+
+
+def _bases(records: Records, domain: str, names: Sequence[str]) -> dict[str, list[Ends]]:
+    """What a restore has brought for certain, which catching up hasn't touched yet."""
+    return {
+        stored.index: [
+            Ends(
+                base=shard.base,
+                source=shard.base,
+                destination=shard.base,
+                deletions=0,
+                allocation_id=shard.destination.allocation_id,
+            )
+            for shard in stored.shards
+        ]
+        for stored in marks.load(records, domain, names)
+    }
+
+
+def _slices(index: IndexComparison, earlier: IndexComparison | None, job: DomainJob) -> list[Slice]:
+    """What is to be compared, and what was compared earlier."""
+    slices = list(cut(index.shards, index.width))
+    if job.verification == "full":
+        return slices
+    already = _compared(index, earlier, job)
+    return sorted(already) + sample([part for part in slices if part not in already], index.index)
+
+
+def _compared(
+    index: IndexComparison, earlier: IndexComparison | None, job: DomainJob
+) -> set[Slice]:
+    """What was compared earlier, if both sides still number alike."""
+    if earlier is None or _bases_of(earlier) != _bases_of(index):
+        return set()
+    return set(_slices(earlier, None, job)[: earlier.done])
+
+
+def _equal(index: IndexComparison, earlier: IndexComparison | None, job: DomainJob) -> set[Slice]:
+    undecided = earlier.undecided if earlier else ()
+    return _compared(index, earlier, job).difference(undecided)
+
+
+def _bases_of(index: IndexComparison) -> list[int]:
+    return [ends.base for ends in index.shards]
+
+
+def _stores_documents(mapping: Mapping[str, Any]) -> bool:
+    return str(mapping.get("_source", {}).get("enabled", "true")).lower() != "false"
+
+
+def _keep(
+    records: Records,
+    domain: str,
+    moment: Moment,
+    plan: Mapping[str, IndexComparison],
+    began_at: float,
+) -> None:
+    record = {
+        "began_at": began_at,
+        "ended_at": time.time(),
+        "indices": [asdict(index) for index in plan.values()],
+    }
+    records.write(_name(domain, moment), record)
+
+
+def _comparisons(record: Mapping[str, Any]) -> list[IndexComparison]:
+    return [IndexComparison.of(index) for index in record.get("indices", [])]
+
+
+def _name(domain: str, moment: Moment) -> str:
+    return f"{domain}/documents-{moment}"

@@ -1,0 +1,94 @@
+"""What an index is made of besides its documents: its mapping, its analysis, its settings."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices
+from snapferry.engines import Engine
+
+# Settings by which an index takes, finds or shows other documents; those of operation, such as
+# the number of replicas or where shards may lie, are the destination's own.
+_SETTINGS = (
+    "index.analysis.",
+    "index.analyze.",
+    "index.codec",
+    "index.default_pipeline",
+    "index.final_pipeline",
+    "index.knn",
+    "index.mapping.",
+    "index.mapper.",
+    "index.max_",
+    "index.number_of_shards",
+    "index.query.",
+    "index.refresh_interval",
+    "index.routing_partition_size",
+    "index.search.default_pipeline",
+    "index.similarity.",
+    "index.sort.",
+)
+
+
+def structural_faults(
+    source: OpenSearch, destination: OpenSearch, names: Sequence[str]
+) -> dict[str, list[str]]:
+    """Compares the mappings and the settings that matter, analysis among them.
+
+    Source: https://docs.opensearch.org/latest/api-reference/index-apis/get-index/
+
+    Returns:
+        What differs, by the name of the index; an index that either side lacks is left out.
+    """
+    here, there = (_definitions(cluster, names) for cluster in (source, destination))
+    return {
+        name: [
+            *differences("mapping", here[name]["mappings"], there[name]["mappings"]),
+            *differences("setting", _that_matter(here[name]), _that_matter(there[name])),
+        ]
+        for name in names
+        if name in here and name in there
+    }
+
+
+def _definitions(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    parameters = Engine.of(cluster).mapping_parameters
+    return {
+        name: definition
+        for path in indices.paths(names)
+        for name, definition in cluster.indices.get(
+            index=path,
+            params={"flat_settings": "true", "ignore_unavailable": "true", **parameters},
+        ).items()
+    }
+
+
+def _that_matter(definition: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in definition["settings"].items() if name.startswith(_SETTINGS)
+    }
+
+
+def differences(
+    what: str, here: Mapping[str, Any], there: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    """Names what differs between two definitions, such as mappings.
+
+    Args:
+        what: they define.
+        here: the source's.
+        there: the destination's.
+        prefix: the path to them.
+    """
+    found = []
+    for name in sorted(here.keys() | there.keys()):
+        path = f"{what} {prefix}{name}"
+        if name not in there:
+            found.append(f"{path} is missing")
+        elif name not in here:
+            found.append(f"{path} is one too many")
+        elif isinstance(here[name], dict) and isinstance(there[name], dict):
+            found += differences(what, here[name], there[name], f"{prefix}{name}.")
+        elif here[name] != there[name]:
+            found.append(f"{path} is {there[name]!s:.80} instead of {here[name]!s:.80}")
+    return found

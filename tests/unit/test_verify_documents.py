@@ -1,0 +1,402 @@
+"""Documents compared between two fake clusters, whose clients do what real ones can't be made to.
+
+The index `orders` was restored, and is caught up.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from snapferry import catchup, indices, verification
+from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.request import DomainJob
+from snapferry.verification import Moment, Verification, slices
+from snapferry.verification.documents import IndexComparison
+from tests.unit.conftest import MakeJob, Storage
+from tests.unit.fake_shards import FakeShard, FakeTailCluster, FakeTailIndex, shards
+from tests.unit.fakes import Fault
+
+INDEX = "orders"
+DOMAIN = "logs"
+
+
+@dataclass
+class Copy:
+    """An index `orders` of two shards on both sides."""
+
+    source: FakeTailCluster
+    destination: FakeTailCluster
+    storage: Storage
+    job: DomainJob
+
+    @property
+    def clients(self) -> tuple[OpenSearch, OpenSearch]:
+        return self.source.client("source"), self.destination.client("destination")
+
+    @property
+    def shard(self) -> FakeShard:
+        """The first one of the source."""
+        return self.source.tails[INDEX].shards[0]
+
+    @property
+    def copy(self) -> FakeShard:
+        """The first one of the destination."""
+        return self.destination.tails[INDEX].shards[0]
+
+    def catch_up(self) -> None:
+        """As far as nobody writes, both sides are equal afterwards."""
+        done = catchup.run_last_round(
+            *self.clients, self.storage.records, DOMAIN, [INDEX], 60, self.sleep
+        )
+        assert done.indices[0].sealed
+
+    def keep_ends(self, *caught_up: str) -> None:
+        verification.keep_ends(*self.clients, self.storage.records, DOMAIN, [INDEX], caught_up)
+
+    def run(self, moment: Moment = "after", hold_seconds: float = 60) -> Verification:
+        for cluster in (self.source, self.destination):
+            for shard in cluster.tails[INDEX].shards:
+                shard.refresh()
+        listed = indices.list_all(self.clients[0])
+        return verification.run(
+            *self.clients,
+            self.storage.records,
+            self.job,
+            moment,
+            [listed[INDEX]],
+            hold_seconds,
+            self.sleep,
+        )
+
+    def found(self, moment: Moment = "after") -> IndexComparison:
+        done = self.run(moment)
+        assert done.has_ended
+        [index] = done.indices
+        return index
+
+    def sleep(self, seconds: float) -> None:
+        self.source.pass_time(seconds)
+        self.destination.pass_time(seconds)
+
+
+def named(index: IndexComparison) -> list[str]:
+    return list(map(str, index.differences))
+
+
+@pytest.fixture
+def copy(storage: Storage, make_job: MakeJob) -> Copy:
+    made = Copy(
+        FakeTailCluster({INDEX: FakeTailIndex(shards(2, documents=20))}),
+        FakeTailCluster({}),
+        storage,
+        make_job(verification="full"),
+    )
+    catchup.keep_base(made.clients[0], storage.records, DOMAIN, [INDEX], 1, 0, made.sleep)
+    made.destination.tails[INDEX] = made.source.tails[INDEX].restored("uuid-restored")
+    assert catchup.begin(*made.clients, storage.records, DOMAIN, [INDEX], 1) == {}
+    return made
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slices of seven operations."""
+    monkeypatch.setattr(slices, "_LARGEST_WIDTH", 7)
+
+
+def test_an_equal_copy_has_no_difference(copy: Copy) -> None:
+    copy.keep_ends()
+
+    found = copy.found()
+
+    assert (found.documents, named(found), found.done) == (40, [], found.slices_of)
+
+
+def test_what_was_caught_up_is_compared_as_well(copy: Copy) -> None:
+    copy.shard.index("0-new", routing="a")
+    copy.shard.index("0-3")
+    copy.shard.delete("0-4")
+    copy.catch_up()
+    copy.keep_ends(INDEX)
+
+    found = copy.found()
+
+    assert (found.documents, named(found)) == (40, [])
+
+
+def plant(copy: Copy, key: str, **changes: Any) -> None:
+    """Has the destination hold a document otherwise, under the same number."""
+    copy.copy.documents[key] = replace(copy.copy.documents[key], **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"source": {"written": "3"}}, "the field written"),
+        ({"source": {"written": 3.0}}, "the field written"),
+        ({"source": {"written": 3, "more": None}}, "the field more"),
+        ({"source": {"else": 3}}, "the field written"),
+    ],
+    ids=str,
+)
+def test_a_changed_document_is_found_by_what_differs(
+    copy: Copy, changes: dict[str, Any], where: str
+) -> None:
+    plant(copy, "0-3", **changes)
+    copy.keep_ends()
+
+    assert named(copy.found()) == [f"document 0-3 differs in {where}"]
+
+
+def test_another_routing_is_found(copy: Copy) -> None:
+    copy.shard.index("0-routed", routing="a")
+    copy.copy.index("0-routed", {"written": 20}, routing="b")
+    copy.keep_ends()
+
+    assert named(copy.found()) == ["document 0-routed differs in its routing"]
+
+
+def test_a_field_is_found_however_deep_it_lies(copy: Copy) -> None:
+    for side in (copy.shard, copy.copy):
+        side.index("0-deep", {"parts": [{"a": 1}, {"a": 1 if side is copy.shard else "1"}]})
+    copy.keep_ends()
+
+    assert named(copy.found()) == ["document 0-deep differs in the field parts[1].a"]
+
+
+def test_swapped_documents_are_found(copy: Copy) -> None:
+    three, four = copy.copy.documents["0-3"], copy.copy.documents["0-4"]
+    plant(copy, "0-3", source=four.source)
+    plant(copy, "0-4", source=three.source)
+    copy.keep_ends()
+
+    assert [each.id for each in copy.found().differences] == ["0-3", "0-4"]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_surplus_document_is_found_and_a_missing_one_as_well(copy: Copy) -> None:
+    copy.shard.index("0-late")
+    copy.catch_up()
+    del copy.copy.documents["0-3"]
+    del copy.copy.documents["0-late"]
+    copy.copy.index("0-surplus")
+    copy.keep_ends(INDEX)
+
+    assert sorted(named(copy.found())) == [
+        "document 0-3 is missing",
+        "document 0-late is missing",
+        "document 0-surplus is one too many",
+    ]
+
+
+def test_what_clients_do_at_the_destination_is_no_difference(copy: Copy) -> None:
+    copy.keep_ends(INDEX)
+    copy.copy.index("0-3", {"written": "by a client"})
+    copy.copy.index("0-new")
+    copy.copy.delete("0-4")
+
+    found = copy.found()
+
+    assert named(found) == []
+    assert (found.documents, found.rewritten, found.gone) == (38, 1, {"0": 1})
+
+
+def test_more_is_gone_than_clients_have_deleted(copy: Copy) -> None:
+    copy.keep_ends(INDEX)
+    copy.copy.delete("0-4")
+    del copy.copy.documents["0-5"]
+
+    assert named(copy.found()) == ["document 0-4 is missing", "document 0-5 is missing"]
+    # As a call that is repeated says it.
+    assert len(copy.found().differences) == 2
+
+
+def test_a_shard_that_has_moved_since_counts_its_deletions_anew(copy: Copy) -> None:
+    copy.keep_ends(INDEX)
+    copy.copy.delete("0-4")
+    copy.copy.move()
+
+    assert named(copy.found()) == []
+
+
+def test_before_the_write_stop_only_what_was_restored_is_compared(copy: Copy) -> None:
+    copy.shard.index("0-3")
+    copy.shard.index("0-new")
+    copy.shard.delete("0-4")
+
+    before = copy.found("before")
+
+    assert (before.documents, named(before), len(before.undecided)) == (38, [], 1)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_nothing_is_compared_twice(copy: Copy) -> None:
+    copy.shard.index("0-3")
+    copy.shard.delete("0-4")
+    before = copy.found("before")
+    copy.catch_up()
+    copy.keep_ends(INDEX)
+
+    after = copy.found()
+
+    assert (before.done, before.slices_of, len(before.undecided)) == (6, 6, 1)
+    assert (after.done, after.slices_of) == (8, 8)
+    # Those of the slice that was undecided, and the one that was caught up.
+    assert (after.documents, named(after)) == (5 + 1, [])
+
+
+def test_what_was_equal_before_and_is_not_any_more_is_found(copy: Copy) -> None:
+    copy.found("before")
+    copy.copy.index("0-3", {"other": 1})
+    copy.keep_ends(INDEX)
+
+    assert named(copy.found()) == ["document 0-3 differs in the field written"]
+
+
+def test_a_difference_is_found_before_the_write_stop(copy: Copy) -> None:
+    del copy.copy.documents["0-3"]
+    plant(copy, "0-4", source={"other": 1})
+
+    done = copy.run("before")
+
+    with pytest.raises(
+        VerificationFailed,
+        match=r"1 of 1 indices differ .*orders: document 0-3 is missing, document 0-4 differs in "
+        r"the field written.*the source is in service",
+    ):
+        done.raise_differences()
+
+
+def test_a_document_deleted_while_it_is_compared_is_no_difference(copy: Copy) -> None:
+    del copy.copy.documents["0-3"]
+    copy.destination.before = [("POST /orders/_mget", lambda: copy.shard.delete("0-3"))]
+
+    assert named(copy.found("before")) == []
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_call_that_runs_out_of_time_is_continued(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snapferry.verification.documents._SLICES_BETWEEN_LOOKS", 1)
+    plant(copy, "0-3", source={"other": 1})
+    copy.keep_ends()
+
+    calls = [copy.run(hold_seconds=0) for _ in range(6)]
+
+    assert [call.has_ended for call in calls] == [False] * 5 + [True]
+    [index] = calls[-1].indices
+    assert (index.documents, named(index)) == (40, ["document 0-3 differs in the field written"])
+
+
+def test_some_of_each_index_are_compared_and_always_the_same(
+    copy: Copy, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "_LARGEST_WIDTH", 2)
+    copy.job = make_job()
+    copy.keep_ends()
+
+    first = copy.found()
+
+    assert (first.documents, first.done, first.slices_of) == (10, 5, 20)
+    copy.storage.s3.objects.pop(f"migrations/m-1/{DOMAIN}/documents-after.json")
+    assert copy.found() == first
+
+
+def test_an_index_that_is_all_different_is_left_soon(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "_LARGEST_WIDTH", 1)
+    for key in list(copy.copy.documents):
+        plant(copy, key, source={"other": 1})
+    copy.keep_ends()
+
+    found = copy.found()
+
+    assert len(found.differences) == 20
+    assert found.done < found.slices
+
+
+def test_documents_that_are_not_stored_are_compared_by_their_ids(copy: Copy) -> None:
+    for side in (copy.source, copy.destination):
+        side.tails[INDEX].mapping = {"_source": {"enabled": False}}
+    plant(copy, "0-3", source={"other": 1})
+    copy.copy.documents["0-5"] = copy.copy.documents.pop("0-4")
+    copy.keep_ends()
+
+    assert {each.id for each in copy.found().differences} == {"0-4"}
+
+
+def test_a_write_after_the_last_snapshot_is_found(copy: Copy) -> None:
+    copy.shard.index("0-late")
+
+    with pytest.raises(VerificationFailed, match=r"orders\[0\]: written to at the source after"):
+        copy.keep_ends()
+
+
+def test_a_source_whose_shards_cannot_be_seen_is_not_compared(copy: Copy) -> None:
+    copy.source.faults = [Fault("GET /_cluster/state/.*", (403, {"error": {"type": "x"}}))]
+    copy.keep_ends()
+    copy.source.faults = []
+
+    done = copy.run()
+
+    assert (done.has_ended, done.documents, done.indices) == (True, 0, [])
+
+
+def test_an_index_that_clients_delete_is_not_compared(copy: Copy) -> None:
+    copy.keep_ends(INDEX)
+    listed = indices.list_all(copy.clients[0])
+    del copy.destination.tails[INDEX]
+
+    done = verification.run(
+        *copy.clients, copy.storage.records, copy.job, "after", [listed[INDEX]], 60, copy.sleep
+    )
+
+    assert (done.has_ended, done.indices) == (True, [])
+
+
+def test_an_answer_without_every_shard_proves_nothing(copy: Copy) -> None:
+    copy.keep_ends()
+    partial = {"timed_out": False, "_shards": {"total": 1, "successful": 0, "failed": 1}}
+    copy.destination.faults = [Fault("POST /orders/_search", (200, partial))]
+
+    with pytest.raises(Unavailable, match="not every shard answered"):
+        copy.run()
+
+
+@pytest.mark.parametrize(
+    ("operations", "store_bytes", "width"),
+    [(10_000_000, 10_000_000_000, 10_000), (1_000, 1_000_000_000, 67), (1, 10**12, 1), (5, 0, 335)],
+)
+def test_slices_of_large_documents_are_narrow(
+    operations: int, store_bytes: int, width: int
+) -> None:
+    assert slices.width(operations, store_bytes) in (width, slices._LARGEST_WIDTH)
+
+
+def test_the_outcome_says_which_documents_were_compared_when(copy: Copy) -> None:
+    copy.found("before")
+    copy.keep_ends(INDEX)
+    copy.copy.index("0-3")
+    copy.copy.delete("0-4")
+    copy.found()
+
+    at_first, at_last = (
+        verification.outcome(copy.storage.records, DOMAIN, moment)
+        for moment in verification.MOMENTS
+    )
+
+    [before], [after] = at_first["indices"], at_last["indices"]
+    assert at_first["began_at"] <= at_first["ended_at"] <= at_last["began_at"]
+    assert before == {
+        "index": INDEX,
+        "documents": 40,
+        "slices": 2,
+        "slices_of": 2,
+        "rewritten": 0,
+        "deleted": 0,
+        "differences": [],
+    }
+    assert (after["rewritten"], after["deleted"]) == (1, 1)
