@@ -94,8 +94,8 @@ test: setup ## Run the tests of all layers, one real case of each kind
 test-all: setup ## Run all tests, the exhaustive ones too
 	$(BIN)/pytest
 
-.PHONY: test-unit test-workflow test-clusters test-sandbox
-test-unit test-workflow test-clusters test-sandbox: test-%: setup ## Run the tests of one layer
+.PHONY: test-unit test-browser test-workflow test-clusters test-sandbox
+test-unit test-browser test-workflow test-clusters test-sandbox: test-%: setup ## Run the tests of one layer
 	$(BIN)/pytest -m "not exhaustive" tests/$*
 
 # Use

@@ -5,13 +5,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import get_args
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from snapferry.errors import AccessDenied, InvalidInput, NotFound, SnapferryError, Unavailable
 from snapferry.request import Gate
-from snapferry_cli import abort, approve, aws_errors, plan, roll_back, start, watch
+from snapferry_cli import abort, approve, aws_errors, plan, report, roll_back, start, watch
 from snapferry_cli.output import Output
 from snapferry_cli.stack import DEFAULT_NAME, Stack
 
@@ -139,6 +140,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="REASON",
         help="let the migration fail instead: what it has changed is given back",
     )
+
+    command = add("report", report.run, of_migration, "show what a migration came to")
+    command.add_argument("--html", metavar="FILE", type=Path, help="write it as a page, too")
 
     add("abort", abort.run, of_migration, "end a migration; what it has changed is given back")
 

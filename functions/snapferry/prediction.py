@@ -7,6 +7,7 @@ much earlier write stops of the stack differed from that corrects it, and says h
 
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -87,8 +88,11 @@ class Tally:
 
     def add(self, phase: str, done: Round) -> None:
         """Counts a round."""
+        now = time.time()
         this: dict[str, Any] = {
             "phase": phase,
+            "began_at": round(now - done.seconds, 3),
+            "ended_at": round(now, 3),
             "rounds": 1,
             "documents": sum(index.documents for index in done.indices),
             "bytes": sum(index.document_bytes for index in done.indices),
@@ -100,6 +104,7 @@ class Tally:
             self.shortest_seconds = min(done.seconds, self.shortest_seconds or done.seconds)
         if phase == "writes stop" and self.rounds[-1:] and self.rounds[-1]["phase"] == phase:
             before = self.rounds.pop()
+            this["began_at"] = before["began_at"]
             for name in ("rounds", "documents", "bytes", "deletes", "seconds"):
                 this[name] += before[name]
         self.rounds.append(this)

@@ -1,5 +1,6 @@
 """What a running copy has done so far, in the form that people and the state machines look at."""
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,6 +70,7 @@ class Progress:
 
     def _outcome(self) -> dict[str, Any]:
         return {
+            "ended_at": round(time.time(), 3),
             "seconds": self.elapsed_seconds,
             "bytes_new": self.bytes_total,
             "bytes_reused": self.bytes_reused,

@@ -1,9 +1,10 @@
-"""The report of a migration: what was moved, how long it took, what went wrong."""
+"""The report of a migration: what was moved, how it is proven, how long it took, what is left."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from snapferry import cutover, rounds
+from snapferry import cutover, listing, report_page, rounds, table, verification
 from snapferry.errors import MigrationEnded
 from snapferry.events import Bus
 from snapferry.records import Records
@@ -21,6 +22,8 @@ def write(
     started_at: str,
 ) -> dict[str, Any]:
     """Gathers the results of the domains, stores the report, and tells of the outcome.
+
+    It is stored twice: as JSON for programs, and beside it as a page for people.
 
     Args:
         records: of the migration.
@@ -44,22 +47,22 @@ def write(
     for domain in domains:
         if domain["status"] == "SUCCEEDED":
             cutover.learn(records, domain["domain"])
+    started = datetime.fromisoformat(started_at).timestamp()
+    ended = datetime.now(UTC)
+    moved = [_domain(records, domain) for domain in domains]
+    changes = _changes(records)
     report = {
         "migration_id": records.migration_id,
         "started_at": started_at,
+        "ended_at": ended.isoformat(timespec="seconds"),
+        "seconds": round(ended.timestamp() - started, 1),
         **outcome,
+        "to_do": list(_to_do(outcome, moved, changes)),
         "given_back": given_back,
-        "domains": [
-            domain
-            | {
-                "rounds": rounds.copied(records, domain["domain"]),
-                "catch_up": cutover.outcome(records, domain["domain"]),
-                "artifacts": records.read(f"{domain['domain']}/artifacts", default=[]),
-                "verification": records.read(f"{domain['domain']}/verification", default=[]),
-            }
-            for domain in domains
-        ],
+        "changes": changes,
+        "domains": moved,
     }
+    records.write_page("report", report_page.render(report))
     key = records.write("report", report)
     bus.tell(
         "MigrationFailed" if failure else "MigrationSucceeded",
@@ -71,7 +74,7 @@ def write(
     return outcome | {"report": key}
 
 
-def _failure_of(domains: Sequence[dict[str, Any]]) -> dict[str, str] | None:
+def _failure_of(domains: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
     """The failure of the only domain, or all of them in few words."""
     failed = [domain for domain in domains if domain["status"] != "SUCCEEDED"]
     if not failed:
@@ -85,3 +88,142 @@ def _failure_of(domains: Sequence[dict[str, Any]]) -> dict[str, str] | None:
         "error": "DomainsFailed",
         "cause": f"{len(failed)} of {len(domains)} domains failed. {causes}",
     }
+
+
+def _domain(records: Records, domain: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a domain: what it ended with, and what its records say."""
+    name = domain["domain"]
+    documents = {
+        moment: verification.outcome(records, name, moment) for moment in verification.MOMENTS
+    }
+    whole = {
+        **domain,
+        "rounds": rounds.copied(records, name),
+        "catch_up": cutover.outcome(records, name),
+        "verification": records.read(f"{name}/verification", default=[]),
+        "documents_compared": documents,
+        "artifacts": records.read(f"{name}/artifacts", default=[]),
+    }
+    return whole | {
+        "timeline": sorted(_timeline(records, whole), key=lambda phase: phase["began_at"]),
+        "index_table": _index_table(records, whole),
+    }
+
+
+def _timeline(records: Records, domain: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The phases of a domain, each with `began_at` and `ended_at` in seconds of the epoch."""
+    for copied in domain["rounds"]:
+        for phase in ("snapshot", "restore"):
+            if phase in copied:
+                took = copied[phase]
+                yield _phase(
+                    f"round {copied['round']}: {phase}",
+                    took["ended_at"] - took["seconds"],
+                    took["ended_at"],
+                )
+    for caught_up in domain["catch_up"]["rounds"]:
+        yield _phase(
+            f"catching up: {caught_up['phase']}", caught_up["began_at"], caught_up["ended_at"]
+        )
+    for moment, compared in domain["documents_compared"].items():
+        if compared["began_at"]:
+            yield _phase(
+                f"documents compared: {moment}", compared["began_at"], compared["ended_at"]
+            )
+    for gate in table.query(records.table, records.migration_id, f"gate#{domain['domain']}#"):
+        if "answered_at" in gate:
+            yield _phase(
+                f"gate: {gate['gate'].replace('_', ' ')}",
+                float(gate["announced_at"]),
+                float(gate["answered_at"]),
+            )
+    if "write_stop" in domain:
+        stop = domain["write_stop"]
+        yield _phase("write stop", stop["stopped_at"], stop["stopped_at"] + stop["seconds"])
+
+
+def _phase(name: str, began_at: float, ended_at: float) -> dict[str, Any]:
+    return {"phase": name, "began_at": round(began_at, 1), "ended_at": round(ended_at, 1)}
+
+
+def _index_table(records: Records, domain: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each index of the last round."""
+    name, catch_up = domain["domain"], domain["catch_up"]
+    verdicts = {verdict["index"]: verdict for verdict in domain["verification"]}
+    compared = {
+        moment: {index["index"]: index for index in found["indices"]}
+        for moment, found in domain["documents_compared"].items()
+    }
+    number = rounds.last(records, name)
+    rows = []
+    for index in listing.selected(records, name, number) if number else ():
+        of_index = [found.get(index.name, {}) for found in compared.values()]
+        verdict = verdicts.get(index.name, {})
+        rows.append(
+            {
+                "index": index.name,
+                "primary_store_bytes": index.primary_store_bytes,
+                "shards": index.shards,
+                "source_documents": verdict.get("source_documents"),
+                "destination_documents": verdict.get("destination_documents"),
+                "health": verdict.get("health"),
+                "way": "caught up" if index.name in catch_up["caught_up"] else "last snapshot",
+                "reason": catch_up["by_snapshot"].get(index.name),
+                **{
+                    f"compared_{moment}": found.get(index.name, {}).get("documents", 0)
+                    for moment, found in compared.items()
+                },
+                "written_since": sum(
+                    found.get("rewritten", 0) + found.get("deleted", 0) for found in of_index
+                ),
+                "faults": [
+                    *verdict.get("faults", []),
+                    *(each for found in of_index for each in found.get("differences", [])),
+                ],
+            }
+        )
+    return rows
+
+
+def _changes(records: Records) -> list[dict[str, Any]]:
+    """What was changed in the outside world, and what became of it, in the order of changes."""
+    entries = table.query(records.table, records.migration_id, "change#")
+    return [
+        {
+            "side": entry["side"],
+            "kind": entry["kind"],
+            "key": entry["key"],
+            "state": entry["state"],
+            "note": entry["note"],
+        }
+        for entry in sorted(entries, key=lambda entry: int(entry["number"]))
+    ]
+
+
+def _to_do(
+    outcome: Mapping[str, Any],
+    domains: Iterable[Mapping[str, Any]],
+    changes: Iterable[Mapping[str, Any]],
+) -> Iterator[str]:
+    """What people still have to do, the most urgent first."""
+    if outcome["status"] != "SUCCEEDED":
+        yield f"Look at what failed: {outcome['cause']}"
+    for change in changes:
+        if change["state"] != "given_back":
+            yield f"Decide about what was left: {change['note'] or _place(change)}"
+    for domain in domains:
+        for artifact in domain["artifacts"]:
+            if artifact["verdict"] in ("conflict", "cannot"):
+                yield (
+                    f"Bring {artifact['kind']} {artifact['name']} of {domain['domain']} over by "
+                    f"hand: {artifact['reason']}"
+                )
+        if domain["status"] == "SUCCEEDED":
+            yield (
+                f"See that no client has the address of {domain['domain']} any more: it takes "
+                "writes again, and nothing moves them."
+            )
+
+
+def _place(change: Mapping[str, Any]) -> str:
+    return f"{change['kind'].replace('_', ' ')} {change['key']} ({change['side']})"

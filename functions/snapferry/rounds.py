@@ -32,5 +32,10 @@ def copied(records: Records, domain: str) -> list[dict[str, Any]]:
     ]
 
 
+def last(records: Records, domain: str) -> int:
+    """The number of the last round that was begun; 0 where none was."""
+    return max(map(int, records.read(_name(domain), default={})), default=0)
+
+
 def _name(domain: str) -> str:
     return f"{domain}/rounds"

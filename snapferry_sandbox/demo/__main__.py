@@ -24,7 +24,7 @@ from snapferry_sandbox.demo.operator import Operator, measure_write_stop
 from snapferry_sandbox.demo.result import Documents, Result
 from snapferry_sandbox.demo.writer import Writer
 from snapferry_sandbox.errors import SandboxError
-from snapferry_sandbox.world import LOGS, Options
+from snapferry_sandbox.world import LOGS, Options, write_atomically
 
 _OPERATIONS_PER_SECOND = 200
 _WRITES_GO_ON_SECONDS = 3
@@ -36,7 +36,8 @@ _console = Console(highlight=False, soft_wrap=True)
 def main() -> int:
     """Run the demo; return 0 only if the copy is proven to be right."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    result.FILE.unlink(missing_ok=True)
+    for file in (result.FILE, result.PAGE):
+        file.unlink(missing_ok=True)
     try:
         outcome = run()
     except SandboxError as error:
@@ -46,7 +47,7 @@ def main() -> int:
         return 130
     outcome.save()
     outcome.show(_console)
-    _console.print(f"[bold]{outcome.status}[/bold], see {result.FILE}")
+    _console.print(f"[bold]{outcome.status}[/bold], see {result.FILE} and {result.PAGE}")
     return 0 if outcome.status == "SUCCEEDED" else 1
 
 
@@ -96,6 +97,7 @@ def run() -> Result:
                 there,
             )
             left_over = leftovers.difference(before, leftovers.look(present))
+            write_atomically(result.PAGE, moving.report_page())
         return result.summarize(
             migration_id,
             moving.report(),

@@ -30,11 +30,20 @@ class Execution:
     _records_bucket: str
 
     def report(self) -> dict[str, Any]:
-        """What the migration wrote about itself."""
-        key = self.migration.look().output["report"]
-        answer = self._s3.get_object(Bucket=self._records_bucket, Key=key)
-        report: dict[str, Any] = json.loads(answer["Body"].read())
+        """What the migration wrote about itself, for programs."""
+        report: dict[str, Any] = json.loads(self._read(self._report_key))
         return report
+
+    def report_page(self) -> str:
+        """Likewise, for people."""
+        return self._read(self._report_key.removesuffix("json") + "html").decode()
+
+    @property
+    def _report_key(self) -> str:
+        return str(self.migration.look().output["report"])
+
+    def _read(self, key: str) -> bytes:
+        return self._s3.get_object(Bucket=self._records_bucket, Key=key)["Body"].read()
 
     def state_transitions(self) -> int:
         """How many states were entered, by it and by the executions that it started."""

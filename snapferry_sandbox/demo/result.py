@@ -13,6 +13,8 @@ from snapferry_sandbox.demo.operator import WriteStop
 from snapferry_sandbox.world import SANDBOX, write_atomically
 
 FILE = SANDBOX / "result.json"
+PAGE = SANDBOX / "report.html"
+"""What the migration wrote about itself."""
 
 
 class _Model(BaseModel):

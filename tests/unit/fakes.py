@@ -38,7 +38,6 @@ class FakeIndex:
         documents: how many it holds.
         primary_bytes: what its primaries take.
         aliases: definitions by name.
-        mapping: of its documents.
         settings: those that were set, by their flat names.
         building: replicas that aren't there yet.
         builds: whether they come when they are waited for.
@@ -56,7 +55,6 @@ class FakeIndex:
     primary_bytes: int = 1000
     open: bool = True
     aliases: dict[str, dict[str, Any]] = field(default_factory=dict)
-    mapping: dict[str, Any] = field(default_factory=dict)
     building: int = 0
     builds: bool = False
     lost: dict[int, dict[str, str]] = field(default_factory=dict)

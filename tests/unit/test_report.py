@@ -1,16 +1,30 @@
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from snapferry import report, rounds
+from snapferry import cutover, listing, report, rounds
 from snapferry.errors import Unavailable
+from snapferry.indices import Index
+from snapferry.journal import Place
+from snapferry.verification import Verdict
 from tests.unit.conftest import Events, Storage
 
-MOVED = {"domain": "logs", "status": "SUCCEEDED", "indices": 2, "documents": 40}
+MOVED: dict[str, Any] = {
+    "domain": "logs",
+    "status": "SUCCEEDED",
+    "indices": 2,
+    "documents": 40,
+    "primary_store_bytes": 4_096,
+    "write_stop": {"stopped_at": 1_800_000_000.0, "seconds": 1.8, "predicted_seconds": 2.5}
+    | {"predicted_interval_seconds": [1.5, 4.0]},
+}
+STARTED_AT = "2026-11-23T20:00:00Z"
 NOT_CAUGHT_UP: dict[str, Any] = {"caught_up": [], "by_snapshot": {}, "rounds": []} | {
     "write_stop_steps": []
 }
+CREATED = {"created_at_milliseconds": 1}
 GIVEN_BACK = {
     "given_back": 4,
     "foreign": [],
@@ -29,38 +43,134 @@ def stored(storage: Storage) -> dict[str, Any]:
     return dict(json.loads(storage.s3.objects["migrations/m-1/report.json"]))
 
 
-def test_success_is_reported_with_the_verification(storage: Storage, events: Events) -> None:
-    rounds.note(storage.records, "logs", 1, snapshot={"seconds": 1.5})
+def test_success_is_reported_with_what_the_records_say(storage: Storage, events: Events) -> None:
+    verdict = {"index": "orders", "source_documents": 20, "faults": []}
+    storage.records.write("logs/verification", [verdict])
     storage.records.write("logs/artifacts", [TEMPLATE])
-    storage.records.write("logs/verification", [{"index": "orders", "faults": []}])
 
-    outcome = report.write(
-        storage.records, events.bus, [MOVED], None, GIVEN_BACK, "2026-11-23T20:00:00Z"
-    )
+    outcome = report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
 
     assert outcome == {"status": "SUCCEEDED", "report": "migrations/m-1/report.json"}
-    assert stored(storage) == {
-        "migration_id": "m-1",
-        "started_at": "2026-11-23T20:00:00Z",
-        "status": "SUCCEEDED",
-        "given_back": GIVEN_BACK,
-        "domains": [
-            MOVED
-            | {
-                "rounds": [{"round": 1, "snapshot": {"seconds": 1.5}}],
-                "catch_up": NOT_CAUGHT_UP,
-                "artifacts": [TEMPLATE],
-                "verification": [{"index": "orders", "faults": []}],
-            }
-        ],
+    written = stored(storage)
+    assert (written["migration_id"], written["started_at"]) == ("m-1", STARTED_AT)
+    assert (written["status"], written["given_back"]) == ("SUCCEEDED", GIVEN_BACK)
+    began, ended = (datetime.fromisoformat(written[name]) for name in ("started_at", "ended_at"))
+    assert abs((ended - began).total_seconds() - written["seconds"]) < 2
+    [domain] = written["domains"]
+    assert MOVED.items() <= domain.items()
+    assert domain["catch_up"] == NOT_CAUGHT_UP
+    assert (domain["verification"], domain["artifacts"]) == ([verdict], [TEMPLATE])
+    assert storage.s3.objects["migrations/m-1/report.html"].startswith(b"<!doctype html>")
+
+
+def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
+    listed = [
+        Index("orders", "u1", open=True, shards=2, replicas=1, primary_store_bytes=7, **CREATED),
+        Index("users", "u2", open=True, shards=1, replicas=1, primary_store_bytes=5, **CREATED),
+    ]
+    rounds.note(storage.records, "logs", 1, final=False)
+    rounds.note(storage.records, "logs", 2, final=True)
+    listing.keep(storage.records, "logs", 2, listed)
+    ways = cutover.Ways(1, ["orders"], {"users": "it is new"})
+    ways.keep(storage.records, "logs")
+    verdicts = [Verdict("orders", 20, 20, 2, "green", []), Verdict("users", 3, 2, 1, "red", ["a"])]
+    storage.records.write("logs/verification", [verdict.record() for verdict in verdicts])
+
+    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+
+    orders, users = stored(storage)["domains"][0]["index_table"]
+    assert orders == {
+        "index": "orders",
+        "primary_store_bytes": 7,
+        "shards": 2,
+        "source_documents": 20,
+        "destination_documents": 20,
+        "health": "green",
+        "way": "caught up",
+        "reason": None,
+        "compared_before": 0,
+        "compared_after": 0,
+        "written_since": 0,
+        "faults": [],
     }
+    assert (users["way"], users["reason"], users["faults"]) == ("last snapshot", "it is new", ["a"])
+
+
+def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
+    copied = {"seconds": 2.0, "bytes_new": 10, "bytes_reused": 5}
+    rounds.note(storage.records, "logs", 1, snapshot=copied | {"ended_at": 1_799_999_900.0})
+    rounds.note(storage.records, "logs", 1, restore=copied | {"ended_at": 1_799_999_905.0})
+    listing.keep(storage.records, "logs", 1, [])
+    storage.records.put(
+        "gate#logs#stop_writes",
+        gate="stop_writes",
+        announced_at=1_799_999_950.0,
+        answered_at=1_799_999_999,
+    )
+    storage.records.put("gate#logs#clients_moved", gate="clients_moved", announced_at=1.0)
+
+    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+
+    assert [
+        (phase["phase"], round(phase["ended_at"] - phase["began_at"], 1))
+        for phase in stored(storage)["domains"][0]["timeline"]
+    ] == [
+        ("round 1: snapshot", 2.0),
+        ("round 1: restore", 2.0),
+        ("gate: stop writes", 49.0),
+        ("write stop", 1.8),
+    ]
+
+
+def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> None:
+    place = Place("destination", "repository", "r-1")
+    storage.journal.note(place, None, {"type": "s3"})
+    artifacts = [{"kind": "role", "name": "r", "verdict": "conflict", "reason": "it differs"}]
+    storage.records.write("logs/artifacts", artifacts)
+
+    report.write(
+        storage.records, events.bus, [MOVED, failed("users")], None, GIVEN_BACK, STARTED_AT
+    )
+
+    written = stored(storage)
+    assert written["changes"] == [
+        {
+            "side": "destination",
+            "kind": "repository",
+            "key": "r-1",
+            "state": "open",
+            "note": "",
+        }
+    ]
+    assert written["to_do"] == [
+        "Look at what failed: 1 of 2 domains failed. users: no route",
+        "Decide about what was left: repository r-1 (destination)",
+        "Bring role r of logs over by hand: it differs",
+        "See that no client has the address of logs any more: it takes writes again, and nothing "
+        "moves them.",
+    ]
+
+
+def test_the_page_says_nothing_that_is_not_escaped(storage: Storage, events: Events) -> None:
+    report.write(
+        storage.records,
+        events.bus,
+        [failed("logs", "<script>alert(1)")],
+        None,
+        GIVEN_BACK,
+        STARTED_AT,
+    )
+
+    page = storage.s3.objects["migrations/m-1/report.html"].decode()
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
 
 
 def test_the_failure_of_the_only_domain_is_that_of_the_migration(
     storage: Storage, events: Events
 ) -> None:
     outcome = report.write(
-        storage.records, events.bus, [failed("logs", "x" * 1_000)], None, GIVEN_BACK, "now"
+        storage.records, events.bus, [failed("logs", "x" * 1_000)], None, GIVEN_BACK, STARTED_AT
     )
 
     assert (outcome["status"], outcome["error"]) == ("FAILED", "Unavailable")
@@ -70,7 +180,7 @@ def test_the_failure_of_the_only_domain_is_that_of_the_migration(
 
 def test_one_failure_among_several_is_named_by_its_domain(storage: Storage, events: Events) -> None:
     outcome = report.write(
-        storage.records, events.bus, [MOVED, failed("orders")], None, GIVEN_BACK, "now"
+        storage.records, events.bus, [MOVED, failed("orders")], None, GIVEN_BACK, STARTED_AT
     )
 
     assert outcome["error"] == "DomainsFailed"
@@ -84,7 +194,7 @@ def test_a_hundred_failures_fit_into_a_cause_and_are_whole_in_the_report(
 ) -> None:
     domains = [failed(f"{'d' * 37}{number:03}", "x" * 5_000) for number in range(100)]
 
-    outcome = report.write(storage.records, events.bus, domains, None, GIVEN_BACK, "now")
+    outcome = report.write(storage.records, events.bus, domains, None, GIVEN_BACK, STARTED_AT)
 
     assert len(outcome["cause"]) <= LONGEST_CAUSE
     assert all(domain["domain"] in outcome["cause"] for domain in domains)
@@ -96,7 +206,7 @@ def test_what_ended_the_migration_as_a_whole_is_its_failure(
 ) -> None:
     failure = {"error": "AccessDenied", "cause": "no permissions"}
 
-    outcome = report.write(storage.records, events.bus, [], failure, None, "now")
+    outcome = report.write(storage.records, events.bus, [], failure, None, STARTED_AT)
 
     assert outcome == failure | {"status": "FAILED", "report": "migrations/m-1/report.json"}
     assert stored(storage)["given_back"] is None
@@ -108,17 +218,17 @@ def test_what_ended_the_migration_as_a_whole_is_its_failure(
 def test_a_redriven_execution_leaves_the_report_of_its_migration(
     storage: Storage, events: Events
 ) -> None:
-    report.write(storage.records, events.bus, [failed("logs")], None, GIVEN_BACK, "now")
+    report.write(storage.records, events.bus, [failed("logs")], None, GIVEN_BACK, STARTED_AT)
     failure = {"error": "MigrationEnded", "cause": "it has ended"}
 
-    outcome = report.write(storage.records, events.bus, [], failure, GIVEN_BACK, "now")
+    outcome = report.write(storage.records, events.bus, [], failure, GIVEN_BACK, STARTED_AT)
 
     assert outcome == {"status": "FAILED"} | failure
     assert stored(storage)["error"] == "Unavailable"
 
 
 def test_success_is_told(storage: Storage, events: Events) -> None:
-    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, "now")
+    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
 
     assert events.fake.told == [
         (
@@ -134,4 +244,4 @@ def test_an_event_that_the_bus_does_not_take_is_told_again(
     events.fake.refuses = True
 
     with pytest.raises(Unavailable, match="ThrottlingException"):
-        report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, "now")
+        report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)

@@ -17,10 +17,12 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from urllib3 import HTTPResponse
 
+from snapferry import report
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.verdicts import Verdict
+from tests.unit.conftest import Events
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -153,6 +155,12 @@ class FakeAws:
     def plan(self, **changes: Any) -> None:
         """Has the migration m-1 planned."""
         self._records().write("plan", PLAN | changes)
+
+    def report(self, *domains: dict[str, Any]) -> dict[str, Any]:
+        """Has the migration m-1 write its report; returns it."""
+        report.write(self._records(), Events().bus, domains, None, {}, "2026-11-23T20:00:00Z")
+        written: dict[str, Any] = self._records().read("report")
+        return written
 
     def announce(
         self, gate: str = "stop_writes", domain: str = "logs", seconds: float = 3600

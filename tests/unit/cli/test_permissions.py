@@ -102,6 +102,11 @@ def requests(aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Re
     run("abort", "m-1")
     aws.events.clear()
     assert run("watch", "m-1").code == 1
+    asked = len(aws.requests)
+    aws.report()
+    # By the stack, not by a command.
+    del aws.requests[asked:]
+    assert run("report", "m-1").code == 0
     aws.events.append(end)
     assert run("roll-back", "m-1").code == 0
     return aws.requests

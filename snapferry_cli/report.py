@@ -1,0 +1,57 @@
+"""`snapferry report`: what a migration came to, as its page shows it."""
+
+import argparse
+from typing import Any
+
+from rich.table import Table as Columns
+
+from snapferry import report_page, report_tables
+from snapferry.report_tables import Number, Table
+from snapferry_cli.output import Output
+from snapferry_cli.stack import Stack
+
+
+def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
+    """Shows the report of a migration; returns the exit code that tells how it ended.
+
+    Raises:
+        NotFound: it has none, or none yet.
+    """
+    report = stack.record(f"migrations/{options.migration_id}/report.json")
+    if options.html:
+        options.html.write_text(report_page.render(report))
+    output.give(report)
+    _show(report, output)
+    return 0 if report["status"] == "SUCCEEDED" else 1
+
+
+def _show(report: dict[str, Any], output: Output) -> None:
+    output.say(f"{report['migration_id']}: {report['status']}")
+    if "cause" in report:
+        output.say(f"{report['error']}: {report['cause']}")
+    for name, number in report_tables.figures(report).items():
+        output.say(f"  {number.text} {name}")
+    if report["to_do"]:
+        output.say("\n  ".join(["What is left to do:", *report["to_do"]]))
+    for domain in report["domains"]:
+        output.say(f"\n{domain['domain']}: {domain['status']}")
+        phases = [
+            (phase["phase"], report_tables.seconds(phase["ended_at"] - phase["began_at"]))
+            for phase in domain["timeline"]
+        ]
+        _show_table(Table("Timeline", ("Phase", "Time"), phases), output)
+        for table in report_tables.of_domain(domain):
+            _show_table(table, output)
+    _show_table(report_tables.changes(report), output)
+
+
+def _show_table(table: Table, output: Output) -> None:
+    if not table.rows:
+        return
+    columns = Columns(title=table.title, title_justify="left", box=None, pad_edge=False)
+    for heading, cell in zip(table.headings, table.rows[0], strict=True):
+        columns.add_column(heading, justify="right" if isinstance(cell, Number) else "left")
+    for row in table.rows:
+        columns.add_row(*(cell.text if isinstance(cell, Number) else cell for cell in row))
+    output.console.print()
+    output.console.print(columns)
