@@ -149,14 +149,29 @@ def search_each(
 
 
 def get(
-    side: Side, index: str, shard: int, wanted: Iterable[Document], *, with_source: bool = False
+    side: Side,
+    index: str,
+    shard: int,
+    wanted: Iterable[Document],
+    *,
+    with_source: bool = False,
+    at_once: int | None = None,
 ) -> dict[str, Document]:
     """Reads documents as they are at this moment, also before a refresh.
+
+    Args:
+        side: the cluster.
+        index: the index.
+        shard: where they lie.
+        wanted: the documents, by their ids and routing.
+        with_source: whether to read them whole.
+        at_once: in one request; as many as are safe for documents of any size, if None.
 
     Returns:
         Those that are there, by id.
     """
-    at_once = _GETS_WITH_SOURCE_AT_ONCE if with_source else _GETS_AT_ONCE
+    if at_once is None:
+        at_once = _GETS_WITH_SOURCE_AT_ONCE if with_source else _GETS_AT_ONCE
     found: dict[str, Document] = {}
     for batch in batched(wanted, at_once, strict=False):
         answer = side.patiently(

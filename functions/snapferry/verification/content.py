@@ -142,8 +142,14 @@ class Comparison:
         """Looks at the destination for each document that the source has."""
         end = self.shards[part.shard].destination
         for page in self._pages(self.source, part):
+            # The copies of a page are as large as the page.
             copies = get(
-                self.destination, self.index, part.shard, page, with_source=self.with_source
+                self.destination,
+                self.index,
+                part.shard,
+                page,
+                with_source=self.with_source,
+                at_once=len(page),
             )
             suspects = [item for item in page if not _is_copy(item, copies.get(item.id), end)]
             # A client may have written to the source since the page was read.
