@@ -109,6 +109,13 @@ def _move(records: Records, chance: random.Random) -> dict[str, Any]:
                 "indices": [asdict(index) for index in compared],
             },
         )
+    for step, at in (("freeze_source", 299.0), ("catch_up_last", 301.5)):
+        records.put(
+            f"step#logs#{step}",
+            entered_at=BEGAN_AT + at,
+            began_at=BEGAN_AT + at + 0.25,
+            ended_at=BEGAN_AT + at + chance.uniform(0.5, 2),
+        )
     records.put(
         "gate#logs#stop_writes",
         gate="stop_writes",
@@ -249,6 +256,10 @@ def test_rounds_and_documents_are_those_of_the_json(page: Page, written: Report)
     caught_up = section(page, "Catching up")
     assert column(caught_up, "Documents") == [
         each["documents"] for each in written.domain["catch_up"]["rounds"]
+    ]
+    steps = section(page, "Write stop")
+    assert column(steps, "Work") == [
+        step["seconds"] for step in written.domain["catch_up"]["write_stop_steps"]
     ]
     compared = section(page, "Documents compared")
     assert column(compared, "Documents") == [
