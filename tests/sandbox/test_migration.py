@@ -88,6 +88,34 @@ def test_writes_stop_for_what_was_written_last(sandbox: Sandbox) -> None:
     assert domain["write_stop"]["seconds"] > 0
 
 
+def test_a_difference_found_after_the_clients_have_moved_leaves_the_source_frozen(
+    sandbox: Sandbox,
+) -> None:
+    """What was equal at first is changed at the destination, so that no count gives it away."""
+    index = "differs"
+    fill(sandbox.source, index, 50)
+
+    def change_one_document() -> None:
+        sandbox.destination.index(index=index, id="7", body={"number": 8, "parts": []})
+
+    outcome = sandbox.migrate(
+        sandbox.request(index, verification="full"), at_gate={"stop_writes": change_one_document}
+    )
+
+    assert (outcome.status, outcome.error) == ("FAILED", "VerificationFailed")
+    assert f"{index}: document 7 differs in the field number" in outcome.cause
+    settings = sandbox.source.indices.get_settings(index=index, flat_settings=True)
+    assert settings[index]["settings"]["index.blocks.write"] == "true"
+    report = sandbox.record(outcome.migration_id, "report")
+    [row] = report["domains"][0]["index_table"]
+    assert (row["compared_before"], row["faults"]) == (
+        50,
+        ["document 7 differs in the field number"],
+    )
+    assert any("write block" in line for line in report["to_do"])
+    sandbox.source.indices.put_settings(index=index, body={"index.blocks.write": None})
+
+
 @pytest.mark.parametrize("catch_up", [True, False])
 def test_follows_what_changes_between_rounds(sandbox: Sandbox, catch_up: bool) -> None:
     prefix = "tailed" if catch_up else "followed"
