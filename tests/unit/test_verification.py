@@ -195,7 +195,9 @@ def test_a_verdict_is_plain_json() -> None:
 
 
 @pytest.mark.usefixtures("copied")
-def test_what_is_made_otherwise_is_named(destination: Side, source: Side, verified: Verify) -> None:
+def test_what_is_made_otherwise_is_named(
+    source: Side, destination: Side, ownership: Ownership, verified: Verify
+) -> None:
     fields = {"id": {"type": "keyword"}, "text": {"type": "text", "analyzer": "words"}}
     source.index("logs").mapping = {"properties": fields}
     source.index("logs").settings = {
@@ -209,16 +211,22 @@ def test_what_is_made_otherwise_is_named(destination: Side, source: Side, verifi
         "index.routing.allocation.include._name": "node-2",
     }
 
-    verdicts = verified()
+    # It knows mappings by their types only.
+    assert verified()["logs"].faults == []
+    listed = source.listed()
+    engine = {"version": {"distribution": "opensearch", "number": "3.6.0"}}
+    source.cluster.faults = [Fault("GET /", (200, engine), times=2)]
 
-    assert verdicts["logs"].faults == [
+    logs, empty = verification.verify(source.client, destination.client, ownership, listed)
+
+    assert logs.faults == [
         "mapping properties.id.type is long instead of keyword",
         "mapping properties.new is one too many",
         "mapping properties.text is missing",
         "setting index.analysis.analyzer.words.tokenizer is whitespace instead of standard",
         "setting index.analysis.analyzer.words.type is missing",
     ]
-    assert verdicts["empty"].faults == []
+    assert empty.faults == []
 
 
 @pytest.mark.usefixtures("copied")

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from snapferry import indices
 from snapferry.catchup import marks, primaries
 from snapferry.catchup.primaries import Primary
+from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, RequestRefused, VerificationFailed
 from snapferry.records import Records
 from snapferry.verification.slices import Ends
@@ -25,7 +26,8 @@ def keep_ends(
 ) -> None:
     """Notes the last operation of each shard, while nobody writes to either side.
 
-    Where the source doesn't let everybody look at its shards, nothing is noted.
+    Where the source is too old to be caught up, or doesn't let everybody look at its shards,
+    nothing is noted.
 
     Args:
         source: the domain.
@@ -38,6 +40,8 @@ def keep_ends(
     Raises:
         VerificationFailed: where a client has written to one of these after its snapshot.
     """
+    if Engine.of(source).is_too_old:
+        return
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(primaries.look, destination, names)
         at_source: dict[str, list[Primary]] = {}
