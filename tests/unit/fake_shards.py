@@ -394,14 +394,17 @@ class FakeTailCluster(FakeCluster):
             return {"_id": wanted["_id"], "found": False}
         if stored.routing and "routing" not in wanted:
             return {"_id": wanted["_id"], "error": {"type": "routing_missing_exception"}}
-        return {
+        found = {
             "_id": wanted["_id"],
             "found": True,
             "_seq_no": stored.seq_no,
             "_version": stored.version,
-            **({"_routing": stored.routing} if stored.routing else {}),
-            **({"_source": stored.source} if options["_source"] == "true" else {}),
         }
+        if options["_source"] == "true":
+            found["_source"] = stored.source
+            # Nothing that is stored is looked at for an answer without the source.
+            found |= {"_routing": stored.routing} if stored.routing else {}
+        return found
 
     def _bulk(self, index: FakeTailIndex, lines: Iterable[Any]) -> Iterable[dict[str, Any]]:
         lines = iter(lines)

@@ -190,7 +190,8 @@ def get(
             if item["found"]:
                 found[asked.id] = Document(
                     id=asked.id,
-                    routing=item.get("_routing"),
+                    # An answer without the source lacks the routing as well.
+                    routing=item.get("_routing") if with_source else asked.routing,
                     version=item["_version"],
                     seq_no=item["_seq_no"],
                     source=item["_source"] if with_source else "",
