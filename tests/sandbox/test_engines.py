@@ -15,6 +15,9 @@ from tests.clusters.test_catch_up import Clients, content
 from tests.sandbox import bare_clusters
 from tests.sandbox.migrations import Sandbox, fill
 
+# Old engines announce what newer ones will have changed.
+pytestmark = pytest.mark.filterwarnings("ignore::opensearchpy.exceptions.OpenSearchWarning")
+
 
 def engines(source: str, destination: str) -> pytest.ParameterSet:
     """A world of these engines, as a parameter of the fixture `sandbox`."""

@@ -40,6 +40,8 @@ class _StandIn:
             self._security.authorize(caller, request.method, path)
         except DeniedError as denial:
             logger.info("%s %s: %s", request.method, request.raw_path, denial)
+            if isinstance(denial.body, str):
+                return web.Response(text=denial.body, status=denial.status)
             return web.json_response(denial.body, status=denial.status)
         match path.strip("/").split("/"):
             case ["_snapshot", name] if request.method in ("PUT", "POST"):

@@ -47,7 +47,7 @@ class DeniedError(Exception):
 
         Args:
             status: HTTP status.
-            body: the answer's JSON.
+            body: the answer's JSON, or its text.
         """
         super().__init__(body)
         self.status = status
