@@ -44,12 +44,13 @@ def figures(report: Mapping[str, Any]) -> dict[str, Number]:
     """The few numbers that people ask for first, by what they are."""
     moved = [domain for domain in report["domains"] if domain["status"] == "SUCCEEDED"]
     found = {
-        "documents": _count(sum(domain["documents"] for domain in moved)),
+        # A snapshot alone isn't counted, and has no write stop.
+        "documents": _count(sum(domain.get("documents", 0) for domain in moved)),
         "indices": _count(sum(domain["indices"] for domain in moved)),
         "in primaries": _bytes(sum(domain["primary_store_bytes"] for domain in moved)),
         "in all": seconds(report["seconds"]),
     }
-    for domain in moved:
+    for domain in (domain for domain in moved if "write_stop" in domain):
         name = f" of {domain['domain']}" if len(moved) > 1 else ""
         stop = domain["write_stop"]
         found[f"write stop{name}"] = seconds(stop["seconds"])

@@ -311,12 +311,13 @@ class Sandbox:
         )
         return json.loads(answer["Body"].read())
 
-    def recorded(self, migration_id: str) -> bool:
-        """Whether a migration has left any record."""
+    def recorded(self, migration_id: str) -> set[str]:
+        """The names of the records that a migration has left."""
+        prefix = f"migrations/{migration_id}/"
         answer = self._records.list_objects_v2(
-            Bucket=self.world.deployment["records_bucket"], Prefix=f"migrations/{migration_id}/"
+            Bucket=self.world.deployment["records_bucket"], Prefix=prefix
         )
-        return bool(answer["KeyCount"])
+        return {item["Key"].removeprefix(prefix) for item in answer.get("Contents", [])}
 
     def repositories(self) -> dict[str, Any]:
         """The repositories of both clusters."""

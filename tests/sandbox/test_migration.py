@@ -96,7 +96,8 @@ def test_a_difference_found_after_the_clients_have_moved_leaves_the_source_froze
     fill(sandbox.source, index, 50)
 
     def change_one_document() -> None:
-        sandbox.destination.index(index=index, id="7", body={"number": 8, "parts": []})
+        document = {"number": 8, "parts": [{"a": 1}, {"a": 7}]}
+        sandbox.destination.index(index=index, id="7", body=document)
 
     outcome = sandbox.migrate(
         sandbox.request(index, verification="full"), at_gate={"stop_writes": change_one_document}
@@ -235,5 +236,5 @@ def test_malformed_input_changes_nothing(sandbox: Sandbox) -> None:
     for case in MALFORMED:
         outcome = sandbox.migrate(case.values[0])
         assert (outcome.status, outcome.error) == ("FAILED", "InvalidInput")
-        assert not sandbox.recorded(outcome.migration_id)
+        assert sandbox.recorded(outcome.migration_id) == {"report.html", "report.json"}
     assert sandbox.repositories() == before

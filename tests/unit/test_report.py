@@ -245,3 +245,24 @@ def test_an_event_that_the_bus_does_not_take_is_told_again(
 
     with pytest.raises(Unavailable, match="ThrottlingException"):
         report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+
+
+def test_a_snapshot_alone_has_neither_documents_nor_a_write_stop(
+    storage: Storage, events: Events
+) -> None:
+    listed = Index("orders", "uuid", True, 1, 1, 2_000, created_at_milliseconds=1)
+    listing.keep(storage.records, "logs", 1, [listed])
+    rounds.note(storage.records, "logs", 1, snapshot={"seconds": 1.5, "ended_at": 1_800_000_000})
+    snapshotted = {
+        "domain": "logs",
+        "status": "SUCCEEDED",
+        "indices": 1,
+        "primary_store_bytes": 2_000,
+    }
+
+    outcome = report.write(
+        storage.records, events.bus, [snapshotted], None, GIVEN_BACK, "2026-11-23T20:00:00Z"
+    )
+
+    assert outcome["status"] == "SUCCEEDED"
+    assert "orders" in storage.s3.objects["migrations/m-1/report.html"].decode()

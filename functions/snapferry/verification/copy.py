@@ -122,6 +122,8 @@ def verify(
     return verdicts + [
         Verdict(name, 0, None, present[name].shards, "unknown", [_STALE])
         for name in sorted(ownership.of(present) - set(names))
+        # What an earlier migration restored and this one leaves out isn't gone.
+        if indices.is_wanted(name, ownership.job.domain.indices)
     ]
 
 
