@@ -252,7 +252,8 @@ def test_a_snapshot_alone_has_neither_documents_nor_a_write_stop(
 ) -> None:
     listed = Index("orders", "uuid", True, 1, 1, 2_000, created_at_milliseconds=1)
     listing.keep(storage.records, "logs", 1, [listed])
-    rounds.note(storage.records, "logs", 1, snapshot={"seconds": 1.5, "ended_at": 1_800_000_000})
+    snapshot = {"seconds": 1.5, "ended_at": 1_800_000_000, "bytes_new": 9, "bytes_reused": 0}
+    rounds.note(storage.records, "logs", 1, snapshot=snapshot)
     snapshotted = {
         "domain": "logs",
         "status": "SUCCEEDED",
