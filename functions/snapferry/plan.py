@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from snapferry import (
     access,
+    artifacts,
     capacity,
     catchup,
     indices,
@@ -140,8 +141,13 @@ def plan_domain(
     if job.mode == "rehearse":
         changes += rehearsal.foresee(job, moved)
     elif job.mode != "snapshot_only":
-        caught_up = [index.name for index in moved if index.name not in last_snapshot]
-        changes += catchup.foresee_blocks(job.domain.name, caught_up)
+        changes += artifacts.foresee(
+            records,
+            job,
+            artifacts.Side(at_source, at_source),
+            artifacts.Side(at_destination, at_destination),
+        )
+        changes += catchup.foresee_blocks(job.domain.name, [index.name for index in moved])
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
     plan = {
         "host": job.domain.host,

@@ -152,6 +152,16 @@ def copy(
     }
 
 
+def foresee(records: Records, job: DomainJob, source: Side, destination: Side) -> list[Place]:
+    """What `copy` will create."""
+    return [
+        _place(verdict)
+        for verdict, _ in _plan(records, job, source, destination)
+        if verdict.verdict == "create"
+        and (verdict.kind != INTERNAL_USER or job.artifacts.internal_users == "create")
+    ]
+
+
 def verdicts(records: Records, job: DomainJob) -> list[Verdict]:
     """What became of a domain's artifacts; none where they weren't copied yet."""
     return [Verdict(**verdict) for verdict in records.read(_name(job), default=[])]
