@@ -79,6 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a second of a state machine's waiting takes, in seconds"
         " (default: %(default)s)",
     )
+    up.add_argument(
+        "--node-bytes-per-second",
+        metavar="BYTES",
+        type=_number,
+        default=defaults.node_bytes_per_second,
+        help="what each node's network carries, either way (default: what the machine does)",
+    )
     up.set_defaults(run=_up)
 
     deploy = commands.add_parser("deploy", help="deploy Snapferry's stacks to it")
@@ -111,6 +118,7 @@ def _up(options: argparse.Namespace) -> None:
         destination_nodes=options.destination_nodes,
         clusters=options.clusters,
         time_scale=options.time_scale,
+        node_bytes_per_second=options.node_bytes_per_second,
     )
     world.up(wanted, _report)
     _status(options)

@@ -16,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 import boto3
 
-from snapferry_sandbox import amazon_domain, java, localstack, processes
+from snapferry_sandbox import amazon_domain, java, localstack, network, processes
 from snapferry_sandbox.certificates import create_authority
 from snapferry_sandbox.errors import SandboxError
 from snapferry_sandbox.identities import Identity
@@ -32,7 +34,7 @@ from snapferry_sandbox.opensearch.cluster import (
     StartedCluster,
     start_cluster,
 )
-from snapferry_sandbox.opensearch.distribution import assemble
+from snapferry_sandbox.opensearch.distribution import assemble, has_plugins
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 from snapferry_sandbox.processes import Process
 from snapferry_sandbox.s3 import bridge, gateway
@@ -172,8 +174,16 @@ def _start(options: Options, parts: _Parts) -> World:
         identity: Identity,
         identity_headers: IdentityHeaders | None = None,
         nodes: int = 1,
+        settings: Mapping[str, Any] | None = None,
     ) -> StartedCluster:
         logger.info("%s: starting %s", name, homes[version].name)
+        limit = options.node_bytes_per_second
+        if limit is not None and (nodes > 1 or not has_plugins(version)):
+            raise SandboxError(
+                f"{name}: only a cluster of one node that reaches S3 by its plugin can have a "
+                "limited network."
+            )
+        s3_port = bridge_port if limit is None else processes.free_port()
         cluster = start_cluster(
             name,
             Software(version, homes[version], java_homes[version]),
@@ -181,7 +191,7 @@ def _start(options: Options, parts: _Parts) -> World:
             logs=LOGS,
             authority=authority,
             s3_client=S3Client(
-                endpoint=bridge_endpoint,
+                endpoint=f"http://127.0.0.1:{s3_port}",
                 region=REGION,
                 access_key=identity.access_key_id,
                 secret_key=identity.secret_access_key,
@@ -189,6 +199,7 @@ def _start(options: Options, parts: _Parts) -> World:
             ),
             identity_headers=identity_headers,
             nodes=nodes,
+            settings=settings,
             heap_megabytes=heap_megabytes,
             user=user,
         )
@@ -196,7 +207,25 @@ def _start(options: Options, parts: _Parts) -> World:
             parts.add(process, cluster.cluster.url)
         if cluster.stand_in:
             parts.add(cluster.stand_in, cluster.cluster.url)
-        return cluster
+        return cluster if limit is None else limit_network(cluster, limit, s3_port)
+
+    def limit_network(
+        started: StartedCluster, bytes_per_second: int, s3_port: int
+    ) -> StartedCluster:
+        """Have a node's traffic pass relays; return the cluster as it is reached through them."""
+        name, url = started.cluster.name, urlsplit(started.cluster.url)
+        port = processes.free_port()
+        connection = network.Connection(
+            bytes_per_second=bytes_per_second,
+            relays=(
+                network.Relay(port=port, target=url.port or 443, caller="others"),
+                network.Relay(port=s3_port, target=bridge_port, caller="node"),
+            ),
+        )
+        limited = started.cluster.model_copy(update={"url": f"https://127.0.0.1:{port}"})
+        relays = network.start(name, connection, log_file=LOGS / f"{name}-network.log")
+        parts.add(relays, limited.url)
+        return replace(started, cluster=limited)
 
     secret = secrets.token_hex(16)
     identity_headers = IdentityHeaders(user=f"x-user-{secret}", roles=f"x-roles-{secret}")
@@ -207,7 +236,11 @@ def _start(options: Options, parts: _Parts) -> World:
     ]
     destination_identity = _node_identity(DESTINATION_ACCOUNT, DESTINATION)
     destination = start(
-        DESTINATION, options.destination, destination_identity, nodes=options.destination_nodes
+        DESTINATION,
+        options.destination,
+        destination_identity,
+        nodes=options.destination_nodes,
+        settings=options.destination_settings,
     )
 
     logger.info("AWS: starting LocalStack")

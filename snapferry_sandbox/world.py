@@ -57,6 +57,10 @@ class Options(_Model):
     """How many source clusters there are, of one node each."""
     time_scale: float = 1.0
     """How long a second of a state machine's waiting takes, in seconds."""
+    node_bytes_per_second: int | None = None
+    """What each node's network carries, either way; as much as the machine does if left out."""
+    destination_settings: dict[str, Any] = {}
+    """More settings of the destination's nodes, for its `opensearch.yml`."""
 
 
 class Source(Cluster):

@@ -189,6 +189,7 @@ def start_cluster(
     s3_client: S3Client,
     identity_headers: security.IdentityHeaders | None = None,
     nodes: int = 1,
+    settings: Mapping[str, Any] | None = None,
     heap_megabytes: int = 512,
     user: int | None = None,
 ) -> StartedCluster:
@@ -203,6 +204,7 @@ def start_cluster(
         s3_client: endpoint and credentials of the client `default` of its S3 repositories.
         identity_headers: lets a front on this machine state who is calling.
         nodes: how many there are; several from Elasticsearch 7 on.
+        settings: more of them for all nodes, as in `opensearch.yml`.
         heap_megabytes: size of the Java heap of each.
         user: id of the user to run the nodes as; OpenSearch refuses to run as root.
 
@@ -223,16 +225,17 @@ def start_cluster(
     )
     started = []
     for node in names:
-        settings = {
+        node_settings = {
             **_settings(node, version, folder / node, ports[node]),
             **_discovery(names, version, ports),
             "cluster.name": name,
+            **(settings or {}),
         }
         started.append(
             _start_node(
                 node,
                 software,
-                settings,
+                node_settings,
                 folder=folder / node,
                 log_file=logs / f"{node}.log",
                 authority=authority,
