@@ -51,7 +51,7 @@ node_modules/.package-lock.json: package.json package-lock.json
 # $(1) the folder to compile into, from the pins that are there; $(2) further options.
 COMPILE := $(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.13 --generate-hashes
 define compile_requirements
-	for name in uv dev checkov lambda localstack; do \
+	for name in uv dev bench checkov lambda localstack; do \
 	  $(COMPILE) $(2) requirements/$$name.in --output-file $(1)/requirements/$$name.txt || exit; \
 	done
 	$(COMPILE) $(2) functions/requirements.in --constraint requirements/dev.txt \
@@ -121,6 +121,16 @@ build: $(BIN)/.installed ## Build the functions, with bytecode
 .PHONY: deploy
 deploy: build ## Deploy to AWS, asking for the parameters
 	$(BIN)/sam deploy --guided
+
+.PHONY: bench
+bench: setup node_modules/.package-lock.json ## Measure how long writes stop, by several ways, and show it in the README
+	$(BIN)/python -m bench.write_stop
+	$(MAKE) bench-results
+
+.PHONY: bench-results
+bench-results: $(ENVIRONMENTS)/bench/.installed
+	$(BIN)/python -m bench.results
+	$(ENVIRONMENTS)/bench/bin/python -m bench.chart
 
 .PHONY: bench-cold-start
 bench-cold-start: BUILD := .sandbox/bench/build

@@ -7,7 +7,6 @@ product's own time goes.
 
 import argparse
 import cProfile
-import os
 import random
 import time
 import uuid
@@ -16,17 +15,8 @@ from typing import Any
 
 from opensearchpy.helpers import bulk
 
-from snapferry import (
-    catchup,
-    clients,
-    indices,
-    repositories,
-    request,
-    restores,
-    roll_back,
-    security,
-    snapshots,
-)
+from bench.lab import ROUND, act_as_destination, taken_base
+from snapferry import catchup, clients, restores
 from snapferry.ownership import Ownership
 from snapferry_sandbox import deployment, world
 from tests.sandbox.migrations import Sandbox
@@ -45,16 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     with world.running(world.Options(), print) as up:
         sandbox = Sandbox(deployment.deploy(up, print))
-        account = up.s3.accounts["destination"]
-        os.environ |= {
-            "AWS_ACCESS_KEY_ID": account.access_key,
-            "AWS_SECRET_ACCESS_KEY": account.secret_key,
-            "AWS_DEFAULT_REGION": up.aws.region,
-            "AWS_ENDPOINT_URL": up.aws.endpoint,
-            "REQUESTS_CA_BUNDLE": str(up.ca_bundle_file),
-            "RECORDS_BUCKET": up.deployment["records_bucket"],
-            "TABLE_NAME": up.deployment["table"],
-        }
+        act_as_destination(sandbox.world)
         text = "x" * 960
         seconds = _measure(
             sandbox,
@@ -84,15 +65,9 @@ def _measure(
     profile: bool,
 ) -> float:
     """Restores an index, changes it at the source; returns the seconds of the round."""
-    migration_id = f"bench-{uuid.uuid4().hex[:12]}"
-    [job], _ = request.parse(
-        sandbox.request(migration_id, bucket__base_path=f"snapferry/{migration_id}"), migration_id
-    )
-    source, destination = clients.source(job.domain), clients.destination(job.destination)
-    records, journal = clients.records(migration_id), clients.journal(migration_id)
-    domain, names = job.domain.name, [migration_id]
+    name = f"bench-{uuid.uuid4().hex[:12]}"
     sandbox.source.indices.create(
-        index=migration_id,
+        index=name,
         body={
             "settings": {
                 "number_of_shards": _SHARDS,
@@ -102,44 +77,33 @@ def _measure(
             "mappings": {"properties": {"text": {"type": "keyword", "index": False}}},
         },
     )
-    bulk(sandbox.source, before, index=migration_id, chunk_size=5_000)
-    records.write("jobs", [job.model_dump(mode="json")])
-    security.grant_at_source(journal, source, clients.source_administrator(job.domain), job)
-    security.grant_at_destination(
-        journal,
-        destination,
-        clients.destination_administrator(job.destination),
-        job,
-        clients.destination_user(job.destination),
-    )
-    repositories.register_source(journal, source, job)
-    repositories.register_destination(journal, destination, job)
+    bulk(sandbox.source, before, index=name, chunk_size=5_000)
     try:
-        selected = [indices.list_all(source)[migration_id]]
-        catchup.keep_base(source, records, domain, names, 1, _PATIENCE_SECONDS)
-        snapshot = snapshots.start(journal, source, job, 1, names)
-        assert snapshots.check(source, job, snapshot, _PATIENCE_SECONDS).ended
-        started_at = time.time()
-        restores.start(destination, Ownership(records, job), job, 1, selected, names)
-        assert restores.check(destination, selected, started_at, _PATIENCE_SECONDS).ended
-        catchup.tune(destination, records, domain, names, 1)
-        assert not catchup.begin(source, destination, records, domain, names, 1)
-        bulk(sandbox.source, after, index=migration_id, chunk_size=5_000)
+        with taken_base(sandbox, [name]) as base:
+            source = clients.source(base.job.domain)
+            destination = clients.destination(base.job.destination)
+            sides = source, destination, base.records, base.job.domain.name
+            started_at = time.time()
+            ownership = Ownership(base.records, base.job)
+            restores.start(destination, ownership, base.job, ROUND, base.selected, [name])
+            assert restores.check(destination, base.selected, started_at, _PATIENCE_SECONDS).ended
+            assert not catchup.begin(*sides, [name], ROUND)
+            catchup.tune(*sides[1:], [name], ROUND)
+            bulk(sandbox.source, after, index=name, chunk_size=5_000)
 
-        profiler = cProfile.Profile()
-        if profile:
-            profiler.enable()
-        done = catchup.run_round(source, destination, records, domain, names, _PATIENCE_SECONDS)
-        profiler.disable()
-        if profile:
-            profiler.print_stats("cumulative")
-        print(done)
-        assert all(index.sealed for index in done.indices)
-        return done.seconds
+            profiler = cProfile.Profile()
+            if profile:
+                profiler.enable()
+            done = catchup.run_round(*sides, [name], _PATIENCE_SECONDS)
+            profiler.disable()
+            if profile:
+                profiler.print_stats("cumulative")
+            print(done)
+            assert all(index.sealed for index in done.indices)
+            return done.seconds
     finally:
-        roll_back.give_back(journal, records, clients.sides(records), float("inf"))
         for cluster in (sandbox.source, sandbox.destination):
-            cluster.indices.delete(index=migration_id, ignore_unavailable=True)
+            cluster.indices.delete(index=name, ignore_unavailable=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from bench.results import Results, shown
 from snapferry import errors
 from snapferry_cli.main import parser
 
@@ -50,3 +51,8 @@ def test_its_command_lines_are_understood() -> None:
     assert lines
     for line in lines:
         assert parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_its_figures_of_the_bench_are_those_that_were_measured() -> None:
+    assert "| Snapferry |" in README
+    assert shown(README, Results.load()) == README

@@ -1,0 +1,73 @@
+"""The bench's workload, and how its figures are shown."""
+
+from collections import Counter
+
+from bench.results import Figures, Results, shown
+from bench.workload import Workload
+
+
+def test_a_churn_has_its_mix() -> None:
+    workload = Workload()
+    assert Counter(each["_op_type"] for each in workload.appends(2_000)) == {"create": 2_000}
+
+    verbs = Counter(each["_op_type"] for each in workload.churn("random", appended=100))
+    assert verbs == {"create": 100, "index": 20, "delete": 10}
+    verbs = Counter(each["_op_type"] for each in workload.churn("appends", appended=100))
+    assert verbs == {"create": 100}
+    assert workload.documents == 2_190
+
+
+def test_a_churn_goes_on_where_it_was() -> None:
+    workload = Workload()
+    list(workload.appends(100))
+    verbs = Counter(
+        each["_op_type"] for _ in range(13) for each in workload.changes("random", number=10)
+    )
+    assert verbs == {"create": 100, "index": 20, "delete": 10}
+
+
+def test_what_is_deleted_is_not_changed_again() -> None:
+    workload = Workload()
+    list(workload.appends(50))
+    deleted = set()
+    for action in workload.churn("random", appended=300):
+        assert action["_id"] not in deleted
+        if action["_op_type"] == "delete":
+            deleted.add(action["_id"])
+
+
+def test_the_table_compares_with_snapferry() -> None:
+    contenders = {
+        "snapferry": [2.0, 2.1, 2.0],
+        "guide_default": [30.0, 60.0, 130.0],
+        "guide_tuned": [30.0, 60.0, 121.0],
+        "warm_restore": [29.0, 59.0, 119.0],
+        "reindex_from_remote": [40.0, 80.0, 160.0],
+        "elasticdump": [41.0, 81.0, 161.0],
+        "bare_api": [1.0, 1.1, 1.0],
+    }
+    figures = Figures([125_000_000, 250_000_000, 500_000_000], contenders, contenders)
+    results = Results(
+        versions={"opensearch": "3.6.0"},
+        cap={"bytes_per_second_per_node_and_direction": 4_000_000},
+        appends=figures,
+        random=figures,
+    )
+
+    readme = shown("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n", results)
+
+    assert readme.startswith("before\n<!-- bench -->\n| Writes stop for | 125 MB | 250 MB | 500 MB")
+    assert readme.endswith(
+        "|\n\nopensearch 3.6.0; each node's network carries 4 MB/s, either way.\n"
+        "<!-- /bench -->\nafter\n"
+    )
+    [row] = [line for line in readme.splitlines() if "limits lifted" in line]
+    assert row.split(" | ")[1:] == [
+        "30.0 s",
+        "60.0 s",
+        "121.0 s",
+        "60.5 x",
+        "121.0 s",
+        "60.5 x",
+        "121 s |",
+    ]
