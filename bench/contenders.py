@@ -32,7 +32,11 @@ def snapferry(lab: Lab) -> Measured:
     """The deployed workflow, whole; the churn is written while it restores its first snapshot."""
     sandbox = lab.sandbox
     started = sandbox.start(
-        sandbox.request(*INDICES, bucket__base_path=f"snapferry/bench-{time.time_ns()}")
+        sandbox.request(
+            *INDICES,
+            bucket__base_path=f"snapferry/bench-{time.time_ns()}",
+            cutover={"gates": ["stop_writes", "clients_moved"]},
+        )
     )
     migration = Migration(
         started.migration_id, started.execution_arn, sandbox.executions, sandbox.table
