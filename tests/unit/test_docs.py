@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from snapferry.versions import Version, oldest_readable
 from snapferry_cli.main import parser
 from tests.unit.test_readme import errors_that_end_a_migration
 
@@ -43,3 +44,14 @@ def test_there_is_a_way_out_of_every_error() -> None:
     explained = re.findall(r"^### (\w+)$", (ROOT / "docs/recovery.md").read_text(), re.MULTILINE)
     assert set(explained) == errors_that_end_a_migration() | {"NotGivenBack"}
     assert len(set(explained)) == len(explained)
+
+
+def test_the_versions_that_a_destination_takes_are_those_of_the_plan() -> None:
+    rows = re.findall(
+        r"^\| OpenSearch (\d) \| (.*) or later \|$",
+        (ROOT / "docs/versions.md").read_text(),
+        re.MULTILINE,
+    )
+    assert rows
+    for major, oldest in rows:
+        assert oldest == str(oldest_readable(Version(True, int(major))))
