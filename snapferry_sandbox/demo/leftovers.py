@@ -22,7 +22,8 @@ _ARTIFACTS: Mapping[str, str] = {
     "_data_stream": "data_streams.name",
     "_ingest/pipeline": "*",
     "_search/pipeline": "*",
-    "_cluster/state/metadata": "metadata.stored_scripts",
+    # Each by its name, since the last one leaves an empty map behind.
+    "_cluster/state/metadata": "metadata.stored_scripts.*",
     "_plugins/_security/api/actiongroups": "*",
     "_plugins/_security/api/internalusers": "*",
     "_plugins/_security/api/tenants": "*",

@@ -114,7 +114,9 @@ def test_the_plan_names_each_change_that_is_made(sandbox: Sandbox) -> None:
     outcome = sandbox.migrate(sandbox.request("planned-*", rejected="leave_out"))
 
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
-    moved = set(sandbox.destination.indices.get(index="planned-*"))
+    present = sandbox.destination.indices.get(index="planned-*")
+    # The data stream comes along as an artifact, without documents.
+    moved = {name for name in present if not name.startswith(".")}
     assert moved == {"planned-sound", "planned-filtered", "planned-taken"}
     assert sandbox.destination.count(index="planned-taken")["count"] == 3
     migration = Migration(outcome.migration_id, "", sandbox.executions, sandbox.table)
