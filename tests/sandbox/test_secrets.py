@@ -52,7 +52,7 @@ def test_no_secret_is_anywhere(sandbox: Sandbox) -> None:
         succeeded = sandbox.migrate(sandbox.request("secret-1"))
         # It is in the way of another one.
         failed = sandbox.migrate(sandbox.request("secret-1"))
-    assert (succeeded.status, failed.error) == ("SUCCEEDED", "Conflict")
+    assert (succeeded.status, failed.error) == ("SUCCEEDED", "PlanRejected")
 
     secrets = list(secrets_of(sandbox))
     texts = [*texts_of(sandbox), *((f"message of {who}", text) for who, text in heard)]
