@@ -32,7 +32,15 @@ def lambda_environment(sandbox: Sandbox) -> Iterator[None]:
             "TABLE_NAME": sandbox.world.deployment["table"],
         }.items():
             environment.setenv(name, value)
+        _forget_clients()
         yield
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    """Those that are kept belong to the environment in which they were made."""
+    for kept in (clients.table, clients._s3):
+        kept.cache_clear()
 
 
 @pytest.fixture(scope="module", autouse=True)

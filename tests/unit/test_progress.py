@@ -1,6 +1,8 @@
 import time
 from dataclasses import replace
 
+import pytest
+
 from snapferry import rounds
 from snapferry.progress import Progress
 from tests.unit.conftest import Events, Storage
@@ -60,7 +62,7 @@ def test_the_last_look_is_noted_for_the_report(storage: Storage, events: Events)
 
     size = {"bytes_new": 2_100, "bytes_reused": 7, "files": 6, "shards": 2}
     [noted] = rounds.copied(storage.records, "logs")
-    assert noted["snapshot"].pop("ended_at") <= time.time()
+    assert noted["snapshot"].pop("ended_at") == pytest.approx(time.time(), abs=60)
     assert noted == {"round": 2, "snapshot": {"seconds": 10.5} | size}
 
 
