@@ -7,7 +7,6 @@ own, as a function does.
 
 import argparse
 import multiprocessing
-import os
 import resource
 import time
 import uuid
@@ -16,6 +15,7 @@ from typing import Any
 
 from opensearchpy.helpers import bulk
 
+from bench.lab import act_as_destination
 from snapferry import clients, indices, request, roll_back, security, verification
 from snapferry.request import DomainJob
 from snapferry_sandbox import deployment, world
@@ -34,16 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     with world.running(world.Options(), print) as up:
         sandbox = Sandbox(deployment.deploy(up, print))
-        account = up.s3.accounts["destination"]
-        os.environ |= {
-            "AWS_ACCESS_KEY_ID": account.access_key,
-            "AWS_SECRET_ACCESS_KEY": account.secret_key,
-            "AWS_DEFAULT_REGION": up.aws.region,
-            "AWS_ENDPOINT_URL": up.aws.endpoint,
-            "REQUESTS_CA_BUNDLE": str(up.ca_bundle_file),
-            "RECORDS_BUCKET": up.deployment["records_bucket"],
-            "TABLE_NAME": up.deployment["table"],
-        }
+        act_as_destination(sandbox.world)
         migration_id = f"bench-{uuid.uuid4().hex[:12]}"
         [job], _ = request.parse(sandbox.request(_INDEX, verification="full"), migration_id)
         journal, records = clients.journal(migration_id), clients.records(migration_id)

@@ -73,6 +73,9 @@ def _base_path(value: str) -> str:
     return value
 
 
+# A state passes on 256 KiB; the jobs aren't alone in it.
+_LARGEST_JOBS_BYTES = 240 * 1024
+
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 IndexPattern = Annotated[str, AfterValidator(_index_pattern)]
 BasePath = Annotated[str, Field(max_length=512), AfterValidator(_base_path)]
@@ -90,9 +93,6 @@ Rejected = Literal["fail", "leave_out"]
 Depth = Literal["quick", "sampled", "full"]
 """How deeply documents are verified."""
 Way = Literal["policy", "acl"]
-
-# A state passes on 256 KiB; the jobs aren't alone in it.
-_LARGEST_JOBS_BYTES = 240 * 1024
 """By what a bucket lets the domains write: its policy alone, or also its ACL."""
 ArtifactGroup = Literal[
     "scripts",
