@@ -390,6 +390,9 @@ def _plugin_settings(
         "plugins.security.enable_snapshot_restore_privilege": True,
         "plugins.security.restapi.roles_enabled": ["all_access", "security_rest_api_access"],
         "plugins.security.audit.type": "noop",
+        # After each change of the security configuration every caller's next call checks its
+        # password: half a second with the plugin's own rounds. Passwords here live for one run.
+        "plugins.security.password.hashing.bcrypt.rounds": 4,
     }
 
 
