@@ -15,6 +15,7 @@ def prepare() -> None:
         buckets,
         calls,
         cloudformation,
+        definitions,
         events,
         executions,
         expressions,
@@ -29,6 +30,7 @@ def prepare() -> None:
     buckets.add_routes(settings.buckets)
     calls.log(Path(settings.calls))
     cloudformation.patch()
+    definitions.patch()
     events.patch()
     executions.patch()
     expressions.patch()
