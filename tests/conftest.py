@@ -20,7 +20,7 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A world with the deployed stack; its parameter, if there is one, says which engines."""
     options: world.Options = getattr(request, "param", world.Options())
     # Waits of the state machines are cut short: nothing here is large.
-    wanted = options.model_copy(update={"time_scale": 0.2})
+    wanted = options.model_copy(update={"time_scale": 0.1})
     with world.running(wanted, print) as up:
         assert (up.sources[0].version, up.destinations[0].version) == (
             wanted.source,
