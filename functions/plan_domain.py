@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, plan
+from snapferry import artifacts, clients, plan
 from snapferry.request import DomainJob
 
 logger = Logger()
@@ -16,8 +16,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns how many indices it would `restore`, `skip` and `reject`."""
     job = DomainJob.model_validate(event["job"])
     return plan.plan_domain(
-        plan.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
-        plan.Side(
+        artifacts.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
+        artifacts.Side(
             clients.destination(job.destination),
             clients.destination_administrator(job.destination),
         ),

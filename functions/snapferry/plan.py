@@ -8,7 +8,6 @@ that they are there, or can be granted, is proven with the requests of `snapferr
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -57,22 +56,9 @@ _COLD = Refusal(
 )
 
 
-@dataclass(frozen=True)
-class Side:
-    """A cluster, as two callers see it.
-
-    Attributes:
-        caller: the migration's own.
-        administrator: who may change its security; the same where none is given.
-    """
-
-    caller: OpenSearch
-    administrator: OpenSearch
-
-
 def plan_domain(
-    source: Side,
-    destination: Side,
+    source: artifacts.Side,
+    destination: artifacts.Side,
     user: str,
     bucket: access.Bucket | None,
     records: Records,
@@ -96,8 +82,8 @@ def plan_domain(
         InvalidInput: nothing matches, or a name that was given isn't there.
     """
     changes = [
-        *security.foresee_at_source(source.caller, source.administrator, job),
-        *security.foresee_at_destination(destination.caller, destination.administrator, job, user),
+        *security.foresee_at_source(source.cluster, source.administrator, job),
+        *security.foresee_at_destination(destination.cluster, destination.administrator, job, user),
         *access.foresee(bucket, job),
         *repositories.foresee(job),
         *snapshots.foresee(job),

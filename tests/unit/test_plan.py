@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snapferry import listing, ownership, plan, plan_page
+from snapferry import artifacts, listing, ownership, plan, plan_page
 from snapferry.errors import AccessDenied, InvalidInput
 from snapferry.request import DomainJob
 from tests.unit.conftest import Events, MakeJob, Side, Storage
@@ -25,8 +25,8 @@ def planned(source: Side, destination: Side, storage: Storage) -> Plan:
 
     def make(job: DomainJob) -> dict[str, Any]:
         plan.plan_domain(
-            plan.Side(source.client, source.client),
-            plan.Side(destination.client, destination.client),
+            artifacts.Side(source.client, source.client),
+            artifacts.Side(destination.client, destination.client),
             "mover",
             None,
             storage.records,
@@ -144,8 +144,8 @@ def test_rights_that_will_be_granted_are_changes_and_others_end_it(
 
     def make(administrator: str) -> None:
         plan.plan_domain(
-            plan.Side(caller, at_source.client(administrator)),
-            plan.Side(at_destination.client("mover"), at_destination.client("admin")),
+            artifacts.Side(caller, at_source.client(administrator)),
+            artifacts.Side(at_destination.client("mover"), at_destination.client("admin")),
             "mover",
             None,
             storage.records,
