@@ -1,12 +1,6 @@
 """The domain's process."""
 
-import argparse
-import logging
-import ssl
-from pathlib import Path
-
-from aiohttp import web
-
+from snapferry_sandbox import fronts
 from snapferry_sandbox.amazon_domain.configuration import Configuration
 from snapferry_sandbox.amazon_domain.proxy import application
 from snapferry_sandbox.iam_policies import Roles
@@ -14,22 +8,14 @@ from snapferry_sandbox.iam_policies import Roles
 
 def main() -> None:
     """Serve a domain until the process is ended."""
-    parser = argparse.ArgumentParser(prog="python -m snapferry_sandbox.amazon_domain")
-    parser.add_argument("--config", type=Path, required=True, help="the domain, as JSON")
-    configuration = Configuration.model_validate_json(parser.parse_args().config.read_text())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(configuration.certificate_file, configuration.key_file)
+    file = fronts.configuration_file("snapferry_sandbox.amazon_domain")
+    configuration = Configuration.model_validate_json(file.read_text())
     roles = Roles(configuration.aws_endpoint, configuration.account, configuration.region)
-    web.run_app(
+    fronts.serve(
         application(configuration, roles),
-        host="127.0.0.1",
-        port=configuration.port,
-        ssl_context=tls,
-        print=None,
-        access_log=None,
-        shutdown_timeout=1,
-        auto_decompress=False,
+        configuration.port,
+        configuration.certificate_file,
+        configuration.key_file,
     )
 
 
