@@ -1,6 +1,6 @@
 """The domain's process."""
 
-from snapferry_sandbox import fronts
+from snapferry_sandbox import serving
 from snapferry_sandbox.amazon_domain.configuration import Configuration
 from snapferry_sandbox.amazon_domain.proxy import application
 from snapferry_sandbox.iam_policies import Roles
@@ -8,14 +8,14 @@ from snapferry_sandbox.iam_policies import Roles
 
 def main() -> None:
     """Serve a domain until the process is ended."""
-    file = fronts.configuration_file("snapferry_sandbox.amazon_domain")
+    file = serving.configuration_file("snapferry_sandbox.amazon_domain")
     configuration = Configuration.model_validate_json(file.read_text())
     roles = Roles(configuration.aws_endpoint, configuration.account, configuration.region)
-    fronts.serve(
+    serving.serve(
         application(configuration, roles),
         configuration.port,
-        configuration.certificate_file,
-        configuration.key_file,
+        certificate_file=configuration.certificate_file,
+        key_file=configuration.key_file,
     )
 
 

@@ -1,6 +1,5 @@
 """The bridge's process: S3 towards the callers, a client of versitygw towards the objects."""
 
-import argparse
 import asyncio
 import contextlib
 import datetime
@@ -17,7 +16,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from snapferry_sandbox import processes
+from snapferry_sandbox import processes, serving
 from snapferry_sandbox.iam_policies import Policy, Role, Roles
 from snapferry_sandbox.identities import Identities, Identity
 from snapferry_sandbox.s3 import acls, policies
@@ -405,23 +404,13 @@ def start(
 
 def main() -> None:
     """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(prog="python -m snapferry_sandbox.s3.bridge")
-    parser.add_argument("--config", type=Path, required=True, help="the configuration, as JSON")
-    configuration = Configuration.model_validate_json(parser.parse_args().config.read_text())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    file = serving.configuration_file("snapferry_sandbox.s3.bridge")
+    configuration = Configuration.model_validate_json(file.read_text())
     roles = {
         account.number: Roles(configuration.aws_endpoint, account.number, configuration.region)
         for account in configuration.accounts
     }
-    web.run_app(
-        application(configuration, roles),
-        host="127.0.0.1",
-        port=configuration.port,
-        print=None,
-        access_log=None,
-        shutdown_timeout=1,
-        auto_decompress=False,
-    )
+    serving.serve(application(configuration, roles), configuration.port)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """The stand-in's process."""
 
-from snapferry_sandbox import fronts
+from snapferry_sandbox import serving
 from snapferry_sandbox.opensearch.stand_in import Configuration
 from snapferry_sandbox.opensearch.stand_in.proxy import application
 
 
 def main() -> None:
     """Serve until the process is ended."""
-    file = fronts.configuration_file("snapferry_sandbox.opensearch.stand_in")
+    file = serving.configuration_file("snapferry_sandbox.opensearch.stand_in")
     configuration = Configuration.model_validate_json(file.read_text())
-    fronts.serve(
+    serving.serve(
         application(configuration),
         configuration.port,
-        configuration.certificate_file,
-        configuration.key_file,
+        certificate_file=configuration.certificate_file,
+        key_file=configuration.key_file,
     )
 
 
