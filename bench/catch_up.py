@@ -7,6 +7,7 @@ product's own time goes.
 
 import argparse
 import cProfile
+import os
 import random
 import time
 import uuid
@@ -15,7 +16,7 @@ from typing import Any
 
 from opensearchpy.helpers import bulk
 
-from bench.lab import ROUND, act_as_destination, taken_base
+from bench.lab import ROUND, taken_base
 from snapferry import catchup, clients, restores
 from snapferry.ownership import Ownership
 from snapferry_sandbox import deployment, world
@@ -35,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     with world.running(world.Options(), print) as up:
         sandbox = Sandbox(deployment.deploy(up, print))
-        act_as_destination(sandbox.world)
+        os.environ |= sandbox.function_environment
         text = "x" * 960
         seconds = _measure(
             sandbox,

@@ -1,7 +1,6 @@
 """Where contenders are measured: two clusters, a base for all, a write stop for each."""
 
 import contextlib
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,6 @@ from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry_sandbox import network
-from snapferry_sandbox.world import World
 from tests.sandbox.migrations import Sandbox
 
 _PATIENCE_SECONDS = 900
@@ -75,20 +73,6 @@ class Base:
     def snapshot(self) -> str:
         """Its name."""
         return self.job.snapshot(ROUND)
-
-
-def act_as_destination(up: World) -> None:
-    """Make this process what a function is: in the destination's account, with its environment."""
-    account = up.s3.accounts["destination"]
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": account.access_key,
-        "AWS_SECRET_ACCESS_KEY": account.secret_key,
-        "AWS_DEFAULT_REGION": up.aws.region,
-        "AWS_ENDPOINT_URL": up.aws.endpoint,
-        "REQUESTS_CA_BUNDLE": str(up.ca_bundle_file),
-        "RECORDS_BUCKET": up.deployment["records_bucket"],
-        "TABLE_NAME": up.deployment["table"],
-    }
 
 
 @contextlib.contextmanager

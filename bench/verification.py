@@ -7,6 +7,7 @@ own, as a function does.
 
 import argparse
 import multiprocessing
+import os
 import resource
 import time
 import uuid
@@ -15,7 +16,6 @@ from typing import Any
 
 from opensearchpy.helpers import bulk
 
-from bench.lab import act_as_destination
 from snapferry import clients, indices, request, roll_back, security, verification
 from snapferry.request import DomainJob
 from snapferry_sandbox import deployment, world
@@ -34,7 +34,7 @@ def main() -> None:
     options = parser.parse_args()
     with world.running(world.Options(), print) as up:
         sandbox = Sandbox(deployment.deploy(up, print))
-        act_as_destination(sandbox.world)
+        os.environ |= sandbox.function_environment
         migration_id = f"bench-{uuid.uuid4().hex[:12]}"
         [job], _ = request.parse(sandbox.request(_INDEX, verification="full"), migration_id)
         journal, records = clients.journal(migration_id), clients.records(migration_id)

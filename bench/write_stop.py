@@ -22,13 +22,14 @@ documents alike. To save time, what is the same for several is measured once, or
 import argparse
 import contextlib
 import json
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from bench import results
 from bench.contenders import CONTENDERS, COPY_EVERYTHING
-from bench.lab import Lab, Measured, act_as_destination, taken_base
+from bench.lab import Lab, Measured, taken_base
 from bench.results import Figures, Results
 from bench.workload import INDICES, Churn, Workload, create, write
 from snapferry_sandbox import deployment, network, world
@@ -90,7 +91,7 @@ def measure(
             index=",".join(INDICES), params={"ignore_unavailable": "true"}
         )
         create(sandbox.source)
-    act_as_destination(sandbox.world)
+    os.environ |= sandbox.function_environment
     for size in sizes:
         with network.lifted():
             write(sandbox.source, workload.appends(size - workload.documents))

@@ -20,17 +20,8 @@ from tests.sandbox.migrations import Sandbox
 @pytest.fixture(scope="module", autouse=True)
 def lambda_environment(sandbox: Sandbox) -> Iterator[None]:
     """What a function of the stack has in its environment."""
-    account = sandbox.world.s3.accounts["destination"]
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": account.access_key,
-            "AWS_SECRET_ACCESS_KEY": account.secret_key,
-            "AWS_DEFAULT_REGION": sandbox.world.aws.region,
-            "AWS_ENDPOINT_URL": sandbox.world.aws.endpoint,
-            "REQUESTS_CA_BUNDLE": str(sandbox.world.ca_bundle_file),
-            "RECORDS_BUCKET": sandbox.world.deployment["records_bucket"],
-            "TABLE_NAME": sandbox.world.deployment["table"],
-        }.items():
+        for name, value in sandbox.function_environment.items():
             environment.setenv(name, value)
         _forget_clients()
         yield

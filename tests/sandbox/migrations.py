@@ -87,6 +87,20 @@ class Sandbox:
         """A client of the account that runs the migrations."""
         return self.session.client(service, endpoint_url=self.world.aws.endpoint)  # type: ignore[call-overload]
 
+    @property
+    def function_environment(self) -> dict[str, str]:
+        """What makes a process act as a function of the stack."""
+        account = self.world.s3.accounts["destination"]
+        return {
+            "AWS_ACCESS_KEY_ID": account.access_key,
+            "AWS_SECRET_ACCESS_KEY": account.secret_key,
+            "AWS_DEFAULT_REGION": self.world.aws.region,
+            "AWS_ENDPOINT_URL": self.world.aws.endpoint,
+            "REQUESTS_CA_BUNDLE": str(self.world.ca_bundle_file),
+            "RECORDS_BUCKET": self.world.deployment["records_bucket"],
+            "TABLE_NAME": self.world.deployment["table"],
+        }
+
     @cached_property
     def bucket(self) -> "S3Client":
         """The migration bucket, as its owner sees it."""
