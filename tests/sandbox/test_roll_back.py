@@ -57,6 +57,7 @@ DETOURS = {
     ("migrate", "Note failure of domain"): Detour("list_indices"),
     ("migrate", "Name domains that failed"): Detour("list_indices"),
     ("migrate", "Explain leftovers"): Detour("begin_roll_back"),
+    ("migrate", "Name failure"): Detour("begin_migration"),
     ("migrate", "Migration failed"): Detour("begin_migration"),
     ("migrate", "Name what can't be moved"): Detour(
         "write_plan", "answer", {"answer": {"error": "PlanRejected", "cause": "it is too old"}}
