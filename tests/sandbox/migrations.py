@@ -196,6 +196,7 @@ class Sandbox:
                     (at_gate or {}).get(gate, lambda: None)()
                     # One whose announcement failed may be answered by nobody any more.
                     with contextlib.suppress(
+                        self.executions.exceptions.InvalidToken,
                         self.executions.exceptions.TaskDoesNotExist,
                         self.executions.exceptions.TaskTimedOut,
                     ):
