@@ -12,6 +12,8 @@ from snapferry.errors import Unavailable
 BATCH_BYTES = 4 * 1024 * 1024
 """Of documents: well below the 10 MiB that a small Amazon domain takes in one request."""
 _FIRST_PAGE = 64
+_DOCUMENT_BYTES = 600
+"""What a document takes besides its text, in an answer and in memory."""
 LARGEST_PAGE = 5_000
 """Half of what an index answers to one search, unless it is set otherwise."""
 _SEARCHES_AT_ONCE = 500
@@ -54,7 +56,8 @@ class PageSize:
 
     def learn(self, page: Sequence[Document]) -> None:
         """Adapts it to a page that was read; it grows in steps, since sizes may differ much."""
-        fitting = self._page_bytes * len(page) // sum(len(document.source) + 1 for document in page)
+        page_bytes = sum(_DOCUMENT_BYTES + len(document.source) for document in page)
+        fitting = self._page_bytes * len(page) // page_bytes
         self.documents = max(1, min(fitting, 8 * self.documents, LARGEST_PAGE))
 
 
