@@ -3,7 +3,6 @@
 Tells people of the gate.
 """
 
-import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -22,7 +21,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     gates.announce(
         clients.records(job.migration_id),
         clients.topic(),
-        os.environ["TOPIC_ARN"],
         clients.bus(),
         job,
         event["gate"],

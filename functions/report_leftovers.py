@@ -1,6 +1,5 @@
 """States "Report leftovers" and "Report kept changes": tells people what they have to do."""
 
-import os
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -15,9 +14,5 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Takes `migration_id`, and in words `failed` and `kept`, what is left."""
     roll_back.report_leftovers(
-        clients.topic(),
-        os.environ["TOPIC_ARN"],
-        event["migration_id"],
-        event["failed"],
-        event["kept"],
+        clients.topic(), event["migration_id"], event["failed"], event["kept"]
     )

@@ -1,4 +1,4 @@
-"""Shows copies while they run: as bars on a terminal, as lines elsewhere."""
+"""Shows how far domains are: as bars on a terminal, as lines elsewhere."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ from rich.text import Text
 _SECONDS_BETWEEN_LINES = 5
 
 
-class CopyDisplay:
-    """Shows the snapshots and restores of a migration, from its context's start to its end."""
+class ProgressDisplay:
+    """Shows the progress of a migration, from its context's start to its end."""
 
     def __init__(self, console: Console) -> None:
         """Make a display.
@@ -41,53 +41,54 @@ class CopyDisplay:
             else None
         )
 
-    def show(self, copies: Iterable[Mapping[str, Any]], status: str = "") -> None:
-        """Shows how far the copies are.
+    def show(self, domains: Iterable[Mapping[str, Any]], status: str = "") -> None:
+        """Shows how far the domains are.
 
         Args:
-            copies: for each domain its latest, see `migration.Look`.
+            domains: of each its latest progress, see `migration.Look`.
             status: a line below the bars.
         """
-        for copy in copies:
-            name = f"{copy['domain']} round {copy['round']} {copy['phase']}"
-            if copy["ended"]:
-                self._show_end(name, copy)
+        for look in domains:
+            name = _name(look)
+            if look["ended"]:
+                self._show_end(name, look)
             elif self._live:
-                self._show_bar(name, copy)
+                self._show_bar(name, look)
             else:
-                self._show_line(name, copy)
+                self._show_line(name, look)
         if self._live:
             self._live.update(Group(self._bars, Text(status)), refresh=True)
 
-    def _show_end(self, name: str, copy: Mapping[str, Any]) -> None:
-        if copy["domain"] in self._tasks:
-            self._bars.remove_task(self._tasks.pop(copy["domain"]))
+    def _show_end(self, name: str, look: Mapping[str, Any]) -> None:
+        if look["domain"] in self._tasks:
+            self._bars.remove_task(self._tasks.pop(look["domain"]))
         if name not in self._ended:
             self._ended.add(name)
-            self._print(name, copy)
+            self._print(name, look)
 
-    def _show_bar(self, name: str, copy: Mapping[str, Any]) -> None:
-        domain = copy["domain"]
+    def _show_bar(self, name: str, look: Mapping[str, Any]) -> None:
+        domain = look["domain"]
+        completed, total = _share(look)
         if domain not in self._tasks:
             self._tasks[domain] = self._bars.add_task(name, details="")
         self._bars.update(
             self._tasks[domain],
             description=name,
-            total=copy["bytes_total"] or 1,
-            completed=copy["bytes_done"],
-            details=describe(copy),
+            total=total,
+            completed=completed,
+            details=describe(look),
         )
 
-    def _show_line(self, name: str, copy: Mapping[str, Any]) -> None:
-        text = f"{name}: {describe(copy)}"
+    def _show_line(self, name: str, look: Mapping[str, Any]) -> None:
+        text = f"{name}: {describe(look)}"
         now = time.monotonic()
-        last, next_at = self._lines.get(copy["domain"], ("", 0.0))
+        last, next_at = self._lines.get(look["domain"], ("", 0.0))
         if text != last and now >= next_at:
-            self._lines[copy["domain"]] = text, now + _SECONDS_BETWEEN_LINES
-            self._print(name, copy)
+            self._lines[look["domain"]] = text, now + _SECONDS_BETWEEN_LINES
+            self._print(name, look)
 
-    def _print(self, name: str, copy: Mapping[str, Any]) -> None:
-        self._console.print(f"  {name}: {describe(copy)}", markup=False)
+    def _print(self, name: str, look: Mapping[str, Any]) -> None:
+        self._console.print(f"  {name}: {describe(look)}", markup=False)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -104,18 +105,49 @@ class CopyDisplay:
             self._live.stop()
 
 
-def describe(copy: Mapping[str, Any]) -> str:
-    """Says in one line how far a copy is."""
-    parts = [
-        f"{decimal(copy['bytes_done'])} of {decimal(copy['bytes_total'])}",
-        f"{copy['files_done']} of {copy['files_total']} files",
-        f"{decimal(copy['bytes_per_second'])}/s",
-    ]
-    if copy["ended"]:
-        parts.append(f"{copy['elapsed_seconds']:.1f} s")
-    elif copy["remaining_seconds"] is not None:
-        parts.append(f"{duration(copy['remaining_seconds'])} to go")
+def describe(look: Mapping[str, Any]) -> str:
+    """Says in one line how far a domain is."""
+    match look:
+        case {"lag": lag}:
+            return (
+                f"{look['documents']:,} documents and {look['deletes']:,} deletes in "
+                f"{look['seconds']:.1f} s, {lag:,} operations behind, "
+                f"write stop about {look['predicted_write_stop_seconds']:.1f} s"
+            )
+        case {"slices": slices}:
+            parts = [
+                f"{look['documents']:,} of {look['documents_total']:,} documents",
+                f"{look['slices_done']:,} of {slices:,} slices",
+                f"{look['documents_per_second']:,} documents/s",
+            ]
+        case _:
+            parts = [
+                f"{decimal(look['bytes_done'])} of {decimal(look['bytes_total'])}",
+                f"{look['files_done']} of {look['files_total']} files",
+                f"{decimal(look['bytes_per_second'])}/s",
+            ]
+    if look["ended"]:
+        parts.append(f"{look['elapsed_seconds']:.1f} s")
+    elif look["remaining_seconds"] is not None:
+        parts.append(f"{duration(look['remaining_seconds'])} to go")
     return ", ".join(parts)
+
+
+def _name(look: Mapping[str, Any]) -> str:
+    """What the domain is at; snapshots and restores come in rounds."""
+    of_round = [f"round {look['round']}"] if "round" in look else []
+    return " ".join([look["domain"], *of_round, look["phase"]])
+
+
+def _share(look: Mapping[str, Any]) -> tuple[float, float | None]:
+    """How much is done, of how much; None where nobody knows, as clients go on writing."""
+    match look:
+        case {"lag": _}:
+            return 0, None
+        case {"slices": slices}:
+            return look["slices_done"], slices or 1
+        case _:
+            return look["bytes_done"], look["bytes_total"] or 1
 
 
 def duration(seconds: float) -> str:

@@ -74,7 +74,7 @@ class Look:
         state: `running`, `rolling_back` or `ended`; None before it has changed anything.
         started_at: in seconds of the epoch.
         ended_at: likewise; None while it runs.
-        copies: for each domain the latest snapshot or restore, as `snapferry.progress` shows it.
+        domains: of each how far it is, as `snapferry.progress` shows it.
         open_gates: what waits for an answer.
         output: what it ended with; None unless it succeeded.
         error: why it failed.
@@ -86,7 +86,7 @@ class Look:
     state: str | None
     started_at: float
     ended_at: float | None
-    copies: list[dict[str, Any]]
+    domains: list[dict[str, Any]]
     open_gates: list[Gate]
     output: Any
     error: str | None
@@ -100,7 +100,7 @@ class Look:
             "state": self.state,
             "started_at": timestamp(self.started_at),
             "ended_at": self.ended_at and timestamp(self.ended_at),
-            "domains": self.copies,
+            "domains": self.domains,
             "gates": [gate.as_json() for gate in self.open_gates],
             "output": self.output,
             "error": self.error,
@@ -156,7 +156,7 @@ class Migration:
             state=mark["state"] if mark else None,
             started_at=execution["startDate"].timestamp(),
             ended_at=None if running else execution["stopDate"].timestamp(),
-            copies=[
+            domains=[
                 {"domain": item.pop("record").partition("#")[2], **item}
                 for item in self._query("progress#")
             ],

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from snapferry.gates import ALL_DOMAINS
-from snapferry_cli.display import CopyDisplay, duration
+from snapferry_cli.display import ProgressDisplay, duration
 from snapferry_cli.migration import Gate, Look, Migration, timestamp
 from snapferry_cli.output import Output
 from snapferry_cli.stack import Stack
@@ -63,13 +63,13 @@ def _give(looks: Iterator[Look], output: Output) -> Look:
 def _show(looks: Iterator[Look], stack: Stack, output: Output) -> Look:
     """Shows the looks to people; returns the last one."""
     announced: set[str] = set()
-    with CopyDisplay(output.console) as display:
+    with ProgressDisplay(output.console) as display:
         for look in looks:
             for gate in look.open_gates:
                 if gate.token not in announced:
                     announced.add(gate.token)
                     output.say(describe(gate, stack, look.migration_id))
-            display.show(look.copies, _status(look))
+            display.show(look.domains, _status(look))
     seconds = (look.ended_at or time.time()) - look.started_at
     output.say(f"{look.migration_id}: {look.status} after {duration(seconds)}")
     if look.status == "SUCCEEDED":

@@ -36,12 +36,12 @@ from snapferry.fence import Fence
 from snapferry.journal import BUCKET, DESTINATION, SECRETS, Journal, Place, side_of
 from snapferry.records import Records
 from snapferry.request import Bucket, Destination, Domain, DomainJob
+from snapferry.topic import Topic
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 _REQUEST_TIMEOUT_SECONDS = 120
@@ -425,6 +425,7 @@ def bus() -> Bus:
     return Bus(boto3.client("events"), os.environ["EVENT_BUS_NAME"])
 
 
-def topic() -> "SNSClient":
-    """A client of SNS, for the announcements of gates."""
-    return _explaining(boto3.client("sns", config=_AWS))
+def topic() -> Topic:
+    """The topic of the stack, which environment variables name."""
+    client = _explaining(boto3.client("sns", config=_AWS))
+    return Topic(client, os.environ["TOPIC_ARN"], os.environ["STACK_NAME"])

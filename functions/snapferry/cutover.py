@@ -20,13 +20,16 @@ from snapferry import (
     catchup,
     indices,
     listing,
+    metrics,
     prediction,
+    progress,
     restores,
     rounds,
     snapshots,
     table,
     verification,
 )
+from snapferry.catchup import Round
 from snapferry.engines import Engine
 from snapferry.errors import (
     AccessDenied,
@@ -39,6 +42,7 @@ from snapferry.errors import (
 )
 from snapferry.indices import Index
 from snapferry.journal import Journal, side_of
+from snapferry.metrics import Metric
 from snapferry.ownership import Ownership
 from snapferry.prediction import Tally
 from snapferry.records import Records
@@ -175,6 +179,7 @@ class CutOver:
             entered_at=_epoch(entered_at),
             began_at=began,
             ended_at=time.time(),
+            answer=answer,
         )
         return answer
 
@@ -329,6 +334,7 @@ class CutOver:
         if tally:
             tally.add("last", done)
             tally.keep(self.records, self._domain)
+            _show(self.records, self._domain, tally, done, ended=True)
         unfit = {index.index: index.unfit for index in done.indices if index.unfit}
         if not all(index.sealed for index in done.indices if not index.unfit):
             raise Unavailable("the last round of catching up needs more time")
@@ -402,7 +408,22 @@ class CutOver:
         """
         selected = listing.selected(self.records, self._domain, self.round_number)
         moved = aliases.move(self.source, self.destination, [index.name for index in selected])
-        return {"aliases": len(moved), "moved_at": time.time()}
+        moved_at = time.time()
+        self._tell_write_stop(moved_at)
+        return {"aliases": len(moved), "moved_at": moved_at}
+
+    def _tell_write_stop(self, moved_at: float) -> None:
+        frozen = table.get(
+            self.records.table, self.records.migration_id, _step(self._domain, "freeze_source")
+        )
+        if frozen is None:
+            return
+        stopped = frozen["answer"]
+        seconds = moved_at - float(stopped["stopped_at"])
+        values: dict[Metric, float] = {"WriteStop": seconds}
+        if interval := stopped["predicted_interval_seconds"]:
+            values["WriteStopBeyondPrediction"] = max(0.0, seconds - float(interval[1]))
+        metrics.emit(values, migration_id=self.records.migration_id, domain=self._domain)
 
 
 def keep_base(
@@ -489,12 +510,38 @@ def catch_up(
         tally.keep(records, domain)
         if until == "lag fits":
             ended = tally.is_enough(job)
-        else:
+        _show(records, domain, tally, done, ended=ended)
+        if until == "writes stop":
             ended = _is_stopped_within(stop_mark, done.seconds, sleep)
     return {
         "ended": ended or not ways.caught_up,
         "predicted_write_stop_seconds": tally.prediction().seconds if tally else None,
     }
+
+
+def _show(records: Records, domain: str, tally: Tally, done: Round, *, ended: bool) -> None:
+    """Shows a round that the tally has counted: to people, and to CloudWatch."""
+    last, predicted_seconds = tally.rounds[-1], tally.prediction().seconds
+    progress.show(
+        records,
+        domain,
+        f"catching up: {last['phase']}",
+        ended=ended,
+        documents=last["documents"],
+        deletes=last["deletes"],
+        seconds=last["seconds"],
+        lag=last["lag"],
+        predicted_write_stop_seconds=predicted_seconds,
+    )
+    metrics.emit(
+        {
+            "DocumentsCaughtUp": sum(index.documents + index.deletes for index in done.indices),
+            "OperationsBehind": last["lag"],
+            "PredictedWriteStop": predicted_seconds,
+        },
+        migration_id=records.migration_id,
+        domain=domain,
+    )
 
 
 def _is_stopped_within(stop_mark: StopMark, seconds: float, sleep: Callable[[float], None]) -> bool:

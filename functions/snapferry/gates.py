@@ -1,16 +1,13 @@
 """Gates: points at which a person has to say that the migration may go on."""
 
 import time
-from typing import TYPE_CHECKING
 
 from snapferry import cutover, plan
 from snapferry.events import Bus
 from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.request import DomainJob, Gate
-
-if TYPE_CHECKING:
-    from mypy_boto3_sns import SNSClient
+from snapferry.topic import Topic
 
 ALL_DOMAINS = "all domains"
 """Stands for the domain of a gate at which the whole migration waits."""
@@ -33,8 +30,7 @@ _PROMPTS: dict[Gate, str] = {
 
 def announce(
     records: Records,
-    topic: "SNSClient",
-    topic_arn: str,
+    topic: Topic,
     bus: Bus,
     job: DomainJob,
     gate: Gate,
@@ -48,7 +44,6 @@ def announce(
     Args:
         records: of the migration.
         topic: where people listen.
-        topic_arn: its ARN.
         bus: where is told that writes may be stopped.
         job: the domain that waits; any one of those that wait for the plan.
         gate: which gate.
@@ -79,14 +74,16 @@ def announce(
         deadline=deadline,
         state="open",
     )
-    topic.publish(
-        TopicArn=topic_arn,
-        Subject=f"Snapferry waits: {gate.replace('_', ' ')} ({waiting})"[:100],
-        Message=(
-            f"{prompt}\n\nMigration: {job.migration_id}\nDomain: {waiting}\n"
-            f"Gate: {gate}\n"
-            f"Answer until: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(deadline))}\n"
-        ),
+    whose = [] if waiting == ALL_DOMAINS else ["--domain", waiting]
+    answer = ["approve", job.migration_id, gate, *whose]
+    topic.tell(
+        f"Snapferry waits: {gate.replace('_', ' ')} ({waiting})",
+        f"{prompt}\n\nMigration: {job.migration_id}\nDomain: {waiting}\nGate: {gate}\n"
+        f"Answer until: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(deadline))}\n\n"
+        f"Go on:\n  {topic.command(*answer)}\n"
+        f"Give up, and have everything given back:\n"
+        f"  {topic.command(*answer, '--reject', 'your reason')}\n"
+        f"See how far it is:\n  {topic.command('watch', job.migration_id)}\n",
     )
     if gate == "stop_writes":
         tally = Tally.of(records, job.domain.name)

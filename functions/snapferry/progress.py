@@ -1,13 +1,33 @@
-"""What a running copy has done so far, in the form that people and the state machines look at."""
+"""How far a domain is, in the form that people and the state machines look at."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from snapferry import rounds
+from snapferry import metrics, rounds
 from snapferry.events import Bus
+from snapferry.metrics import Metric
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
+
+_METRICS: Mapping[str, tuple[Metric, Metric, Metric]] = {
+    "snapshot": ("SnapshotBytes", "SnapshotBytesReused", "SnapshotBytesPerSecond"),
+    "restore": ("RestoreBytes", "RestoreBytesReused", "RestoreBytesPerSecond"),
+}
+
+
+def show(records: Records, domain: str, phase: str, *, ended: bool, **look: Any) -> None:
+    """Shows how far a domain is, in place of what was shown before.
+
+    Args:
+        records: of the migration.
+        domain: its name.
+        phase: what it is at.
+        ended: whether that has come to its end.
+        look: plain JSON, by name.
+    """
+    records.put(f"progress#{domain}", phase=phase, ended=ended, **look)
 
 
 @dataclass(frozen=True)
@@ -55,8 +75,13 @@ class Progress:
                 round((self.bytes_total - self.bytes_done) / rate) if rate else None
             ),
         }
-        records.put(f"progress#{domain}", **look)
+        show(records, domain, **look)
+        copied, reused, copied_per_second = _METRICS[self.phase]
+        whose = {"migration_id": records.migration_id, "domain": domain}
+        if rate:
+            metrics.emit({copied_per_second: rate}, **whose)
         if self.ended:
+            metrics.emit({copied: self.bytes_total, reused: self.bytes_reused}, **whose)
             rounds.note(records, domain, round_number, **{self.phase: self._outcome()})
             bus.tell(
                 "SnapshotCompleted" if self.phase == "snapshot" else "RoundCompleted",

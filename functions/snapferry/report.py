@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from snapferry import cutover, listing, report_page, rounds, table, verification
+from snapferry import cutover, listing, metrics, report_page, rounds, table, verification
 from snapferry.errors import MigrationEnded
 from snapferry.events import Bus
 from snapferry.records import Records
@@ -62,6 +62,11 @@ def write(
         "changes": changes,
         "domains": moved,
     }
+    succeeded = sum(domain["status"] == "SUCCEEDED" for domain in domains)
+    metrics.emit(
+        {"DomainsSucceeded": succeeded, "DomainsFailed": len(domains) - succeeded},
+        migration_id=records.migration_id,
+    )
     records.write_page("report", report_page.render(report))
     key = records.write("report", report)
     bus.tell(

@@ -10,6 +10,7 @@ from snapferry import (
     catchup,
     executions,
     leases,
+    metrics,
     rehearsal,
     repositories,
     restore_limits,
@@ -22,10 +23,10 @@ from snapferry.fence import Fence
 from snapferry.journal import Changeable, GivenBack, Journal, Place
 from snapferry.leases import Lease
 from snapferry.records import Records
+from snapferry.topic import Topic
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
-    from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
@@ -164,14 +165,11 @@ def give_back(
     }
 
 
-def report_leftovers(
-    topic: "SNSClient", topic_arn: str, migration_id: str, failed: list[str], kept: list[str]
-) -> None:
+def report_leftovers(topic: Topic, migration_id: str, failed: list[str], kept: list[str]) -> None:
     """Tells people that something wasn't given back, and what they have to do.
 
     Args:
-        topic: the client.
-        topic_arn: where people listen.
+        topic: where people listen.
         migration_id: whose changes.
         failed: what couldn't be given back, in words.
         kept: what is theirs to give back, in words.
@@ -181,7 +179,7 @@ def report_leftovers(
         message += (
             f"The migration {migration_id} has changed what could not be given back in several "
             f"hours of attempts:\n\n{_listed(failed)}\n\nWhat to do: remove the cause, then run\n"
-            f"  snapferry roll-back {migration_id}\n"
+            f"  {topic.command('roll-back', migration_id)}\n"
         )
     if kept:
         message += (
@@ -191,11 +189,9 @@ def report_leftovers(
             "point all clients to the destination; if it has not, set index.blocks.write of these "
             "indices to null and start the migration again.\n"
         )
-    topic.publish(
-        TopicArn=topic_arn,
-        Subject=f"Snapferry did not give everything back: {migration_id}"[:100],
-        Message=message,
-    )
+    message += f"\nEverything that it came to:\n  {topic.command('report', migration_id)}\n"
+    topic.tell(f"Snapferry did not give everything back: {migration_id}", message)
+    metrics.emit({"IncompleteRollBacks": 1}, migration_id=migration_id)
 
 
 def end(fence: Fence, items: "Table", bus: Bus) -> None:
@@ -231,6 +227,7 @@ def sweep(
         elif lease.expires_at < now and lease.migration_id not in started:
             _start(step_functions, state_machine_arn, lease, now)
             started.add(lease.migration_id)
+            metrics.emit({"SweptMigrations": 1}, migration_id=lease.migration_id)
     return sorted(started)
 
 

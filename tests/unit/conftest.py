@@ -15,6 +15,7 @@ from snapferry.indices import Index
 from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import DomainJob
+from snapferry.topic import Topic
 from tests.unit.fakes import (
     Bucket,
     FakeCluster,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 # The time that an example takes says more about the machine than about the code.
 settings.register_profile("unit", deadline=None)
 settings.load_profile("unit")
+
+TOPIC_ARN = "arn:aws:sns:eu-west-1:222222222222:snapferry"
 
 type MakeJob = Callable[..., DomainJob]
 
@@ -160,13 +163,17 @@ def storage() -> Iterator[Storage]:
 
 @dataclass
 class Announcements:
-    """A topic, and the product's client of it."""
+    """The stack's topic, as the product sees it, and what people were told."""
 
-    topic: FakeTopic = field(default_factory=FakeTopic)
+    fake: FakeTopic = field(default_factory=FakeTopic)
 
     @property
-    def client(self) -> "SNSClient":
-        return cast("SNSClient", self.topic)
+    def topic(self) -> Topic:
+        return Topic(cast("SNSClient", self.fake), TOPIC_ARN, "snapferry")
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        return self.fake.messages
 
 
 @pytest.fixture

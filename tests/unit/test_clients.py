@@ -126,6 +126,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "RECORDS_BUCKET": "records",
         "TABLE_NAME": "table",
+        "TOPIC_ARN": "arn:aws:sns:eu-west-1:2:snapferry",
+        "STACK_NAME": "snapferry",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -316,7 +318,7 @@ def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
         clients.table().meta.client,
         clients.records("m-1").s3,
         clients.step_functions(),
-        clients.topic(),
+        clients.topic().client,
         bucket.s3,
     ):
         configuration: Any = client.meta.config  # its stubs leave the options out
@@ -534,7 +536,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "s3": lambda: clients.records("m-1").read("jobs"),
     "stepfunctions": lambda: clients.step_functions().describe_execution(executionArn=EXECUTION),
     "secretsmanager": lambda: clients.secrets().describe_secret(SecretId="snapferry/users/a"),
-    "sns": lambda: clients.topic().publish(TopicArn="arn:aws:sns:eu-west-1:2:a", Message="b"),
+    "sns": lambda: clients.topic().tell("subject", "message"),
 }
 
 
@@ -599,5 +601,8 @@ def test_records_are_where_the_environment_says() -> None:
     assert (records.bucket, records.table.name, records.migration_id) == ("records", "table", "m-1")
 
 
-def test_gates_are_announced_by_sns() -> None:
-    assert clients.topic().meta.service_model.service_name == "sns"
+def test_people_are_told_where_the_environment_says() -> None:
+    topic = clients.topic()
+
+    assert (topic.arn, topic.stack) == ("arn:aws:sns:eu-west-1:2:snapferry", "snapferry")
+    assert topic.client.meta.service_model.service_name == "sns"

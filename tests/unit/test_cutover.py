@@ -20,6 +20,7 @@ from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Storage
 from tests.unit.fake_shards import FakeTailCluster, FakeTailIndex, content, shards
 from tests.unit.fakes import Fault
+from tests.unit.told_metrics import told
 
 DOMAIN = "logs"
 BLOCK = "index.blocks.write"
@@ -138,6 +139,23 @@ def test_what_is_written_until_the_freeze_arrives(restored: World) -> None:
     assert [each["deletes"] for each in found["rounds"]] == [1, 0]
     # What catching up had set is given back.
     assert restored.destination.tails["a"].settings.get("index.refresh_interval") is None
+
+
+def test_cloudwatch_and_people_see_how_far_catching_up_is(
+    restored: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restored.begin()
+    restored.source.tails["a"].shards[0].index("0-new")
+    restored.source.tails["b"].shards[0].delete("0-1")
+    capsys.readouterr()
+
+    predicted = restored.catch_up()["predicted_write_stop_seconds"]
+
+    assert [line["DocumentsCaughtUp"] for line in told(capsys)] == [2]
+    look = restored.storage.items["m-1", "progress#logs"]
+    assert (look["phase"], look["ended"]) == ("catching up: lag fits", True)
+    assert (look["documents"], look["deletes"], look["lag"]) == (1, 1, 0)
+    assert float(look["predicted_write_stop_seconds"]) == predicted
 
 
 def test_what_cannot_be_caught_up_goes_by_a_snapshot_and_is_not_frozen(restored: World) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from snapferry.metrics import UNITS
 from snapferry.versions import Version, oldest_readable
 from snapferry_cli.main import parser
 from tests.unit.test_readme import errors_that_end_a_migration
@@ -38,6 +39,13 @@ def test_command_lines_are_understood() -> None:
     assert lines
     for line in lines:
         assert parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+def test_the_metrics_are_those_that_are_emitted() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\S+) \|", (ROOT / "docs/watching.md").read_text(), re.MULTILINE
+    )
+    assert dict(rows) == {name: unit.value for name, unit in UNITS.items()}
 
 
 def test_there_is_a_way_out_of_every_error() -> None:

@@ -1,3 +1,5 @@
+import re
+import shlex
 import time
 from typing import get_args
 
@@ -7,10 +9,10 @@ from snapferry import gates
 from snapferry.catchup import IndexRound, Round
 from snapferry.prediction import Tally
 from snapferry.request import Gate
-from tests.unit.conftest import Announcements, Events, MakeJob, Storage
+from snapferry_cli.main import parser
+from tests.unit.conftest import TOPIC_ARN, Announcements, Events, MakeJob, Storage
 
 TOKEN = "AQCEAAAAKgAAAAMAAAAAAAAAAexample"
-TOPIC_ARN = "arn:aws:sns:eu-west-1:222222222222:snapferry"
 
 
 @pytest.mark.parametrize(
@@ -30,29 +32,52 @@ def test_a_gate_is_stored_with_its_token_and_told_without(
 ) -> None:
     job = make_job(cutover__gate_deadline_seconds=600)
 
-    gates.announce(storage.records, announcements.client, TOPIC_ARN, events.bus, job, gate, TOKEN)
+    gates.announce(storage.records, announcements.topic, events.bus, job, gate, TOKEN)
 
     item = storage.items["m-1", f"gate#logs#{gate}"]
     assert item["token"] == TOKEN
     assert item["state"] == "open"
     assert (item["gate"], item["domain"]) == (gate, "logs")
     assert int(item["deadline"]) == pytest.approx(time.time() + 600, abs=5)
-    [message] = announcements.topic.messages
+    [message] = announcements.messages
     assert message["topic"] == TOPIC_ARN
     assert prompt in message["message"]
     assert "Migration: m-1\nDomain: logs\n" in message["message"]
     assert gate.replace("_", " ") in message["subject"]
 
 
+@pytest.mark.parametrize(
+    ("gate", "domain"), [("plan", None), ("stop_writes", "logs"), ("clients_moved", "logs")]
+)
+def test_a_message_says_how_the_gate_is_answered(
+    make_job: MakeJob,
+    storage: Storage,
+    events: Events,
+    announcements: Announcements,
+    gate: Gate,
+    domain: str | None,
+) -> None:
+    gates.announce(storage.records, announcements.topic, events.bus, make_job(), gate, TOKEN)
+
+    [message] = announcements.messages
+    commands = re.findall(r"^  (snapferry .*)$", message["message"], re.MULTILINE)
+    words = [shlex.split(command)[1:] for command in commands]
+    assert [name for name, *_ in words] == ["approve", "approve", "watch"]
+    go_on, give_up, watch = map(parser().parse_args, words)
+    for answer in (go_on, give_up):
+        assert (answer.migration_id, answer.gate, answer.domain) == ("m-1", gate, domain)
+    assert (go_on.reject, give_up.reject) == (None, "your reason")
+    assert {each.stack for each in (go_on, give_up, watch)} == {"snapferry"}
+    assert watch.migration_id == "m-1"
+
+
 @pytest.mark.parametrize("gate", ["stop_writes", "clients_moved"])
 def test_no_message_can_answer_a_gate(
     make_job: MakeJob, storage: Storage, events: Events, announcements: Announcements, gate: Gate
 ) -> None:
-    gates.announce(
-        storage.records, announcements.client, TOPIC_ARN, events.bus, make_job(), gate, TOKEN
-    )
+    gates.announce(storage.records, announcements.topic, events.bus, make_job(), gate, TOKEN)
 
-    [message] = announcements.topic.messages
+    [message] = announcements.messages
     assert TOKEN not in " ".join(message.values())
     assert "http" not in " ".join(message.values())
 
@@ -62,11 +87,9 @@ def test_the_longest_name_fits_into_the_subject(
 ) -> None:
     job = make_job(domain__name="l" * 40)
 
-    gates.announce(
-        storage.records, announcements.client, TOPIC_ARN, events.bus, job, "clients_moved", TOKEN
-    )
+    gates.announce(storage.records, announcements.topic, events.bus, job, "clients_moved", TOKEN)
 
-    assert f"({job.domain.name})" in announcements.topic.messages[0]["subject"]
+    assert f"({job.domain.name})" in announcements.messages[0]["subject"]
 
 
 def test_the_gate_says_how_long_writes_will_stop(
@@ -78,15 +101,14 @@ def test_the_gate_says_how_long_writes_will_stop(
 
     gates.announce(
         storage.records,
-        announcements.client,
-        TOPIC_ARN,
+        announcements.topic,
         events.bus,
         make_job(),
         "stop_writes",
         TOKEN,
     )
 
-    message = announcements.topic.messages[0]["message"]
+    message = announcements.messages[0]["message"]
     assert "it takes about 2.5 s (1.2 to 5.0 s) until" in message
     assert "2 indices need a last snapshot." in message
     assert "longer" not in message
@@ -113,11 +135,9 @@ def test_the_gate_asks_where_the_write_stop_will_be_longer_than_wanted(
     tally.keep(storage.records, "logs")
     job = make_job(cutover={"write_stop_seconds": 1, "catch_up_rounds": 2})
 
-    gates.announce(
-        storage.records, announcements.client, TOPIC_ARN, events.bus, job, "stop_writes", TOKEN
-    )
+    gates.announce(storage.records, announcements.topic, events.bus, job, "stop_writes", TOKEN)
 
-    message = announcements.topic.messages[0]["message"]
+    message = announcements.messages[0]["message"]
     assert "longer than the 1 s that are wanted" in message
     assert trend in message
     assert "Reject the gate" in message
@@ -127,9 +147,7 @@ def test_others_are_told_when_writes_may_be_stopped(
     make_job: MakeJob, storage: Storage, announcements: Announcements, events: Events
 ) -> None:
     for gate in get_args(Gate):
-        gates.announce(
-            storage.records, announcements.client, TOPIC_ARN, events.bus, make_job(), gate, TOKEN
-        )
+        gates.announce(storage.records, announcements.topic, events.bus, make_job(), gate, TOKEN)
 
     [(event, detail)] = events.fake.told
     assert event == "ReadyForCutover"

@@ -17,10 +17,12 @@ from snapferry.access import Bucket
 from snapferry.errors import Conflict, InvalidInput, MigrationEnded, NotFound, VerificationFailed
 from snapferry.fence import Fence
 from snapferry.journal import Journal
+from snapferry.metrics import UNITS
 from tests.unit import buckets
 from tests.unit.conftest import Announcements, Events, Executions, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import FakeExecution, FakeIndex
+from tests.unit.told_metrics import told
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = {path.stem for path in (ROOT / "functions").glob("*.py")}
@@ -113,11 +115,10 @@ def world(
     monkeypatch.setattr(clients, "table", lambda: storage.table)
     monkeypatch.setattr(clients, "step_functions", lambda: executions.client)
     monkeypatch.setattr(clients, "secrets", lambda: None)
-    monkeypatch.setattr(clients, "topic", lambda: announcements.client)
+    monkeypatch.setattr(clients, "topic", lambda: announcements.topic)
     monkeypatch.setattr(clients, "bus", lambda: events.bus)
     monkeypatch.setenv("ROLL_BACK_STATE_MACHINE_ARN", f"{STATES}:stateMachine:snapferry-roll-back")
     monkeypatch.setenv("SECRET_NAME_PREFIX", "snapferry/")
-    monkeypatch.setenv("TOPIC_ARN", "arn:aws:sns:eu-west-1:222222222222:snapferry")
     monkeypatch.setattr(clients, "bucket", lambda _: migration_bucket)
     of_plugins = {
         "source": lambda _: plugins.source.client(ACCESS_ROLE_ARN),
@@ -247,9 +248,64 @@ def test_every_handler_has_an_answer_here() -> None:
     assert set(STEPS) <= set(ANSWERS)
 
 
+def test_the_golden_events_tell_cloudwatch_of_the_migration(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "snapferry-1")
+    for name in ANSWERS:
+        handle(name)
+
+    lines = told(capsys)
+
+    assert {line["service"] for line in lines} == {"snapferry-1"}
+    assert {line["migration_id"] for line in lines} == {MIGRATION}
+    values: dict[str, float] = {}
+    for line in lines:
+        values |= {metric: line[metric] for metric in UNITS.keys() & line.keys()}
+    assert values["SnapshotBytes"] == values["RestoreBytes"] == 2_000
+    assert values["SnapshotBytesReused"] == values["RestoreBytesReused"] == 0
+    assert values["RestoreBytesPerSecond"] > 0
+    assert values["DomainsSucceeded"] == 1
+    assert values["DomainsFailed"] == values["DifferencesFound"] == 0
+    assert values["IncompleteRollBacks"] == 1
+    assert values["WriteStop"] > 0
+    # The snapshot takes no time, nothing is caught up or swept: see the tests of these.
+    assert UNITS.keys() - values.keys() == {
+        "SnapshotBytesPerSecond",
+        "DocumentsCaughtUp",
+        "OperationsBehind",
+        "PredictedWriteStop",
+        "SweptMigrations",
+    }
+
+
 def until(name: str) -> Iterator[str]:
     """The handlers that come before one of them."""
     return itertools.takewhile(lambda earlier: earlier != name, ANSWERS)
+
+
+@pytest.mark.parametrize(
+    ("interval", "beyond"), [([0, 0], True), ([0, 1_000], False), (None, None)]
+)
+def test_cloudwatch_is_told_whether_the_write_stop_was_as_predicted(
+    storage: Storage,
+    capsys: pytest.CaptureFixture[str],
+    interval: list[int] | None,
+    beyond: bool | None,
+) -> None:
+    for name in until("move_aliases"):
+        handle(name)
+    frozen = storage.items[MIGRATION, "step#logs#freeze_source"]
+    frozen["answer"]["predicted_interval_seconds"] = interval
+    storage.table.put_item(Item=frozen)
+    capsys.readouterr()
+
+    moved_at = handle("move_aliases")["moved_at"]
+
+    [line] = told(capsys)
+    assert line["WriteStop"] == pytest.approx(moved_at - float(frozen["answer"]["stopped_at"]))
+    above_seconds = line.get("WriteStopBeyondPrediction")
+    assert (above_seconds if above_seconds is None else above_seconds > 0) is beyond
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "each twice"])
@@ -275,7 +331,7 @@ def test_the_golden_events_move_the_indices(
     assert destination.index("logs-1").aliases == {"logs": {}}
     assert source.cluster.repositories == destination.cluster.repositories == {}
     assert source.cluster.bucket == {"snapferry/logs": {}}
-    assert len(announcements.topic.messages) == 2 * times
+    assert len(announcements.messages) == 2 * times
     assert Journal(storage.table, MIGRATION).open_changes() == []
     repository = f"repository#snapferry-{MIGRATION}-logs"
     changes = {name: item for name, item in storage.items.items() if "kind" in item}

@@ -6,6 +6,7 @@ import pytest
 from snapferry import rounds
 from snapferry.progress import Progress
 from tests.unit.conftest import Events, Storage
+from tests.unit.told_metrics import told
 
 HALFWAY = Progress(
     phase="snapshot",
@@ -30,6 +31,16 @@ def test_a_look_is_shown_with_rate_and_what_remains(storage: Storage, events: Ev
     assert look["round"] == 2
     item = storage.items["m-1", "progress#logs"]
     assert look.items() - {("wait_seconds", 5)} <= item.items()
+
+
+def test_a_look_tells_cloudwatch_the_rate(
+    storage: Storage, events: Events, capsys: pytest.CaptureFixture[str]
+) -> None:
+    HALFWAY.report(storage.records, events.bus, "logs", 2)
+
+    assert told(capsys) == [
+        {"SnapshotBytesPerSecond": 100, "migration_id": "m-1", "domain": "logs"}
+    ]
 
 
 def test_before_anything_is_copied_nothing_is_predicted(storage: Storage, events: Events) -> None:

@@ -1,3 +1,5 @@
+import re
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +12,10 @@ from snapferry.fence import Fence
 from snapferry.journal import DESTINATION, Place, side_of
 from snapferry.leases import Lease
 from snapferry.request import DomainJob
-from tests.unit.conftest import Announcements, Events, Executions, Side, Storage
+from snapferry_cli.main import parser
+from tests.unit.conftest import TOPIC_ARN, Announcements, Events, Executions, Side, Storage
 from tests.unit.fakes import FakeExecution, FakeIndex, FakeStepFunctions, Fault
+from tests.unit.told_metrics import told
 
 STATES = "arn:aws:states:eu-west-1:222222222222"
 EXECUTION = f"{STATES}:execution:snapferry-migrate:m-1"
@@ -21,7 +25,6 @@ RESTORE = f"{STATES}:execution:snapferry-restore:1"
 ROLLER = f"{STATES}:execution:snapferry-roll-back:1"
 SECOND_ROLLER = f"{STATES}:execution:snapferry-roll-back:2"
 ROLL_BACK = f"{STATES}:stateMachine:snapferry-roll-back"
-TOPIC_ARN = "arn:aws:sns:eu-west-1:222222222222:snapferry"
 
 type Connect = Callable[[Place], Any]
 
@@ -358,19 +361,23 @@ def test_many_long_notes_are_cut_and_kept_whole_in_the_records(
 
 
 def test_people_are_told_what_is_left_and_what_to_do(announcements: Announcements) -> None:
-    roll_back.report_leftovers(announcements.client, TOPIC_ARN, "m-1", ["first", "second"], [])
+    roll_back.report_leftovers(announcements.topic, "m-1", ["first", "second"], [])
 
-    [message] = announcements.topic.messages
+    [message] = announcements.messages
     assert message["topic"] == TOPIC_ARN
     assert "\n- first\n- second\n" in message["message"]
-    assert "snapferry roll-back m-1" in message["message"]
+    commands = re.findall(r"^  (snapferry .*)$", message["message"], re.MULTILINE)
+    words = [shlex.split(command)[1:] for command in commands]
+    assert [name for name, *_ in words] == ["roll-back", "report"]
+    for asked in map(parser().parse_args, words):
+        assert (asked.migration_id, asked.stack) == ("m-1", "snapferry")
     assert "m-1" in message["subject"]
 
 
 def test_longest_id_fits_into_the_subject(announcements: Announcements) -> None:
-    roll_back.report_leftovers(announcements.client, TOPIC_ARN, "m" * 80, ["x"], [])
+    roll_back.report_leftovers(announcements.topic, "m" * 80, ["x"], [])
 
-    [message] = announcements.topic.messages
+    [message] = announcements.messages
     assert "m" * 80 in message["message"]
 
 
@@ -430,11 +437,16 @@ def test_leases_of_what_runs_are_renewed(
 @pytest.mark.usefixtures("expired")
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT", None])
 def test_migration_that_ended_unseen_is_rolled_back_once(
-    storage: Storage, executions: Executions, status: str | None
+    storage: Storage,
+    executions: Executions,
+    capsys: pytest.CaptureFixture[str],
+    status: str | None,
 ) -> None:
     executions.fake.executions = {EXECUTION: FakeExecution(status)} if status else {}
 
     assert sweep(storage, executions) == ["m-1"]
+    [line] = told(capsys)
+    assert (line["SweptMigrations"], line["migration_id"]) == (1, "m-1")
 
     assert roll_backs(executions) == [{"name": "m-1", "executionArn": EXECUTION}]
 

@@ -12,11 +12,12 @@ from opensearchpy import OpenSearch
 from snapferry import catchup, indices, verification
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.request import DomainJob
-from snapferry.verification import Moment, Verification, slices
+from snapferry.verification import Moment, Verification, documents, slices
 from snapferry.verification.documents import IndexComparison
 from tests.unit.conftest import MakeJob, Storage
 from tests.unit.fake_shards import FakeShard, FakeTailCluster, FakeTailIndex, shards
 from tests.unit.fakes import Fault
+from tests.unit.told_metrics import told
 
 INDEX = "orders"
 DOMAIN = "logs"
@@ -111,6 +112,29 @@ def test_an_equal_copy_has_no_difference(copy: Copy) -> None:
     found = copy.found()
 
     assert (found.documents, named(found), found.done) == (40, [], found.slices_of)
+
+
+@pytest.mark.usefixtures("narrow")
+def test_people_and_cloudwatch_see_how_far_the_comparison_is(
+    copy: Copy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "_SLICES_BETWEEN_LOOKS", 2)
+    copy.keep_ends()
+
+    looks = []
+    while not copy.run(hold_seconds=0).has_ended:
+        looks.append(copy.storage.items["m-1", "progress#logs"])
+    looks.append(copy.storage.items["m-1", "progress#logs"])
+
+    assert {look["phase"] for look in looks} == {"documents compared: after"}
+    assert [look["ended"] for look in looks] == [False, False, True]
+    assert [(look["slices_done"], look["slices"]) for look in looks] == [(2, 6), (4, 6), (6, 6)]
+    assert {look["documents_total"] for look in looks} == {40}
+    assert looks[-1]["documents"] == 40
+    assert looks[0]["remaining_seconds"] >= 0 == looks[-1]["remaining_seconds"]
+    lines = told(capsys)
+    assert sum(line["DocumentsCompared"] for line in lines) == 40
+    assert [line.get("DifferencesFound") for line in lines] == [None, None, 0]
 
 
 def test_what_was_caught_up_is_compared_as_well(copy: Copy) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
-from snapferry import errors
+from snapferry import errors, metrics
+from snapferry_cli.main import parser
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
@@ -429,6 +430,117 @@ def test_variables_of_one_function_are_those_that_its_handler_reads(handler: str
 
     assert variables_given(RESOURCES[f"{camel_case(handler)}Function"]["Properties"]) == (
         read - variables_given(TEMPLATE["Globals"]["Function"])
+    )
+
+
+# What is watched
+
+ALARMS = {
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
+}
+# Namespace -> the metrics of AWS that the stack looks at.
+METRICS_OF_AWS = {
+    "AWS/States": {
+        "ExecutionsStarted",
+        "ExecutionsSucceeded",
+        "ExecutionsFailed",
+        "ExecutionsTimedOut",
+        "ExecutionsAborted",
+    },
+    "AWS/Lambda": {"Throttles"},
+}
+STACK_NAMESPACE = "Snapferry/${AWS::StackName}"
+
+
+def require_metric(namespace: str, name: str, dimensions: dict[str, str]) -> None:
+    """Somebody has to emit a metric that is looked at."""
+    if namespace == metrics.NAMESPACE:
+        assert name in metrics.UNITS
+        assert dimensions == {"service": "${AWS::StackName}"}
+    elif namespace == STACK_NAMESPACE:
+        filters = [
+            transformation
+            for resource in RESOURCES.values()
+            if resource["Type"] == "AWS::Logs::MetricFilter"
+            for transformation in resource["Properties"]["MetricTransformations"]
+        ]
+        assert name in {made["MetricName"] for made in filters}
+        assert {plain(made["MetricNamespace"]) for made in filters} == {
+            plain({"Fn::Sub": STACK_NAMESPACE})
+        }
+        assert dimensions == {}
+    else:
+        assert name in METRICS_OF_AWS[namespace]
+
+
+def test_the_dimension_of_the_metrics_is_the_stack() -> None:
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+
+    assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_looks_at_a_metric_that_there_is(alarm: str) -> None:
+    properties = ALARMS[alarm]
+    looked_at = [
+        metric["MetricStat"]["Metric"]
+        for metric in properties.get("Metrics", [])
+        if "MetricStat" in metric
+    ] or [properties]
+
+    for metric in looked_at:
+        namespace = metric["Namespace"]
+        require_metric(
+            namespace if isinstance(namespace, str) else namespace["Fn::Sub"],
+            metric["MetricName"],
+            {
+                dimension["Name"]: f"${{{dimension['Value']['Ref']}}}"
+                for dimension in metric.get("Dimensions", [])
+            },
+        )
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_tells_people_what_to_do(alarm: str) -> None:
+    properties = ALARMS[alarm]
+    description = properties["AlarmDescription"]["Fn::Sub"]
+
+    assert properties["AlarmActions"] == [{"Ref": "Topic"}]
+    assert "What to do: " in description
+    # What CloudWatch takes; names and numbers of an account in place of the variables are short.
+    assert len(description) < 900
+    assert f"| `{alarm}` |" in (ROOT / "docs/watching.md").read_text()
+
+
+def test_the_commands_that_people_are_told_are_understood() -> None:
+    texts = [properties["AlarmDescription"]["Fn::Sub"] for properties in ALARMS.values()]
+    texts += [
+        target["InputTransformer"]["InputTemplate"]["Fn::Sub"]
+        for name in ("TellOfSuccess", "TellOfFailure")
+        for target in RESOURCES[name]["Properties"]["Targets"]
+    ]
+    commands = re.findall(r"snapferry [a-z-]+ \S+ --stack \S+?(?=[.;,\\ ]|$)", "\n".join(texts))
+
+    assert len(commands) > len(ALARMS) / 2
+    for command in commands:
+        options = parser().parse_args(command.replace("<migration>", "ID").split()[1:])
+        assert options.stack == "${AWS::StackName}"
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    shown = [
+        [part for part in metric if isinstance(part, str)]
+        for widget in body["widgets"]
+        for metric in widget["properties"]["metrics"]
+    ]
+
+    for namespace, name, *dimensions in shown:
+        require_metric(namespace, name, dict(zip(dimensions[::2], dimensions[1::2], strict=True)))
+    assert {name for namespace, name, *_ in shown if namespace == metrics.NAMESPACE} == set(
+        metrics.UNITS
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry import indices
+from snapferry import indices, metrics
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
@@ -76,6 +76,11 @@ def prove(
     keep_ends(source, destination, records, domain, names, caught_up)
     verdicts = verify(source, destination, Ownership(records, job), selected)
     records.write(f"{domain}/verification", [verdict.record() for verdict in verdicts])
+    metrics.emit(
+        {"DifferencesFound": sum(len(verdict.faults) for verdict in verdicts)},
+        migration_id=records.migration_id,
+        domain=domain,
+    )
     raise_faults(verdicts)
     return sum(verdict.source_documents for verdict in verdicts)
 

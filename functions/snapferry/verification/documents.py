@@ -9,15 +9,18 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from snapferry import metrics, progress
 from snapferry.catchup import mappings, marks, primaries
 from snapferry.catchup.primaries import Primary
 from snapferry.catchup.side import Side, refresh
 from snapferry.engines import Engine
 from snapferry.errors import VerificationFailed
 from snapferry.indices import Index
+from snapferry.metrics import Metric
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.verification.content import Comparison, Difference, Findings
+from snapferry.verification.copy import count
 from snapferry.verification.ends import kept_ends
 from snapferry.verification.slices import Ends, Moment, Slice, cut, sample, width
 
@@ -203,6 +206,10 @@ def run(
     at_source, at_destination = (primaries.look(each, plan) for each in (source, destination))
     # An index that is gone by now is the clients' doing.
     plan = {name: plan[name] for name in plan if name in at_source and name in at_destination}
+    if "documents_total" not in record:
+        record["documents_total"] = sum(count(destination, plan).values())
+    done = Verification(moment, list(plan.values()))
+    documents_before = done.documents
     here, there = (
         Side(cluster, Engine.of(cluster), primaries.nodes(found), sleep)
         for cluster, found in ((source, at_source), (destination, at_destination))
@@ -242,13 +249,15 @@ def run(
             if time.monotonic() >= leave_at:
                 break
             if time.monotonic() >= keep_at:
-                _keep(records, domain, moment, plan, record["began_at"])
+                _keep(records, domain, done, record)
                 keep_at = time.monotonic() + _KEEP_EVERY_SECONDS
-    done = Verification(moment, list(plan.values()))
+    values: dict[Metric, float] = {"DocumentsCompared": done.documents - documents_before}
     if done.has_ended:
         for name, found in primaries.look(destination, plan).items():
             plan[name].blame(found)
-    _keep(records, domain, moment, plan, record["began_at"])
+        values["DifferencesFound"] = sum(len(index.differences) for index in done.indices)
+    _keep(records, domain, done, record)
+    metrics.emit(values, migration_id=job.migration_id, domain=domain)
     return done
 
 
@@ -352,19 +361,29 @@ def _stores_documents(mapping: Mapping[str, Any]) -> bool:
     return str(mapping.get("_source", {}).get("enabled", "true")).lower() != "false"
 
 
-def _keep(
-    records: Records,
-    domain: str,
-    moment: Moment,
-    plan: Mapping[str, IndexComparison],
-    began_at: float,
-) -> None:
-    record = {
-        "began_at": began_at,
-        "ended_at": time.time(),
-        "indices": [asdict(index) for index in plan.values()],
-    }
-    records.write(_name(domain, moment), record)
+def _keep(records: Records, domain: str, done: Verification, record: Mapping[str, Any]) -> None:
+    """Notes how far it is for the next call, and shows it to people."""
+    now = time.time()
+    indices = [asdict(index) for index in done.indices]
+    records.write(_name(domain, done.moment), {**record, "ended_at": now, "indices": indices})
+    seconds = now - record["began_at"]
+    slices = sum(index.slices for index in done.indices)
+    slices_done = sum(index.slices if index.has_ended else index.done for index in done.indices)
+    progress.show(
+        records,
+        domain,
+        f"documents compared: {done.moment}",
+        ended=done.has_ended,
+        elapsed_seconds=seconds,
+        documents=done.documents,
+        documents_total=record["documents_total"],
+        documents_per_second=round(done.documents / seconds) if seconds else 0,
+        slices_done=slices_done,
+        slices=slices,
+        remaining_seconds=(
+            round(seconds * (slices - slices_done) / slices_done) if slices_done else None
+        ),
+    )
 
 
 def _comparisons(record: Mapping[str, Any]) -> list[IndexComparison]:

@@ -88,6 +88,7 @@ def run(aws: FakeAws, capsys: pytest.CaptureFixture[str]) -> Run:  # noqa: ARG00
     """Runs a command."""
 
     def run(*arguments: str) -> Said:
+        capsys.readouterr()  # What functions have logged isn't the command's.
         code = main(arguments)
         out, err = capsys.readouterr()
         return Said(code, out, err)
