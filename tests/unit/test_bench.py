@@ -1,6 +1,9 @@
 """The bench's workload, and how its figures are shown."""
 
+import json
+import re
 from collections import Counter
+from pathlib import Path
 
 from bench.results import Figures, Results, shown
 from bench.workload import Workload
@@ -71,3 +74,22 @@ def test_the_table_compares_with_snapferry() -> None:
         "60.5 x",
         "121 s |",
     ]
+
+
+def test_the_figures_of_the_comparison_are_the_measured_ones() -> None:
+    clone = Path(__file__).parents[2]
+    measured = json.loads((clone / "bench/verification.json").read_text())
+    rows = re.findall(
+        r"^\| (by digests|one by one), .* \| ([\d,]+) \| ([\d,]+) \| (\d+) MiB \|$",
+        (clone / "docs/verification.md").read_text(),
+        re.MULTILINE,
+    )
+
+    assert {part.removeprefix("by ") for part, *_ in rows} == measured.keys()
+    for part, *figures_shown in rows:
+        figures = measured[part.removeprefix("by ")]
+        assert figures_shown == [
+            f"{figures['documents']:,}",
+            f"{figures['documents_per_second']:,}",
+            f"{figures['most_mebibytes']}",
+        ]
