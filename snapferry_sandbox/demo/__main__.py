@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from snapferry_cli.display import CopyDisplay
+from snapferry_cli.display import ProgressDisplay
 from snapferry_cli.migration import Migration
 from snapferry_sandbox import deployment, world
 from snapferry_sandbox.demo import data, execution, leftovers, result
@@ -112,12 +112,12 @@ def run() -> Result:
 
 
 def _follow(migration: Migration, operator: Operator) -> None:
-    with CopyDisplay(_console) as display:
+    with ProgressDisplay(_console) as display:
         while (look := migration.look()).status == "RUNNING":
             operator.answer_gates(migration, look.open_gates)
-            display.show(look.copies)
+            display.show(look.domains)
             time.sleep(_LOOK_SECONDS)
-        display.show(look.copies)
+        display.show(look.domains)
     if look.status != "SUCCEEDED":
         raise SandboxError(f"The migration failed. {look.error or look.status}: {look.cause}")
 
