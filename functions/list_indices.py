@@ -13,9 +13,9 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job` and `round`; returns how much there is to move."""
+    """Takes `job` and `round`; returns how much there is to move, and how much `for_snapshot`."""
     job = DomainJob.model_validate(event["job"])
-    records = clients.records(job.migration_id)
+    records, domain = clients.records(job.migration_id), job.domain.name
     size = listing.make(
         clients.source(job.domain),
         clients.destination(job.destination),
@@ -23,5 +23,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         job,
         event["round"],
     ).size()
-    rounds.note(records, job.domain.name, event["round"], final=False, **size)
-    return size
+    rounds.note(records, domain, event["round"], final=False, **size)
+    return size | {"for_snapshot": len(listing.for_snapshot(records, domain, event["round"]))}

@@ -60,7 +60,7 @@ class Faults:
         """Have the next call of a handler go wrong, and no other one.
 
         Args:
-            handler: its name.
+            handler: its name, or that of one of its steps.
             way: how.
             details: `answer`, what its answer has besides; `after_bulks`, in the middle of its
                 effect, when it has sent so many bulks.

@@ -7,10 +7,11 @@ is the writing of the last seconds. An index that can't be caught up is copied b
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from opensearchpy import OpenSearch
 
@@ -37,6 +38,7 @@ from snapferry.errors import (
     OutsideWindow,
     RequestRefused,
     SnapshotInProgress,
+    SourceChanged,
     Unavailable,
     VerificationFailed,
 )
@@ -47,15 +49,19 @@ from snapferry.ownership import Ownership
 from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.request import DomainJob
+from snapferry.ways import Ways
 
 type Until = Literal["lag fits", "writes stop"]
 type Step = Literal[
     "begin_catch_up",
+    "look_for_new_indices",
     "check_window",
     "freeze_source",
     "catch_up_last",
+    "verify_copy",
     "hand_over_indices",
     "move_aliases",
+    "return_source_to_service",
 ]
 
 # What a round may take: beside a gate little, because the writes may stop at any moment.
@@ -67,6 +73,8 @@ _LONGEST_FREEZE_SECONDS = 30
 _CHECKPOINT_SECONDS = 60
 _LOOK_EVERY_SECONDS = 0.2
 _SHORTEST_PAUSE_SECONDS = 1.0
+# Where the source changes again and again, it isn't asked for ever.
+_MOST_WRITE_STOPS = 3
 # The steps that follow each other while writes are stopped, each of them a call.
 _WRITE_STOP: tuple[Step, ...] = (
     "freeze_source",
@@ -74,35 +82,6 @@ _WRITE_STOP: tuple[Step, ...] = (
     "hand_over_indices",
     "move_aliases",
 )
-
-
-@dataclass
-class Ways:
-    """By which way each index comes to its end.
-
-    Attributes:
-        round_number: of the snapshot that catching up began with.
-        caught_up: the names of the indices that are caught up.
-        by_snapshot: why the others need a last snapshot, by name.
-    """
-
-    round_number: int
-    caught_up: list[str] = field(default_factory=list)
-    by_snapshot: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, records: Records, domain: str) -> Self:
-        """Those of a domain; none where catching up hasn't begun."""
-        return cls(**records.read(_name(domain), default={"round_number": 0}))
-
-    def keep(self, records: Records, domain: str) -> None:
-        """Stores them."""
-        records.write(_name(domain), asdict(self))
-
-    def leave_out(self, unfit: dict[str, str]) -> None:
-        """Has indices go by a snapshot after all."""
-        self.by_snapshot |= unfit
-        self.caught_up = [name for name in self.caught_up if name not in unfit]
 
 
 class StopMark:
@@ -122,6 +101,10 @@ class StopMark:
     def set(self) -> None:
         """From here on no round begins beside the write stop."""
         self._records.put(self._name)
+
+    def clear(self) -> None:
+        """Writes go on: rounds may begin beside the next write stop."""
+        table.delete(self._records.table, self._records.migration_id, self._name)
 
     def look(self) -> bool:
         """Whether it is set."""
@@ -167,13 +150,20 @@ class CutOver:
         began = time.time()
         steps: Mapping[Step, Callable[[], dict[str, Any]]] = {
             "begin_catch_up": self.begin_catch_up,
+            "look_for_new_indices": self.look_for_new_indices,
             "check_window": self.check_window,
             "freeze_source": self.freeze_source,
             "catch_up_last": self.catch_up_last,
+            "verify_copy": self.verify_copy,
             "hand_over_indices": self.hand_over_indices,
             "move_aliases": self.move_aliases,
+            "return_source_to_service": self.return_source_to_service,
         }
-        answer = steps[step]()
+        try:
+            answer = steps[step]()
+        except SourceChanged as error:
+            self._give_write_stop_up(str(error))
+            raise
         self.records.put(
             _step(self._domain, step),
             entered_at=_epoch(entered_at),
@@ -187,36 +177,96 @@ class CutOver:
     def _domain(self) -> str:
         return self.job.domain.name
 
+    def _give_write_stop_up(self, reason: str) -> None:
+        """Notes why people have to be asked anew.
+
+        Raises:
+            VerificationFailed: where they were often enough.
+        """
+        given_up = _given_up(self.records, self._domain) | {str(self.round_number): reason}
+        self.records.write(_given_up_name(self._domain), given_up)
+        if len(given_up) >= _MOST_WRITE_STOPS:
+            raise VerificationFailed(
+                f"{reason}, as something was at each of {len(given_up)} write stops. What to do: "
+                "stop all clients that write to the source, also those that make new indices, then "
+                "start the migration again."
+            )
+
     def begin_catch_up(self) -> dict[str, Any]:
         """Finds out which indices can be caught up, and makes them ready for it.
+
+        Those that are caught up since an earlier round go on from there.
 
         Returns:
             How many are to be `caught_up`, and how many go `by_snapshot`.
         """
         selected = listing.selected(self.records, self._domain, self.round_number)
-        ways = Ways(self.round_number, [index.name for index in selected])
-        ways.leave_out(catchup.qualify(self.source, self.destination, selected))
+        names = [index.name for index in selected]
+        ways = Ways.of(self.records, self._domain)
+        ways.forget_all_but(names)
+        restored = [index for index in selected if index.name not in ways.caught_up]
+        ways.round_number, ways.by_snapshot = self.round_number, {}
+        ways.caught_up = names
+        ways.leave_out(catchup.qualify(self.source, self.destination, restored))
         copies = self.destination, self.records, self._domain
-        if ways.caught_up:
-            ways.leave_out(catchup.begin(self.source, *copies, ways.caught_up, self.round_number))
+        fit = [index.name for index in restored if index.name not in ways.by_snapshot]
+        ways.leave_out(catchup.begin(self.source, *copies, fit, self.round_number))
         began_at = time.monotonic()
-        if ways.caught_up:
-            catchup.tune(*copies, ways.caught_up, self.round_number)
+        catchup.tune(*copies, ways.caught_up, self.round_number)
         tuning_seconds = time.monotonic() - began_at
-        if ways.caught_up:
-            catchup.note_blocks(self.journal, self.source, self._domain, ways.caught_up)
+        catchup.note_blocks(self.journal, self.source, self._domain, ways.caught_up)
         ways.keep(self.records, self._domain)
         began_at = time.monotonic()
         for cluster in (self.source, self.destination):
             indices.list_all(cluster)
-            verification.count(cluster, [index.name for index in selected])
+            verification.count(cluster, names)
         checks_seconds = time.monotonic() - began_at
         # The block, the settings of before and the aliases are changes of the same kind.
         steps_seconds = round(checks_seconds + 3 * tuning_seconds, 3)
-        tally = Tally(steps_seconds, earlier=prediction.earlier_write_stops(self.records))
+        tally = Tally.of(self.records, self._domain) or Tally(
+            steps_seconds, earlier=prediction.earlier_write_stops(self.records)
+        )
+        tally.steps_seconds, tally.rounds_before = steps_seconds, len(tally.rounds)
         _expect_snapshot(self.records, self._domain, ways, tally)
         tally.keep(self.records, self._domain)
         return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
+
+    def look_for_new_indices(self) -> dict[str, Any]:
+        """Looks whether indices were made since the round listed them, before people are asked.
+
+        After as many rounds for new ones as writes may be stopped, it is left to the write stop.
+
+        Returns:
+            How many are `new`.
+        """
+        if self.round_number - self.job.cutover.rounds >= _MOST_WRITE_STOPS:
+            return {"new": 0}
+        return {"new": len(self._leave_out_new(self._present()))}
+
+    def _present(self) -> list[Index]:
+        """What the source has now of what is to be moved."""
+        with ThreadPoolExecutor(1) as pool:
+            # Clients may be waiting.
+            left_out = pool.submit(listing.left_out, self.records, self._domain)
+            present = indices.list_all(self.source).values()
+        return [
+            index
+            for index in indices.matching(present, self.job.domain.indices)
+            if index.name not in left_out.result()
+        ]
+
+    def _leave_out_new(self, present: Sequence[Index]) -> list[str]:
+        """The indices that aren't those of the last round; what was made anew begins once more."""
+        ways = Ways.of(self.records, self._domain)
+        listed = {
+            (index.name, index.uuid)
+            for index in listing.selected(self.records, self._domain, ways.round_number)
+        }
+        new = [index.name for index in present if (index.name, index.uuid) not in listed]
+        if new:
+            ways.leave_out(dict.fromkeys(new, "it was made after catching up had begun"))
+            ways.keep(self.records, self._domain)
+        return new
 
     def check_window(self) -> dict[str, Any]:
         """Says how long it takes until writes may be stopped, as `wait_seconds`; 0 if they may.
@@ -288,26 +338,22 @@ class CutOver:
             verified, and has so many `documents`.
 
         Raises:
+            SourceChanged: where an index is new, or one that is frozen was written to.
             Unavailable: where the last round didn't come to its end; call again.
             VerificationFailed: where both sides differ afterwards.
         """
         sides = self.source, self.destination
         listed = listing.make(*sides, self.records, self.job, self.round_number)
-        names = {index.name for index in listed.selected}
+        if self.job.cutover.catch_up and (new := self._leave_out_new(listed.selected)):
+            raise SourceChanged(f"{indices.some(new)}: made at the source since its last round")
         ways = Ways.of(self.records, self._domain)
-        ways.caught_up = [name for name in ways.caught_up if name in names]
+        ways.forget_all_but([index.name for index in listed.selected])
         if ways.caught_up:
             self._run_last_round(ways)
-        if self.job.cutover.catch_up:
-            ways.by_snapshot |= dict.fromkeys(
-                names.difference(ways.caught_up, ways.by_snapshot),
-                "it was made after catching up had begun",
-            )
         ways.keep(self.records, self._domain)
-        listing.keep_caught_up(self.records, self._domain, self.round_number, ways.caught_up)
         restores.remove_outdated(self.destination, listed.owned, self.job, listed.selected)
         size = listed.size()
-        left = len(names) - len(ways.caught_up)
+        left = len(listed.selected) - len(ways.caught_up)
         documents = None
         if left:
             rounds.note(self.records, self._domain, self.round_number, final=True, **size)
@@ -344,30 +390,60 @@ class CutOver:
             self.destination, self.records, self._domain, ways.caught_up, ways.round_number
         )
 
+    def verify_copy(self) -> dict[str, Any]:
+        """Verifies what came by a last snapshot, and everything else with it.
+
+        Returns:
+            The number of `documents`, equal on both sides.
+
+        Raises:
+            SourceChanged: where something was written to the source after it was copied.
+            VerificationFailed: where a fault was found.
+        """
+        selected = self._unchanged()
+        documents = verification.prove(
+            self.source,
+            self.destination,
+            self.records,
+            self.job,
+            selected,
+            Ways.of(self.records, self._domain).caught_up,
+        )
+        return {"documents": documents}
+
     def hand_over_indices(self) -> dict[str, Any]:
         """Leaves the indices at the destination to the clients; from here on is no way back.
 
-        No migration restores over them, and no roll-back lets the source take writes again. Those
-        that went by the last snapshot weren't blocked before it, and are now.
+        No migration restores over them, and no roll-back lets the source take writes again.
 
         Returns:
             `domain`, its name.
 
         Raises:
-            VerificationFailed: where something was written to the source after it was copied.
+            SourceChanged: where something was written to the source after it was copied.
         """
-        selected = listing.selected(self.records, self._domain, self.round_number)
-        self._freeze_rest([index.name for index in selected])
-        if written := self._written_since(selected):
-            raise VerificationFailed(
-                f"{indices.some(written)}: made, deleted or written to at the source after writes "
-                "had been stopped. What to do: stop all clients that write to the source, also "
-                "those that make new indices, then start the migration again."
-            )
+        self._unchanged()
         Ownership(self.records, self.job).hand_over()
         artifacts.hand_over(self.journal, self.job)
         self.journal.keep(side_of(self._domain), {catchup.WRITE_BLOCK})
         return {"domain": self._domain}
+
+    def _unchanged(self) -> list[Index]:
+        """The indices, if all are as they were copied; what wasn't blocked before is now.
+
+        Those that went by the last snapshot weren't.
+
+        Raises:
+            SourceChanged: where something was written to the source meanwhile.
+        """
+        selected = listing.selected(self.records, self._domain, self.round_number)
+        self._freeze_rest([index.name for index in selected])
+        if written := self._written_since(selected):
+            raise SourceChanged(
+                f"{indices.some(written)}: made, deleted or written to at the source after writes "
+                "had been stopped"
+            )
+        return selected
 
     def _freeze_rest(self, names: Sequence[str]) -> None:
         # A service that blocks nothing still shows what was written.
@@ -382,22 +458,20 @@ class CutOver:
 
     def _written_since(self, selected: Sequence[Index]) -> set[str]:
         """The indices that aren't any more as they were copied; of those that are new, all."""
-        left_out = listing.left_out(self.records, self._domain)
-        present = [
-            index
-            for index in indices.matching(
-                indices.list_all(self.source).values(), self.job.domain.indices
+        with ThreadPoolExecutor(1) as pool:
+            # Clients are waiting.
+            present = pool.submit(self._present)
+            written = catchup.written_to(
+                self.source,
+                self.records,
+                self._domain,
+                Ways.of(self.records, self._domain).caught_up,
+                self.round_number,
             )
-            if index.name not in left_out
-        ]
-        identities = [{(index.name, index.uuid) for index in each} for each in (selected, present)]
-        written = catchup.written_to(
-            self.source,
-            self.records,
-            self._domain,
-            Ways.of(self.records, self._domain).caught_up,
-            self.round_number,
-        )
+            identities = [
+                {(index.name, index.uuid) for index in each}
+                for each in (selected, present.result())
+            ]
         return {name for name, _ in identities[0] ^ identities[1]} | set(written)
 
     def move_aliases(self) -> dict[str, Any]:
@@ -425,6 +499,22 @@ class CutOver:
             values["WriteStopBeyondPrediction"] = max(0.0, seconds - float(interval[1]))
         metrics.emit(values, migration_id=self.records.migration_id, domain=self._domain)
 
+    def return_source_to_service(self) -> dict[str, Any]:
+        """Lets the source take writes again, since what is new or changed needs another round.
+
+        Returns:
+            `domain`, its name.
+        """
+        catchup.let_go(self.journal, self.source, self._domain)
+        ways = Ways.of(self.records, self._domain)
+        catchup.give_back(
+            self.destination, self.records, self._domain, ways.caught_up, ways.round_number
+        )
+        for step in _WRITE_STOP:
+            table.delete(self.records.table, self.records.migration_id, _step(self._domain, step))
+        StopMark(self.records, self._domain).clear()
+        return {"domain": self._domain}
+
 
 def keep_base(
     source: OpenSearch, records: Records, job: DomainJob, round_number: int, names: list[str]
@@ -441,8 +531,8 @@ def keep_base(
         round_number: of the snapshot that is about to be started.
         names: the indices in it.
     """
-    is_last = round_number > job.cutover.rounds
-    begins_catching_up = job.cutover.catch_up and round_number == job.cutover.rounds
+    is_last = StopMark(records, job.domain.name).look()
+    begins_catching_up = job.cutover.catch_up and round_number >= job.cutover.rounds
     if not (is_last or begins_catching_up) or Engine.of(source).is_too_old:
         return
     # Some services don't let everybody look.
@@ -579,6 +669,18 @@ def forecast(records: Records, job: DomainJob) -> str:
     return text
 
 
+def asked_before(records: Records, domain: str) -> str:
+    """What people are told who have stopped writes before, in vain; empty where they haven't."""
+    given_up = _given_up(records, domain)
+    if not given_up:
+        return ""
+    *_, reason = given_up.values()
+    return (
+        f"Writes were stopped before, and that was given up: {reason}. The source took writes "
+        "again, and another round has copied it. Stop what makes or writes to indices there, too."
+    )
+
+
 def learn(records: Records, domain: str) -> None:
     """Keeps how long a write stop that has ended was, for the predictions of later ones."""
     tally = Tally.of(records, domain)
@@ -611,6 +713,7 @@ def outcome(records: Records, domain: str) -> dict[str, Any]:
         "by_snapshot": ways.by_snapshot,
         "rounds": tally.rounds if tally else [],
         "write_stop_steps": write_stop_steps(records, domain),
+        "write_stops_given_up": list(_given_up(records, domain).values()),
     }
 
 
@@ -648,5 +751,10 @@ def _step(domain: str, step: Step) -> str:
     return f"step#{domain}#{step}"
 
 
-def _name(domain: str) -> str:
-    return f"{domain}/catch-up"
+def _given_up(records: Records, domain: str) -> dict[str, str]:
+    """Why write stops were given up, by the number of the round that was to be the last."""
+    return dict(records.read(_given_up_name(domain), default={}))
+
+
+def _given_up_name(domain: str) -> str:
+    return f"{domain}/write-stops-given-up"

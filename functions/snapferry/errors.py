@@ -64,6 +64,10 @@ class OutsideWindow(SnapferryError):  # noqa: N818
     """Writes may not be stopped at this time of day; the gate opens again when they may."""
 
 
+class SourceChanged(SnapferryError):  # noqa: N818
+    """Something was made or written to after writes had been stopped; the gate opens again."""
+
+
 class SnapshotInProgress(SnapferryError):  # noqa: N818
     """Another snapshot runs on the cluster; ours has to wait for it."""
 

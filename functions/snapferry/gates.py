@@ -19,7 +19,7 @@ _PROMPTS: dict[Gate, str] = {
     ),
     "stop_writes": (
         "Stop every client that writes to the source {host}, then answer the gate. What is "
-        "written after the answer is refused or not moved. {forecast}"
+        "written after the answer is refused or not moved. {asked_before} {forecast}"
     ),
     "clients_moved": (
         "The destination {endpoint} holds everything and takes writes. Point the clients there, "
@@ -57,6 +57,7 @@ def announce(
             migration_id=job.migration_id,
             host=job.domain.host,
             endpoint=job.destination.endpoint,
+            asked_before=cutover.asked_before(records, job.domain.name),
             forecast=cutover.forecast(records, job),
         )
         .strip()

@@ -11,6 +11,7 @@ from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
+from snapferry.ways import Ways
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,9 @@ def left_out(records: Records, domain: str) -> set[str]:
     return set(records.read(_left_out(domain), default=[]))
 
 
-def keep_caught_up(records: Records, domain: str, round_number: int, names: Iterable[str]) -> None:
-    """Stores which of the indices are at the destination already, so that no snapshot has to."""
-    records.write(_caught_up(domain, round_number), sorted(names))
-
-
-def caught_up(records: Records, domain: str, round_number: int) -> set[str]:
-    """The names of those that are at the destination already."""
-    return set(records.read(_caught_up(domain, round_number), default=[]))
-
-
 def for_snapshot(records: Records, domain: str, round_number: int) -> list[Index]:
     """Those that the round's snapshot takes; the others are caught up."""
-    already = caught_up(records, domain, round_number)
+    already = Ways.of(records, domain).caught_up
     listed = selected(records, domain, round_number)
     return [index for index in listed if index.name not in already]
 
@@ -105,7 +96,3 @@ def _name(domain: str, round_number: int) -> str:
 
 def _left_out(domain: str) -> str:
     return f"{domain}/left-out"
-
-
-def _caught_up(domain: str, round_number: int) -> str:
-    return f"{domain}/caught-up-{round_number}"

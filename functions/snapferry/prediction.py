@@ -61,6 +61,7 @@ class Tally:
         snapshot_seconds: what a last snapshot and its restore take; 0 where none is needed.
         by_snapshot: how many indices need it.
         rounds: of each round what it did; those beside a gate are one.
+        rounds_before: how many of them are from before a write stop that was given up.
         shortest_seconds: of the rounds that came to their end; None before the first.
         earlier: of earlier write stops of the stack, how many times as long as expected they were.
         expected_at_stop_seconds: what was expected when writes were stopped; None until then.
@@ -71,6 +72,7 @@ class Tally:
     snapshot_seconds: float = 0.0
     by_snapshot: int = 0
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    rounds_before: int = 0
     shortest_seconds: float | None = None
     earlier: list[float] = field(default_factory=list)
     expected_at_stop_seconds: float | None = None
@@ -112,7 +114,7 @@ class Tally:
     @property
     def converges(self) -> bool:
         """Whether the last round has left less to be copied than the one before."""
-        lags = [each["lag"] for each in self.rounds[-2:]]
+        lags = [each["lag"] for each in self.rounds[self.rounds_before :][-2:]]
         return len(lags) < 2 or lags[1] < lags[0]
 
     def is_enough(self, job: DomainJob) -> bool:
@@ -120,7 +122,7 @@ class Tally:
         return (
             self.prediction().seconds <= job.cutover.write_stop_seconds
             or not self.converges
-            or len(self.rounds) >= job.cutover.catch_up_rounds
+            or len(self.rounds) - self.rounds_before >= job.cutover.catch_up_rounds
         )
 
     @property

@@ -47,6 +47,11 @@ def get(table: "Table", migration_id: str, record: str) -> dict[str, Any] | None
     return answer.get("Item")
 
 
+def delete(table: "Table", migration_id: str, record: str) -> None:
+    """Removes an item, if it is there."""
+    table.delete_item(Key={"migration_id": migration_id, "record": record})
+
+
 def query(table: "Table", migration_id: str, prefix: str) -> Iterator[dict[str, Any]]:
     """The items of a migration whose record begins so, as they are now."""
     return _query(table, migration_id, "begins_with(#record, :prefix)", {":prefix": prefix})

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from snapferry import cutover, listing, report, rounds
+from snapferry import listing, report, rounds
 from snapferry.indices import Index
 from snapferry.journal import Place
 from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.verification import Verdict
 from snapferry.verification.documents import IndexComparison
+from snapferry.ways import Ways
 from tests.unit.conftest import Events, Storage
 from tests.unit.tables import table
 
@@ -82,9 +83,7 @@ def _move(records: Records, chance: random.Random) -> dict[str, Any]:
             },
         )
     names = [index.name for index in listed]
-    cutover.Ways(1, names[:30], dict.fromkeys(names[30:], "it is append-only")).keep(
-        records, "logs"
-    )
+    Ways(1, names[:30], dict.fromkeys(names[30:], "it is append-only")).keep(records, "logs")
     tally = Tally(1.5)
     tally.rounds = [
         {"phase": phase, "began_at": BEGAN_AT + at, "ended_at": BEGAN_AT + at + 9, "rounds": 1}

@@ -56,6 +56,9 @@ DETOURS = {
     ("catch_up", "Is the history long?"): Detour(
         "catch_up", "answer", {"answer": {"ended": False}}
     ),
+    ("migrate_domain", "Return source to service"): Detour(
+        "look_for_new_indices", "answer", {"answer": {"new": 1}}
+    ),
     ("migrate", "Explain failure of domain"): Detour("list_indices"),
     ("migrate", "Note failure of domain"): Detour("list_indices"),
     ("migrate", "Name domains that failed"): Detour("list_indices"),

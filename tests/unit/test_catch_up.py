@@ -12,7 +12,7 @@ from opensearchpy import OpenSearch
 
 from snapferry import catchup
 from snapferry.catchup import IndexRound, marks
-from snapferry.errors import Conflict, Unavailable, VerificationFailed
+from snapferry.errors import Conflict, SourceChanged, Unavailable, VerificationFailed
 from tests.unit.conftest import Storage
 from tests.unit.fake_shards import FakeShard, FakeTailCluster, FakeTailIndex, content, shards
 from tests.unit.fakes import Fault, Request
@@ -463,7 +463,7 @@ def test_rule_5_the_proof_needs_no_search(tail: Tail, difference: str) -> None:
 def test_rule_5_the_proof_sees_a_source_that_is_still_written_to(tail: Tail) -> None:
     tail.shard.index("0-new")
     tail.destination.before = [("POST /orders/_bulk", lambda: tail.shard.index("0-late"))]
-    with pytest.raises(VerificationFailed, match="written to at the source"):
+    with pytest.raises(SourceChanged, match="written to at the source"):
         tail.last_round()
 
 

@@ -11,6 +11,7 @@ from snapferry import cutover, indices, listing, roll_back
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
+    SourceChanged,
     Unavailable,
     VerificationFailed,
 )
@@ -40,11 +41,9 @@ class World:
         self.clients = self.source.client("source"), self.destination.client("destination")
         self.effects = 0
 
-    def bulk(self) -> None:
-        self.list(1)
-        cutover.keep_base(self.clients[0], self.storage.records, self.job, 1, [*self.source.tails])
-        for name, index in self.source.tails.items():
-            self.destination.tails[name] = index.restored(f"restored-{name}")
+    def bulk(self, round_number: int = 1) -> None:
+        self.list(round_number)
+        self.snapshot(round_number)
         Ownership(self.storage.records, self.job).confirm(indices.list_all(self.clients[1]))
 
     def list(self, round_number: int) -> None:
@@ -88,11 +87,11 @@ class World:
         answer = self.take("catch_up_last", 2)
         return {name: answer[name] for name in ("caught_up", "by_snapshot")}
 
-    def snapshot(self) -> None:
-        """Copies by the last snapshot what isn't caught up."""
-        left = listing.for_snapshot(self.storage.records, DOMAIN, 2)
+    def snapshot(self, round_number: int = 2) -> None:
+        """Copies by a snapshot what isn't caught up."""
+        left = listing.for_snapshot(self.storage.records, DOMAIN, round_number)
         names = [index.name for index in left]
-        cutover.keep_base(self.clients[0], self.storage.records, self.job, 2, names)
+        cutover.keep_base(self.clients[0], self.storage.records, self.job, round_number, names)
         for name in names:
             self.destination.tails[name] = self.source.tails[name].restored(f"restored-{name}")
 
@@ -170,18 +169,71 @@ def test_what_cannot_be_caught_up_goes_by_a_snapshot_and_is_not_frozen(restored:
     assert "_source is disabled" in restored.outcome["by_snapshot"]["b"]
 
 
-def test_what_changed_its_identity_after_all_goes_by_a_snapshot(restored: World) -> None:
+def make_new(world: World) -> None:
+    """Clients make an index, and another one anew."""
+    world.source.tails["a"] = FakeTailIndex(shards(1, documents=5), uuid="made-anew")
+    world.source.tails["c"] = FakeTailIndex(shards(1, documents=5), uuid="new")
+
+
+def test_new_indices_are_copied_by_another_round_before_people_are_asked(restored: World) -> None:
     restored.begin()
     restored.catch_up()
-    restored.source.tails["a"] = FakeTailIndex(shards(1, documents=5), uuid="made-anew")
-    restored.source.tails["c"] = FakeTailIndex(shards(1, documents=5), uuid="new")
+    assert restored.take("look_for_new_indices") == {"new": 0}
+    make_new(restored)
+    assert restored.take("look_for_new_indices") == {"new": 2}
+    # However often they are made, people are asked at last.
+    assert restored.take("look_for_new_indices", 4) == {"new": 0}
+
+    restored.take("return_source_to_service")
+    move_after_another_round(restored, 2)
+
+    assert cutover.asked_before(restored.storage.records, DOMAIN) == ""
+
+
+def test_an_index_that_is_new_when_writes_have_stopped_gives_the_write_stop_up(
+    restored: World,
+) -> None:
+    restored.begin()
+    restored.catch_up()
+    restored.source.tails["b"].settings[BLOCK] = "false"
     restored.freeze()
-    assert restored.finish() == {"caught_up": 1, "by_snapshot": 2}
-    # A snapshot would bring the block along.
-    assert restored.blocks() == {"a": None, "b": "true", "c": None}
-    reasons = restored.outcome["by_snapshot"]
-    assert "another index of this name" in reasons["a"]
-    assert "after catching up had begun" in reasons["c"]
+    make_new(restored)
+    restored.source.tails["b"].shards[0].index("0-newer")
+
+    with pytest.raises(SourceChanged, match="a, c: made"):
+        restored.finish()
+
+    restored.take("return_source_to_service", 2)
+    assert restored.blocks() == {"a": None, "b": "false", "c": None}
+    assert not cutover.StopMark(restored.storage.records, DOMAIN).look()
+    assert restored.outcome["write_stop_steps"] == []
+    told = cutover.asked_before(restored.storage.records, DOMAIN)
+    assert told.startswith("Writes were stopped before, and that was given up: a, c: made")
+    assert len(restored.outcome["write_stops_given_up"]) == 1
+    move_after_another_round(restored, 3)
+
+
+def move_after_another_round(world: World, round_number: int) -> None:
+    """Another round copies what is new alone, and everything is caught up in the end."""
+    world.bulk(round_number)
+    records = world.storage.records
+    copied = [index.name for index in listing.for_snapshot(records, DOMAIN, round_number)]
+    assert copied == ["a", "c"]
+    assert world.take("begin_catch_up", round_number) == {"caught_up": 3, "by_snapshot": 0}
+    for name in "abc":
+        world.source.tails[name].shards[0].index("0-newest")
+    assert world.catch_up()["ended"]
+    world.freeze()
+    last = round_number + 1
+    assert world.take("catch_up_last", last)["caught_up"] == 3
+    world.take("hand_over_indices", last)
+    for name in "abc":
+        assert content(world.source, name) == content(world.destination, name)
+        # Of before it was tuned, however often it was.
+        settings = world.destination.tails[name].settings
+        assert settings.get("index.refresh_interval") is None
+    assert world.blocks() == dict.fromkeys("abc", "true")
+    assert len(give_back(world)["kept"]) == 3
 
 
 def test_what_is_gone_at_the_source_goes_at_the_destination(restored: World) -> None:
@@ -421,13 +473,36 @@ def test_what_is_written_to_after_it_was_copied_is_not_handed_over(
     stopped.snapshot()
     change(stopped, name)
 
-    with pytest.raises(VerificationFailed, match=f"{name}: made"):
+    with pytest.raises(SourceChanged, match=f"{name}: made"):
+        stopped.take("verify_copy", 2)
+    with pytest.raises(SourceChanged, match=f"{name}: made"):
         stopped.hand_over()
 
     present = indices.list_all(stopped.clients[1])
     assert "a" in Ownership(stopped.storage.records, stopped.job).of(present)
     assert give_back(stopped)["kept"] == []
     assert "true" not in stopped.blocks().values()
+
+
+def test_a_write_stop_is_given_up_so_many_times_only(stopped: World) -> None:
+    stopped.snapshot()
+    for round_number in (2, 4):
+        write(stopped, "a")
+        # Another attempt of the same call is the same write stop.
+        for _ in range(2):
+            with pytest.raises(SourceChanged, match="a: made"):
+                stopped.take("hand_over_indices", round_number)
+        stopped.take("return_source_to_service", round_number)
+        stopped.list(round_number + 1)
+        stopped.snapshot(round_number + 1)
+        stopped.take("begin_catch_up", round_number + 1)
+        stopped.freeze()
+        stopped.list(round_number + 2)
+        stopped.take("catch_up_last", round_number + 2)
+    write(stopped, "a")
+
+    with pytest.raises(VerificationFailed, match=r"a: made, .* at each of 3 write stops"):
+        stopped.take("hand_over_indices", 6)
 
 
 def test_a_block_that_somebody_took_off_is_set_again(stopped: World) -> None:
@@ -446,7 +521,7 @@ def test_a_write_under_way_at_the_last_snapshot_is_noticed(stopped: World) -> No
         stopped.snapshot()
     stopped.source.tails["b"].shards[0].lagging = 0
 
-    with pytest.raises(VerificationFailed, match="b: made"):
+    with pytest.raises(SourceChanged, match="b: made"):
         stopped.hand_over()
 
 
@@ -455,7 +530,7 @@ def test_a_service_that_blocks_nothing_is_watched_all_the_same(stopped: World) -
     write(stopped, "b")
     stopped.source.faults = [Fault("PUT /.*/_block/write", DENIED)]
 
-    with pytest.raises(VerificationFailed, match="b: made"):
+    with pytest.raises(SourceChanged, match="b: made"):
         stopped.hand_over()
 
 

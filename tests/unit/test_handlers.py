@@ -152,7 +152,7 @@ ANSWERS: dict[str, Any] = {
     "register_source_repository": {"repository": f"snapferry-{MIGRATION}-logs"},
     "register_destination_repository": {"repository": f"snapferry-{MIGRATION}-logs"},
     "prove_bucket_access": {"way": "policy"},
-    "list_indices": {"indices": 2, "primary_store_bytes": 2_000},
+    "list_indices": {"indices": 2, "primary_store_bytes": 2_000, "for_snapshot": 2},
     "start_snapshot": {"snapshot": SNAPSHOT},
     "check_snapshot": {
         "phase": "snapshot",
@@ -193,6 +193,7 @@ ANSWERS: dict[str, Any] = {
     "copy_artifacts": {"created": 2, "same": 0, "conflicts": 0, "impossible": 0},
     "begin_catch_up": {"caught_up": 0, "by_snapshot": 2},
     "catch_up": {"ended": True, "predicted_write_stop_seconds": ...},
+    "look_for_new_indices": {"new": 0},
     "check_window": {"wait_seconds": 0},
     "announce_gate": None,
     "freeze_source": {
@@ -245,7 +246,7 @@ def agrees(answer: Any, expected: Any) -> bool:
 
 def test_every_handler_has_an_answer_here() -> None:
     assert set(ANSWERS) - set(STEPS) == HANDLERS - {"cut_over", "verify_rehearsal"}
-    assert set(STEPS) <= set(ANSWERS)
+    assert set(STEPS) - set(ANSWERS) == {"return_source_to_service"}
 
 
 def test_the_golden_events_tell_cloudwatch_of_the_migration(
@@ -341,7 +342,7 @@ def test_the_golden_events_move_the_indices(
         (MIGRATION, "progress#logs"),
         (MIGRATION, "catch_up#logs"),
         (MIGRATION, "stop#logs"),
-        *((MIGRATION, f"step#logs#{step}") for step in STEPS),
+        *((MIGRATION, f"step#logs#{step}") for step in STEPS if step in ANSWERS),
         (MIGRATION, "plan"),
         (MIGRATION, "gate#logs#stop_writes"),
         (MIGRATION, "handed_over#logs"),

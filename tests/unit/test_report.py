@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from snapferry import cutover, listing, report, rounds
+from snapferry import listing, report, rounds
 from snapferry.errors import Unavailable
 from snapferry.indices import Index
 from snapferry.journal import Place
 from snapferry.verification import Verdict
+from snapferry.ways import Ways
 from tests.unit.conftest import Events, Storage
 
 MOVED: dict[str, Any] = {
@@ -22,7 +23,8 @@ MOVED: dict[str, Any] = {
 }
 STARTED_AT = "2026-11-23T20:00:00Z"
 NOT_CAUGHT_UP: dict[str, Any] = {"caught_up": [], "by_snapshot": {}, "rounds": []} | {
-    "write_stop_steps": []
+    "write_stop_steps": [],
+    "write_stops_given_up": [],
 }
 CREATED = {"created_at_milliseconds": 1}
 GIVEN_BACK = {
@@ -71,7 +73,7 @@ def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
     rounds.note(storage.records, "logs", 1, final=False)
     rounds.note(storage.records, "logs", 2, final=True)
     listing.keep(storage.records, "logs", 2, listed)
-    ways = cutover.Ways(1, ["orders"], {"users": "it is new"})
+    ways = Ways(1, ["orders"], {"users": "it is new"})
     ways.keep(storage.records, "logs")
     verdicts = [Verdict("orders", 20, 20, 2, "green", []), Verdict("users", 3, 2, 1, "red", ["a"])]
     storage.records.write("logs/verification", [verdict.record() for verdict in verdicts])

@@ -10,7 +10,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from snapferry import catchup, indices, verification
-from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.errors import SourceChanged, Unavailable, VerificationFailed
 from snapferry.request import DomainJob
 from snapferry.verification import Moment, Verification, documents, slices
 from snapferry.verification.documents import IndexComparison
@@ -355,7 +355,7 @@ def test_documents_that_are_not_stored_are_compared_by_their_ids(copy: Copy) -> 
 def test_a_write_after_the_last_snapshot_is_found(copy: Copy) -> None:
     copy.shard.index("0-late")
 
-    with pytest.raises(VerificationFailed, match=r"orders\[0\]: written to at the source after"):
+    with pytest.raises(SourceChanged, match=r"orders\[0\]: written to at the source after"):
         copy.keep_ends()
 
 

@@ -87,6 +87,11 @@ ROLL_BACK = [
 ]
 
 
+def listed(number: int, for_snapshot: int) -> dict[str, Any]:
+    """What "List indices" returns."""
+    return {"indices": number, "primary_store_bytes": 1000 * number, "for_snapshot": for_snapshot}
+
+
 def caught_up_last(caught_up: int, by_snapshot: int) -> dict[str, Any]:
     """What "Catch up last" returns."""
     return {
@@ -137,7 +142,7 @@ class Migration:
             "prove_bucket_access": in_turn({"way": "policy"}),
             "lift_restore_limits": in_turn({"refused": []}),
             "give_back_restore_limits": in_turn({"given_back": 4, "foreign": [], "failed": []}),
-            "list_indices": in_turn({"indices": 2, "primary_store_bytes": 4096}),
+            "list_indices": in_turn(listed(2, for_snapshot=2)),
             "register_source_repository": in_turn({"repository": "snapferry"}),
             "register_destination_repository": in_turn({"repository": "snapferry"}),
             "start_snapshot": in_turn({"snapshot": "snapferry-1"}),
@@ -148,9 +153,11 @@ class Migration:
             "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1}),
             "catch_up": in_turn(CAUGHT_UP),
             "announce_gate": self.approve,
+            "look_for_new_indices": in_turn({"new": 0}),
             "check_window": in_turn({"wait_seconds": 0}),
             "freeze_source": in_turn(FROZEN),
             "catch_up_last": in_turn(caught_up_last(1, by_snapshot=1)),
+            "return_source_to_service": in_turn({"domain": "logs"}),
             "release_source": in_turn({"released": 1}),
             "verify_copy": in_turn({"documents": 20}),
             "verify_rehearsal": in_turn({"documents": 20}),

@@ -42,9 +42,12 @@ STATES_OF_SHARED_HANDLERS = {
     "let_source_write": {"Let source write", "Let source delete"},
     "cut_over": {
         "Begin catch up",
+        "Look for new indices",
         "Check window",
         "Freeze source",
         "Catch up last",
+        "Verify copy",
+        "Return source to service",
         "Hand over indices",
         "Move aliases",
     },

@@ -12,6 +12,7 @@ from snapferry.errors import (
     RestoreFailed,
     SnapshotFailed,
     SnapshotInProgress,
+    SourceChanged,
     VerificationFailed,
 )
 from snapferry.request import DomainJob
@@ -25,6 +26,7 @@ from tests.workflow.migration import (
     SNAPSHOT,
     Migration,
     caught_up_last,
+    listed,
 )
 
 
@@ -35,7 +37,7 @@ def _handlers(migration: Migration) -> list[str]:
 @pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.exhaustive), 3])
 def test_rounds(migration: Migration, rounds: int) -> None:
     migration.handlers["list_indices"] = in_turn(
-        *({"indices": number, "primary_store_bytes": 1000 * number} for number in range(1, 9))
+        *(listed(number, for_snapshot=number) for number in range(1, 9))
     )
 
     migration.handlers["catch_up_last"] = in_turn(caught_up_last(0, by_snapshot=rounds + 1))
@@ -95,7 +97,7 @@ def test_rounds(migration: Migration, rounds: int) -> None:
 def test_what_is_caught_up_needs_no_last_snapshot(
     migration: Migration, begun: int, left: int, catching_up: list[str], last: list[str]
 ) -> None:
-    migration.handlers["list_indices"] = in_turn({"indices": 3, "primary_store_bytes": 1000})
+    migration.handlers["list_indices"] = in_turn(listed(3, for_snapshot=3))
     migration.handlers["begin_catch_up"] = in_turn({"caught_up": begun, "by_snapshot": 3 - begun})
     migration.handlers["catch_up_last"] = in_turn(caught_up_last(3 - left, by_snapshot=left))
 
@@ -109,7 +111,9 @@ def test_what_is_caught_up_needs_no_last_snapshot(
         "copy_artifacts",
         "begin_catch_up",
         *(["verify_documents"] if begun else []),
-        *catching_up * 2,
+        *catching_up,
+        "look_for_new_indices",
+        *catching_up,
         *["catch_up_last", *last],
         *["hand_over_indices", "move_aliases", "verify_documents", "release_source"],
     ]
@@ -163,6 +167,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "copy_artifacts": {},
         "begin_catch_up": {"round": 1, "step": "begin_catch_up"},
         "catch_up": {"until": "writes stop"},
+        "look_for_new_indices": {"round": 1, "step": "look_for_new_indices"},
         "check_window": {"round": 1, "step": "check_window"},
         "freeze_source": {"round": 1, "step": "freeze_source"},
         "catch_up_last": {"round": 2, "step": "catch_up_last"},
@@ -170,7 +175,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "start_restore": {"round": 2},
         "check_restore": {"round": 2, "started_at": 1_800_000_000.25, "hold_seconds": 600},
         "give_back_restore_limits": {},
-        "verify_copy": {"round": 2},
+        "verify_copy": {"round": 2, "step": "verify_copy"},
         "verify_documents": {"round": 2, "moment": "after"},
         "hand_over_indices": {"round": 2, "step": "hand_over_indices"},
         "move_aliases": {"round": 2, "step": "move_aliases"},
@@ -367,6 +372,51 @@ def test_writes_stop_inside_the_window_only(migration: Migration) -> None:
         *("Check window", "Wait until writes stop", "Freeze source"),
         *("Check window", "Wait until writes stop", "Freeze source"),
     ]
+
+
+CHANGED = SourceChanged("logs-7: made")
+# What a round copies and catches up, until people are asked.
+UNTIL_ASKED = ["begin_catch_up", "catch_up", "look_for_new_indices"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "stopped"),
+    [
+        ("look_for_new_indices", []),
+        ("catch_up_last", ["freeze_source", "catch_up_last"]),
+        ("verify_copy", ["freeze_source", *LAST_BULK, "verify_copy"]),
+        ("hand_over_indices", ["freeze_source", *LAST_BULK, "verify_copy", "hand_over_indices"]),
+    ],
+)
+@pytest.mark.parametrize("for_snapshot", [1, 0])
+def test_what_changed_after_all_is_copied_by_another_round(
+    migration: Migration, changed: str, stopped: list[str], for_snapshot: int
+) -> None:
+    usual = migration.handlers[changed]
+    outcome = {"new": 1} if changed == "look_for_new_indices" else CHANGED
+    migration.handlers[changed] = in_turn(outcome, usual({}))
+    migration.handlers["list_indices"] = in_turn(listed(2, 2), listed(3, for_snapshot))
+
+    execution = migration.run(
+        "migrate_domain", cutover={"gates": ["stop_writes"]}, verification="quick"
+    )
+
+    assert (execution.status, execution.cause) == ("SUCCEEDED", None)
+    # Beside the gate, in any order.
+    beside = ("check_window", "announce_gate")
+    called = [call for call in migration.calls if call[1].get("until") != "writes stop"]
+    assert [handler for handler, _ in called if handler not in beside] == [
+        *BULK,
+        *["copy_artifacts", *UNTIL_ASKED, *stopped, "return_source_to_service"],
+        *(BULK if for_snapshot else ["list_indices"]),
+        *(["copy_artifacts"] if for_snapshot else []),
+        *[*UNTIL_ASKED, "freeze_source", *LAST_BULK, "verify_copy", "hand_over_indices"],
+        *["move_aliases", "release_source"],
+    ]
+    assert len(migration.called("announce_gate")) == (2 if stopped else 1)
+    rounds = [payload["round"] for _, payload in migration.calls if "round" in payload]
+    assert rounds == sorted(rounds)
+    assert rounds[-1] == (4 if stopped else 3)
 
 
 def test_the_freeze_waits_for_another_snapshot(migration: Migration) -> None:

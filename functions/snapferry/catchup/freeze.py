@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,10 +121,31 @@ def taking_writes(source: OpenSearch, names: Sequence[str]) -> list[str]:
     return [name for name, settings in present.items() if _block(settings) != _BLOCKED]
 
 
-def let_go(journal: Journal, source: OpenSearch, domain: str, names: Sequence[str]) -> None:
-    """Takes the block off again, so that a snapshot doesn't bring it to the destination."""
-    for name in names:
-        journal.change(_place(domain, name), WriteBlock(source, name), None)
+def let_go(
+    journal: Journal, source: OpenSearch, domain: str, names: Collection[str] | None = None
+) -> None:
+    """Gives the blocks back before the end: what was noted stays, for another freeze.
+
+    Args:
+        journal: of the migration.
+        source: the domain.
+        domain: its name.
+        names: the indices; all that the migration has blocked if None.
+    """
+    side = side_of(domain)
+    before = {
+        change.place.key: change.before
+        for change in journal.open_changes({WRITE_BLOCK})
+        if change.place.side == side and (names is None or change.place.key in names)
+    }
+    blocked = [
+        name for name, settings in _settings(source, before).items() if _block(settings) == _BLOCKED
+    ]
+    for value in {before[name] for name in blocked}:
+        for path in indices.paths(name for name in blocked if before[name] == value):
+            source.indices.put_settings(
+                index=path, body={_SETTING: value}, params={"ignore_unavailable": "true"}
+            )
 
 
 def foresee_blocks(domain: str, names: Sequence[str]) -> list[Place]:
@@ -140,7 +161,7 @@ def _block(settings: Mapping[str, str]) -> str | None:
     return settings.get(_SETTING)
 
 
-def _settings(cluster: OpenSearch, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """The settings of each index that is there, flat."""
     return {
         name: answer["settings"]

@@ -127,6 +127,8 @@ class IndexMarks:
 def load(records: Records, domain: str, names: Iterable[str]) -> list[IndexMarks]:
     """The marks of those indices that have some, in the order of their names."""
     wanted = set(names)
+    if not wanted:
+        return []
     items = table.between(
         records.table,
         records.migration_id,

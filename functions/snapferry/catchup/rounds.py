@@ -17,7 +17,7 @@ from snapferry.catchup.steps import Steps
 from snapferry.catchup.tail import IndexRound, Tail
 from snapferry.catchup.writer import Writer
 from snapferry.engines import Engine
-from snapferry.errors import Unavailable, VerificationFailed
+from snapferry.errors import SourceChanged, Unavailable, VerificationFailed
 from snapferry.records import Records
 
 # Enough for two processors, and fewer than the connections that a client keeps.
@@ -213,7 +213,8 @@ def run_last_round(
 
     Raises:
         Unavailable: where the copies of a shard aren't level yet, besides the reasons of a round.
-        VerificationFailed: where something still writes, or the numbers of documents differ.
+        SourceChanged: where something still writes to the source.
+        VerificationFailed: where the numbers of documents differ.
     """
     started_at = time.monotonic()
     leave_at = started_at + hold_seconds
@@ -270,7 +271,7 @@ def written_to(
             `keep_base` has stored no base can't be judged.
     """
     copied: dict[str, list[int]] = {}
-    for index_marks in marks.load(records, domain, caught_up) if caught_up else []:
+    for index_marks in marks.load(records, domain, caught_up):
         copied[index_marks.index] = [shard.mark for shard in index_marks.shards]
     for name, base in kept_base(records, domain, round_number).items():
         # The snapshot surely holds what is below the checkpoint, and no more.
@@ -348,6 +349,7 @@ def _prove_equal(source: OpenSearch, destination: OpenSearch, sealed: Sequence[I
     with ThreadPoolExecutor(2) as pool:
         at_source, at_destination = pool.map(look, (source, destination))
     faults = []
+    written = set()
     for index_marks in sealed:
         for shard, here, there in zip(
             index_marks.shards,
@@ -357,12 +359,16 @@ def _prove_equal(source: OpenSearch, destination: OpenSearch, sealed: Sequence[I
         ):
             place = f"{index_marks.index}[{here.shard}]"
             if here.max_seq_no != shard.mark:
-                faults.append(f"{place}: written to at the source after writes had stopped")
+                written.add(index_marks.index)
             elif here.lucene_documents != there.lucene_documents:
                 faults.append(
                     f"{place}: {there.lucene_documents} documents instead of "
                     f"{here.lucene_documents}, nested ones counted apart"
                 )
+    if written:
+        raise SourceChanged(
+            f"{indices.some(written)}: written to at the source after writes had been stopped"
+        )
     if faults:
         raise VerificationFailed(
             f"{len(faults)} shards differ from the source: {'; '.join(faults[:10])}. What to do: "

@@ -200,9 +200,10 @@ def run(
         for index in _comparisons(records.read(_name(domain, "before"), default={}))
         if moment == "after"
     }
-    plan = {index.index: index for index in _comparisons(record)} or _planned(
-        records, job, moment, selected, earlier
-    )
+    begun = {index.index: index for index in _comparisons(record)}
+    # Before the writes stop, another round may have brought more.
+    added = [index for index in selected if index.name not in begun]
+    plan = begun | _planned(records, job, moment, added, earlier)
     at_source, at_destination = (primaries.look(each, plan) for each in (source, destination))
     # An index that is gone by now is the clients' doing.
     plan = {name: plan[name] for name in plan if name in at_source and name in at_destination}

@@ -11,7 +11,7 @@ from snapferry import indices
 from snapferry.catchup import marks, primaries
 from snapferry.catchup.primaries import Primary
 from snapferry.engines import Engine
-from snapferry.errors import AccessDenied, RequestRefused, VerificationFailed
+from snapferry.errors import AccessDenied, RequestRefused, SourceChanged
 from snapferry.records import Records
 from snapferry.verification.slices import Ends
 
@@ -38,7 +38,7 @@ def keep_ends(
         caught_up: those of them that were caught up; the others were just restored.
 
     Raises:
-        VerificationFailed: where a client has written to one of these after its snapshot.
+        SourceChanged: where a client has written to one of these after its snapshot.
     """
     if Engine.of(source).is_too_old:
         return
@@ -50,7 +50,7 @@ def keep_ends(
         at_destination = answer.result()
     bases = {
         stored.index: [shard.base for shard in stored.shards]
-        for stored in (marks.load(records, domain, caught_up) if caught_up else ())
+        for stored in marks.load(records, domain, caught_up)
     }
     late = []
     ends = {}
@@ -79,10 +79,8 @@ def keep_ends(
             )
         ]
     if late:
-        raise VerificationFailed(
-            f"{indices.some(late)}: written to at the source after the last snapshot was taken. "
-            "What to do: make sure that nothing writes to it once writes are to have stopped, then "
-            "start the migration again."
+        raise SourceChanged(
+            f"{indices.some(late)}: written to at the source after the last snapshot was taken"
         )
     records.write(_name(domain), ends)
 

@@ -42,10 +42,12 @@ def _install() -> None:
 
 def _faulty(name: str, handler: Handler) -> Handler:
     def handle(event: Any, context: Any) -> Any:
-        fault = faults.take(_FOLDER, f"handler-{name}", f"struck-{name}")
-        if fault is None:
+        for called in (event.get("step", name), name):
+            if fault := faults.take(_FOLDER, f"handler-{called}", f"struck-{called}"):
+                break
+        else:
             return handler(event, context)
-        fault["taken"] = f"struck-{name}"
+        fault["taken"] = f"struck-{called}"
         if fault["way"] == "die":
             # So that nobody has to wait for long until it must be dead.
             context._epoch_deadline_time_in_ms = int(time.time() * 1000) + _LEFT_MILLISECONDS
@@ -56,7 +58,7 @@ def _faulty(name: str, handler: Handler) -> Handler:
             with _striking_midway(fault) if midway else _striking(fault, fenced=fenced):
                 answer = handler(event, context)
         finally:
-            (_FOLDER / f"ended-{name}").touch()
+            (_FOLDER / f"ended-{called}").touch()
         return {**answer, **fault["answer"]} if fault["way"] == "answer" else answer
 
     return handle
