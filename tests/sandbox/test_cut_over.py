@@ -153,6 +153,15 @@ def test_writers_that_go_on_with_what_goes_by_snapshot_are_caught(moved: Moved, 
     assert (outcome.status, outcome.error) == ("FAILED", "VerificationFailed")
     assert moved.by_snapshot in outcome.cause
     assert all(moved.takes_writes().values())
+    # People were told each time who goes on.
+    given_up = write_stops_given_up(moved, outcome)
+    assert len(given_up) == 3
+    assert all(moved.by_snapshot in reason for reason in given_up)
+
+
+def write_stops_given_up(moved: Moved, outcome: Outcome) -> list[str]:
+    [domain] = moved.sandbox.record(outcome.migration_id, "report")["domains"]
+    return list(domain["catch_up"]["write_stops_given_up"])
 
 
 def lift_the_block(moved: Moved) -> None:
@@ -187,15 +196,16 @@ def change(sandbox: Sandbox, index: str) -> None:
     assert answer["updated"] == 3
 
 
-# As long as it comes before this state, it is taken along.
+# As long as it comes before this state, it is taken along. Afterwards it needs another round.
 TAKEN_ALONG_BEFORE: Mapping[Callable[[Moved], None], str] = {
     lift_the_block: "Is anything left for a snapshot?",
     write_to_what_is_not_blocked: "Restore snapshot",
-    make_a_new_index: "Is anything left for a snapshot?",
-    make_an_index_anew: "Is anything left for a snapshot?",
+    make_a_new_index: "Begin last round",
+    make_an_index_anew: "Begin last round",
 }
 # In their order.
 PASSED = (
+    "Look for new indices",
     "Begin last round",
     "Catch up last",
     "Is anything left for a snapshot?",
@@ -205,9 +215,9 @@ PASSED = (
     "Hand over indices",
 )
 MEDDLING = [
-    *((lift_the_block, state) for state in PASSED),
+    *((lift_the_block, state) for state in PASSED[1:]),
     *((write_to_what_is_not_blocked, state) for state in PASSED[-4:]),
-    *((make_a_new_index, state) for state in ("Begin last round", "Catch up last", *PASSED[-2:])),
+    *((make_a_new_index, state) for state in (*PASSED[:3], *PASSED[-2:])),
     *((make_an_index_anew, state) for state in ("Catch up last", "Verify copy")),
 ]
 
@@ -236,13 +246,18 @@ def test_writes_by_other_ways_are_caught(
 
     outcome = end(sandbox, started)
 
-    if PASSED.index(state) < PASSED.index(TAKEN_ALONG_BEFORE[meddle]):
-        assert outcome.cause == ""
-        assert moved.differences() == {}
-    else:
-        assert (outcome.status, outcome.error) == ("FAILED", "VerificationFailed")
-        assert moved.pattern.removesuffix("*") in outcome.cause
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    assert moved.differences() == {}
+    assert moved.sandbox.destination.indices.get(index=moved.pattern).keys() == (
+        moved.sandbox.source.indices.get(index=moved.pattern).keys()
+    )
     assert all(moved.takes_writes().values())
+    given_up = write_stops_given_up(moved, outcome)
+    if PASSED.index(state) < PASSED.index(TAKEN_ALONG_BEFORE[meddle]):
+        assert given_up == []
+    else:
+        [reason] = given_up
+        assert moved.pattern.removesuffix("*") in reason
 
 
 # Failures

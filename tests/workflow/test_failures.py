@@ -55,6 +55,8 @@ def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
         return usual(payload)
 
     migration.handlers[name_of_call] = fail
+    if state == "Return source to service":
+        migration.handlers["look_for_new_indices"] = in_turn({"new": 1})
 
     execution = migration.run(name, **EVERYWHERE, **OTHER_MODES.get(state, {}))
 
