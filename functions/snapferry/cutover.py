@@ -19,6 +19,7 @@ from snapferry import (
     aliases,
     artifacts,
     catchup,
+    index_policies,
     indices,
     listing,
     metrics,
@@ -310,13 +311,17 @@ class CutOver:
         stopped_at = time.time()
         StopMark(self.records, self._domain).set()
         tally = Tally.of(self.records, self._domain)
-        frozen = catchup.freeze(
-            self.journal,
-            self.source,
-            self._domain,
-            Ways.of(self.records, self._domain).caught_up,
-            _LONGEST_FREEZE_SECONDS,
-        )
+        with ThreadPoolExecutor(1) as pool:
+            # Clients are waiting.
+            suspended = pool.submit(self._suspend_policies)
+            frozen = catchup.freeze(
+                self.journal,
+                self.source,
+                self._domain,
+                Ways.of(self.records, self._domain).caught_up,
+                _LONGEST_FREEZE_SECONDS,
+            )
+            suspended.result()
         predicted = None
         if tally:
             predicted = tally.prediction()
@@ -328,6 +333,10 @@ class CutOver:
             "predicted_write_stop_seconds": predicted.seconds if predicted else None,
             "predicted_interval_seconds": predicted.interval if predicted else None,
         }
+
+    def _suspend_policies(self) -> None:
+        names = [index.name for index in self._present()]
+        index_policies.suspend(self.journal, self.source, self._domain, names)
 
     def catch_up_last(self) -> dict[str, Any]:
         """Lists the indices anew, and runs the last round of those that are frozen.
@@ -483,6 +492,7 @@ class CutOver:
         selected = listing.selected(self.records, self._domain, self.round_number)
         moved = aliases.move(self.source, self.destination, [index.name for index in selected])
         moved_at = time.time()
+        index_policies.resume(self.journal, self.source, self._domain)
         self._tell_write_stop(moved_at)
         return {"aliases": len(moved), "moved_at": moved_at}
 
@@ -506,6 +516,7 @@ class CutOver:
             `domain`, its name.
         """
         catchup.let_go(self.journal, self.source, self._domain)
+        index_policies.resume(self.journal, self.source, self._domain)
         ways = Ways.of(self.records, self._domain)
         catchup.give_back(
             self.destination, self.records, self._domain, ways.caught_up, ways.round_number

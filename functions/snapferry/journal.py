@@ -148,12 +148,14 @@ class Journal:
             if self._put(change, "open", ""):
                 return change
 
-    def open_changes(self, kinds: Collection[str] | None = None) -> list[Change]:
-        """The changes that aren't given back, the last first; of some kinds only, if given."""
+    def open_changes(
+        self, kinds: Collection[str] | None = None, side: str | None = None
+    ) -> list[Change]:
+        """The changes that aren't given back, the last first; of some kinds or a side, if given."""
         changes = [
             _change(item)
             for item in self._in_state("open")
-            if kinds is None or item["kind"] in kinds
+            if (kinds is None or item["kind"] in kinds) and side in (None, item["side"])
         ]
         return sorted(changes, key=lambda change: change.number, reverse=True)
 
@@ -183,10 +185,7 @@ class Journal:
             self._close(change, "kept", note)
 
         with ThreadPoolExecutor(_WRITES_AT_ONCE) as pool:
-            made_there = (
-                change for change in self.open_changes(kinds) if change.place.side == side
-            )
-            for _ in pool.map(close, made_there):
+            for _ in pool.map(close, self.open_changes(kinds, side)):
                 pass
 
     def release(self, side: str) -> int:
@@ -205,6 +204,7 @@ class Journal:
         find: Callable[[Place], Changeable],
         kinds: Collection[str] | None = None,
         leave_at: float = float("inf"),
+        side: str | None = None,
     ) -> GivenBack:
         """Gives changes back, the last first.
 
@@ -216,12 +216,13 @@ class Journal:
             find: what reads and writes the value of a place.
             kinds: of these kinds only; all if None.
             leave_at: when to stop, in seconds of the epoch.
+            side: of this side only; all if None.
         """
         outcome = GivenBack()
         failed_sides: set[str] = set()
-        for change in self.open_changes(kinds):
-            side = change.place.side
-            blocked = side in failed_sides or (side == BUCKET and failed_sides)
+        for change in self.open_changes(kinds, side):
+            made_on = change.place.side
+            blocked = made_on in failed_sides or (made_on == BUCKET and failed_sides)
             if blocked or time.time() >= leave_at:
                 outcome.waiting += 1
                 continue
@@ -232,7 +233,7 @@ class Journal:
                     changeable.write(change.before)
                     present = change.before
             except SnapferryError as error:
-                failed_sides.add(side)
+                failed_sides.add(made_on)
                 outcome.failed.append(f"{change.place}: {error}")
                 continue
             if present == change.before:

@@ -17,6 +17,7 @@ from snapferry import (
     artifacts,
     capacity,
     catchup,
+    index_policies,
     indices,
     listing,
     plan_page,
@@ -133,7 +134,9 @@ def plan_domain(
             artifacts.Side(at_source, at_source),
             artifacts.Side(at_destination, at_destination),
         )
-        changes += catchup.foresee_blocks(job.domain.name, [index.name for index in moved])
+        names = [index.name for index in moved]
+        changes += catchup.foresee_blocks(job.domain.name, names)
+        changes += index_policies.foresee(at_source, job.domain.name, names)
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
     plan = {
         "host": job.domain.host,

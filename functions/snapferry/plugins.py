@@ -8,6 +8,7 @@ from opensearchpy import OpenSearch
 
 from snapferry.errors import NotFound, RequestRefused
 
+_INDEX_MANAGEMENT = ("/_plugins/_ism", "/_opendistro/_ism")
 _UNKNOWN_API = r"no handler found for uri|is not allowed"
 
 
@@ -43,3 +44,17 @@ def ask(
                 raise
             refusals.append(str(error))
     raise NotFound(refusals[0])
+
+
+def ask_index_management(
+    cluster: OpenSearch,
+    method: str,
+    resource: str,
+    body: Any = None,
+    params: Mapping[str, str] | None = None,
+) -> Any:
+    """Asks the REST API of Index State Management, as `ask` does.
+
+    Source: https://docs.opensearch.org/latest/im-plugin/ism/api/
+    """
+    return ask(cluster, _INDEX_MANAGEMENT, method, resource, body, params)

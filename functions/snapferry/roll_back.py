@@ -9,6 +9,7 @@ from snapferry import (
     artifacts,
     catchup,
     executions,
+    index_policies,
     leases,
     metrics,
     rehearsal,
@@ -36,6 +37,7 @@ _CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **restore_limits.CHANGEABLES,
     **security.CHANGEABLES,
     **catchup.CHANGEABLES,
+    **index_policies.CHANGEABLES,
     **artifacts.CHANGEABLES,
     **rehearsal.CHANGEABLES,
 }

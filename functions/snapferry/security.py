@@ -169,6 +169,18 @@ _ON_BOTH_SIDES = (
 
 _AT_SOURCE = (
     *_ON_BOTH_SIDES,
+    Right(
+        "GET",
+        f"/_plugins/_ism/explain{_INDEX}",
+        cluster=("cluster:admin/opendistro/ism/managedindex/explain",),
+        indices=("indices:admin/opensearch/ism/managedindex",),
+    ),
+    Right(
+        "PUT",
+        "/_cluster/settings",
+        {"transient": {"plugins.snapferry.none": None}},
+        cluster=("cluster:admin/settings/update",),
+    ),
     Right("GET", _SNAPSHOT, cluster=("cluster:admin/snapshot/get",)),
     Right("GET", f"{_SNAPSHOT}/_status", cluster=("cluster:admin/snapshot/status*",)),
     Right("PUT", _SNAPSHOT, cluster=("cluster:admin/snapshot/create",)),

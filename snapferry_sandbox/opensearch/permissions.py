@@ -48,6 +48,11 @@ _NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (r"GET /_data_stream(/[^/]+)?", (), ("indices:admin/data_stream/get",)),
     (r"PUT /_data_stream(/[^/]+)?", (), ("indices:admin/data_stream/create",)),
     (r"DELETE /_data_stream(/[^/]+)?", (), ("indices:admin/data_stream/delete",)),
+    (
+        r"GET /_plugins/_ism/explain/[^/]+",
+        ("cluster:admin/opendistro/ism/managedindex/explain",),
+        ("indices:admin/opensearch/ism/managedindex",),
+    ),
     (r"GET /_plugins/_ism/[^/]+(/[^/]+)?", ("cluster:admin/opendistro/ism/policy/get",), ()),
     (r"DELETE /_plugins/_ism/policies/[^/]+", ("cluster:admin/opendistro/ism/policy/delete",), ()),
     (r"POST (/[^/]+)?/_bulk", ("indices:data/write/bulk",), ()),

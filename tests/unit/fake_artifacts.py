@@ -81,10 +81,17 @@ class FakeArtifacts:
             raise Refused(400, "", f"no handler found for uri [{path}] and method [{method}]")
         resource, _, name = path.removeprefix(f"{self.ism}/").partition("/")
         if resource == "explain":
-            return {
+            explained = {
                 index: {"index": index, "policy_id": policy, "enabled": True}
                 for index, policy in self.managed.items()
-            } | {"total_managed_indices": len(self.managed)}
+                if name in ("*", index) or index in name.split(",")
+            }
+            unmanaged = {
+                index: {"policy_id": None}
+                for index in name.split(",")
+                if name != "*" and index not in explained
+            }
+            return explained | unmanaged | {"total_managed_indices": len(explained)}
         policies = self.of("policies")
         if method == "PUT":
             if name in policies:

@@ -234,7 +234,7 @@ class FakeTailCluster(FakeCluster):
                 running = [{"headers": {"X-Opaque-Id": task}} for task in self.tasks]
                 self.tasks = self.tasks[1:]
                 return {"tasks": running}
-            case "GET", ["_cluster", "state", "metadata"]:
+            case "GET", ["_cluster", "state", "metadata"] | ["_alias"]:
                 return {}
             case "GET", ["_cat", "indices"]:
                 return [
@@ -269,6 +269,8 @@ class FakeTailCluster(FakeCluster):
             case "POST", [name, "_bulk"]:
                 return {"items": list(self._bulk(self.tails[name], iter(request.body)))}
             case "GET", ["_snapshot", *_] | ["_cat", "snapshots", _]:
+                return super()._carry_out(request)
+            case _, ["_plugins" | "_opendistro", *_] | ["_cluster", "settings"]:
                 return super()._carry_out(request)
         raise NotImplementedError(line)
 

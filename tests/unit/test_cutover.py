@@ -397,6 +397,45 @@ def test_the_freeze_finds_its_blocks_noted(restored: World) -> None:
     assert now["b"].before == "false"
 
 
+ISM_ENABLED = "plugins.index_state_management.enabled"
+
+
+@pytest.fixture
+def managed(restored: World) -> World:
+    """A policy acts on one of the indices."""
+    restored.source.settings["defaults"][ISM_ENABLED] = "true"
+    restored.source.artifacts.managed = {"a": "keep-a-month"}
+    restored.begin()
+    return restored
+
+
+def suspended(world: World) -> dict[str, str]:
+    return world.source.settings["transient"]
+
+
+def test_no_policy_acts_while_writes_are_stopped(managed: World) -> None:
+    assert suspended(managed) == {}
+    managed.freeze()
+    assert suspended(managed) == {ISM_ENABLED: "false"}
+    managed.finish()
+    managed.hand_over()
+    assert suspended(managed) == {ISM_ENABLED: "false"}
+    managed.take("move_aliases", 2)
+    assert suspended(managed) == {}
+
+
+def test_policies_act_again_when_a_write_stop_is_given_up(managed: World) -> None:
+    managed.freeze()
+    managed.take("return_source_to_service", 2)
+    assert suspended(managed) == {}
+
+
+def test_policies_act_again_after_a_failure(managed: World) -> None:
+    managed.freeze()
+    give_back(managed)
+    assert suspended(managed) == {}
+
+
 def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
     restored.begin()
     restored.freeze()

@@ -49,7 +49,6 @@ _KEPT_SETTINGS = frozenset(
 _PLUGIN_TEMPLATES = frozenset({"ss4o_metrics_template", "ss4o_traces_template", "tenant_template"})
 INTERNAL_USER = "internal user"
 _EMPTY = "without documents: its backing indices are hidden, and stay"
-_ISM_APIS = ("/_plugins/_ism", "/_opendistro/_ism")
 # What the plugin notes in a policy, and no policy is made with.
 _POLICY_NOTES = ("last_updated_time", "policy_id", "schema_version", "user")
 # Its mapping is changed by the migration itself.
@@ -246,7 +245,7 @@ def _data_streams(answer: Any) -> Definitions:
 
 def _ask_ism(cluster: OpenSearch, method: str, path: str, body: Any = None) -> Any:
     path, _, query = path.partition("?")
-    return plugins.ask(cluster, _ISM_APIS, method, path, body, dict(parse_qsl(query)))
+    return plugins.ask_index_management(cluster, method, path, body, dict(parse_qsl(query)))
 
 
 def _index_policies(answer: Any) -> Definitions:

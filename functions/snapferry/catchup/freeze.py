@@ -132,11 +132,10 @@ def let_go(
         domain: its name.
         names: the indices; all that the migration has blocked if None.
     """
-    side = side_of(domain)
     before = {
         change.place.key: change.before
-        for change in journal.open_changes({WRITE_BLOCK})
-        if change.place.side == side and (names is None or change.place.key in names)
+        for change in journal.open_changes({WRITE_BLOCK}, side_of(domain))
+        if names is None or change.place.key in names
     }
     blocked = [
         name for name, settings in _settings(source, before).items() if _block(settings) == _BLOCKED

@@ -1,0 +1,72 @@
+"""Index State Management at the source, suspended while writes are stopped.
+
+A policy that deletes an index, rolls it over or changes its settings at that moment would undo what
+is being proven. The plugin is suspended for a whole cluster only, by a setting: a policy that is
+taken off an index and put on it again begins anew.
+
+Sources: https://docs.opensearch.org/latest/im-plugin/ism/settings/ and
+https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ism.html
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices, plugins
+from snapferry.engines import Engine
+from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.journal import Changeable, Journal, Place, side_of
+from snapferry.restore_limits import ClusterSetting
+
+# Not that of settings in general: these are given back before the others.
+_KIND = "index_policies"
+
+CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: ClusterSetting}
+
+
+def suspend(journal: Journal, source: OpenSearch, domain: str, names: Iterable[str]) -> None:
+    """Has no policy act on any index of the source, if one is there that does on some of these.
+
+    Where there is no such plugin, or it may not be suspended, it isn't: what a policy does is
+    noticed as well as what clients do.
+
+    Args:
+        journal: of the migration.
+        source: the domain.
+        domain: its name.
+        names: the indices that are moved.
+    """
+    with contextlib.suppress(AccessDenied, RequestRefused):
+        for place in foresee(source, domain, names):
+            journal.change(place, ClusterSetting(source, place.key), "false")
+
+
+def resume(journal: Journal, source: OpenSearch, domain: str) -> None:
+    """Has policies act again; what fails is left to the roll-back. Takes what `suspend` does."""
+    journal.give_back(
+        lambda place: ClusterSetting(source, place.key), {_KIND}, side=side_of(domain)
+    )
+
+
+def foresee(source: OpenSearch, domain: str, names: Iterable[str]) -> list[Place]:
+    """What `suspend` will change."""
+    if not _is_managed(source, names):
+        return []
+    prefix = "plugins" if Engine.of(source).is_opensearch else "opendistro"
+    # A transient setting counts before a persistent one.
+    key = f"transient/{prefix}.index_state_management.enabled"
+    return [Place(side_of(domain), _KIND, key)]
+
+
+def _is_managed(source: OpenSearch, names: Iterable[str]) -> bool:
+    """Whether a policy acts on one of some indices."""
+    for path in indices.paths(names):
+        with contextlib.suppress(AccessDenied, NotFound, RequestRefused):
+            explained = plugins.ask_index_management(source, "GET", f"explain/{path}")
+            if any(
+                isinstance(state, dict) and state.get("policy_id") and state.get("enabled")
+                for state in explained.values()
+            ):
+                return True
+    return False
