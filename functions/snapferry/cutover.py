@@ -54,6 +54,7 @@ from snapferry.ways import Ways
 
 type Until = Literal["lag fits", "writes stop"]
 type Step = Literal[
+    "weigh_another_round",
     "begin_catch_up",
     "look_for_new_indices",
     "check_window",
@@ -150,6 +151,7 @@ class CutOver:
         """
         began = time.time()
         steps: Mapping[Step, Callable[[], dict[str, Any]]] = {
+            "weigh_another_round": self.weigh_another_round,
             "begin_catch_up": self.begin_catch_up,
             "look_for_new_indices": self.look_for_new_indices,
             "check_window": self.check_window,
@@ -192,6 +194,18 @@ class CutOver:
                 "stop all clients that write to the source, also those that make new indices, then "
                 "start the migration again."
             )
+
+    def weigh_another_round(self) -> dict[str, Any]:
+        """Says whether another round of snapshots is worth its time, while clients write.
+
+        Returns:
+            Whether it `pays`.
+        """
+        copied = rounds.copied(self.records, self._domain)
+        written = catchup.written_since(self.source, self.records, self._domain, self.round_number)
+        if written is None:
+            return {"pays": prediction.last_round_will_be_shorter(copied)}
+        return {"pays": prediction.round_is_quicker_than_catching_up(copied, *written)}
 
     def begin_catch_up(self) -> dict[str, Any]:
         """Finds out which indices can be caught up, and makes them ready for it.
@@ -532,7 +546,7 @@ def keep_base(
 ) -> None:
     """Notes what a snapshot surely holds, if what was written afterwards matters.
 
-    It does for the snapshot that catching up begins with, without which an index goes by a last
+    It does for a snapshot that catching up may begin with, without which an index goes by a last
     one; and for the last one, while writes are stopped.
 
     Args:
@@ -543,8 +557,7 @@ def keep_base(
         names: the indices in it.
     """
     is_last = StopMark(records, job.domain.name).look()
-    begins_catching_up = job.cutover.catch_up and round_number >= job.cutover.rounds
-    if not (is_last or begins_catching_up) or Engine.of(source).is_too_old:
+    if not (is_last or job.cutover.catch_up) or Engine.of(source).is_too_old:
         return
     # Some services don't let everybody look.
     with contextlib.suppress(AccessDenied, RequestRefused):

@@ -26,6 +26,9 @@ _LEAST_SPREAD = 1.5
 _FIRST_DOCUMENT_SECONDS = 1 / 5_000
 _FIRST_CALL_SECONDS = 0.1
 _CALLS = 4
+_PHASES = ("snapshot", "restore")
+# What a round of snapshots takes besides the copying: its calls, and the checks of both clusters.
+_ROUND_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,36 @@ def learn(records: Records, expected_seconds: float, seconds: float) -> None:
     records.keep(_EARLIER, earlier[-_MOST_EARLIER:])
 
 
+def last_round_will_be_shorter(rounds: Sequence[dict[str, Any]]) -> bool:
+    """Whether another round leaves less to a last one; so it is while each halves the one before.
+
+    Args:
+        rounds: what earlier rounds have copied, at least one.
+    """
+    copied = [sum(each[phase]["bytes_new"] for phase in _PHASES) for each in rounds[-2:]]
+    return len(copied) == 1 or copied[1] < copied[0] / 2
+
+
+def round_is_quicker_than_catching_up(
+    rounds: Sequence[dict[str, Any]], written: int, operations: int
+) -> bool:
+    """Whether another round of snapshots takes less time than catching up what it would bring.
+
+    How much of the files a round reuses depends on where clients write: a single update of an old
+    document has the whole of its segment copied again. From the second round on that is measured.
+    Before, the best is assumed: that as much is copied as was written.
+
+    Args:
+        rounds: what earlier rounds have copied, at least one.
+        written: operations since the last of them.
+        operations: of all.
+    """
+    copy_seconds = sum(rounds[-1][phase]["seconds"] for phase in _PHASES)
+    if len(rounds) == 1:
+        copy_seconds *= written / max(1, operations)
+    return bool(written * _FIRST_DOCUMENT_SECONDS > copy_seconds + _ROUND_SECONDS)
+
+
 def last_copy_seconds(rounds: Sequence[dict[str, Any]], share: float) -> float:
     """How long a last snapshot and its restore will take.
 
@@ -184,8 +217,7 @@ def last_copy_seconds(rounds: Sequence[dict[str, Any]], share: float) -> float:
     """
     if not rounds:
         return 0.0
-    last = rounds[-1]
-    return float(share * (last["snapshot"]["seconds"] + last["restore"]["seconds"]))
+    return float(share * sum(rounds[-1][phase]["seconds"] for phase in _PHASES))
 
 
 def _record(domain: str) -> str:

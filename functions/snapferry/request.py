@@ -417,10 +417,12 @@ class Cutover(_Model):
     """How the migration comes to its end."""
 
     rounds: int = Field(
-        default=1,
+        default=5,
         ge=1,
         le=50,
-        description="snapshots restored while clients still write, before the last one",
+        description="snapshots restored while clients still write, at most, as long as another one "
+        "is quicker than to catch up what it would bring, or, where nothing is caught up, copies "
+        "less than half of what the one before did",
         examples=[2],
     )
     catch_up: bool = Field(

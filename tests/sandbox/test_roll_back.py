@@ -56,6 +56,9 @@ DETOURS = {
     ("catch_up", "Is the history long?"): Detour(
         "catch_up", "answer", {"answer": {"ended": False}}
     ),
+    ("migrate_domain", "Begin next round"): Detour(
+        "weigh_another_round", "answer", {"answer": {"pays": True}}
+    ),
     ("migrate_domain", "Return source to service"): Detour(
         "look_for_new_indices", "answer", {"answer": {"new": 1}}
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from snapferry import cutover, indices, listing, roll_back
+from snapferry import cutover, indices, listing, roll_back, rounds
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -182,7 +182,7 @@ def test_new_indices_are_copied_by_another_round_before_people_are_asked(restore
     make_new(restored)
     assert restored.take("look_for_new_indices") == {"new": 2}
     # However often they are made, people are asked at last.
-    assert restored.take("look_for_new_indices", 4) == {"new": 0}
+    assert restored.take("look_for_new_indices", restored.job.cutover.rounds + 3) == {"new": 0}
 
     restored.take("return_source_to_service")
     move_after_another_round(restored, 2)
@@ -254,6 +254,47 @@ def test_an_index_that_becomes_unfit_leaves_the_others_alone(restored: World) ->
     assert content(restored.source, "b") == content(restored.destination, "b")
 
 
+def copied(world: World, *seconds: float) -> None:
+    """Rounds that took so long, and copied as many megabytes."""
+    for number, each in enumerate(seconds, 1):
+        took = {"seconds": each / 2, "bytes_new": int(each * 500_000)}
+        rounds.note(world.storage.records, DOMAIN, number, snapshot=took, restore=took)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds", "pays"),
+    [
+        # As many are caught up sooner than a round is through.
+        (10, [3_600], False),
+        # All was written anew: a second and a half of catching up, or an hour of copying.
+        (7_500, [3_600], False),
+        (60_000, [0.5], True),
+        # What little was written had everything copied again.
+        (60_000, [3_600, 3_500], False),
+        (60_000, [3_600, 1], True),
+    ],
+)
+def test_another_round_is_taken_while_it_is_quicker_than_catching_up(
+    restored: World, written: int, seconds: list[float], pays: bool
+) -> None:
+    copied(restored, *seconds)
+    for number in range(written):
+        restored.source.tails["a"].shards[0].index(f"0-new-{number % 10}")
+
+    assert restored.take("weigh_another_round") == {"pays": pays}
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [([9], True), ([9, 4], True), ([9, 8], False)])
+def test_where_nothing_is_caught_up_another_round_is_taken_while_it_copies_much_less(
+    storage: Storage, make_job: MakeJob, seconds: list[float], pays: bool
+) -> None:
+    world = World(storage, make_job(cutover={"catch_up": False}))
+    world.bulk()
+    copied(world, *seconds)
+
+    assert world.take("weigh_another_round") == {"pays": pays}
+
+
 def test_without_any_index_there_is_nothing_to_catch_up(restored: World) -> None:
     for index in restored.source.tails.values():
         index.mapping = {"_source": {"enabled": False}}
@@ -262,15 +303,11 @@ def test_without_any_index_there_is_nothing_to_catch_up(restored: World) -> None
     assert restored.effects == 0
 
 
-@pytest.mark.parametrize("refusal", ["too old", "denied", "not wanted", "an earlier round"])
+@pytest.mark.parametrize("refusal", ["too old", "denied", "not wanted"])
 def test_without_a_base_everything_goes_by_a_snapshot(
     storage: Storage, make_job: MakeJob, refusal: str
 ) -> None:
-    cutovers: dict[str, dict[str, Any]] = {
-        "not wanted": {"catch_up": False},
-        "an earlier round": {"rounds": 2},
-    }
-    world = World(storage, make_job(cutover=cutovers.get(refusal, {})))
+    world = World(storage, make_job(cutover={"catch_up": refusal != "not wanted"}))
     if refusal == "too old":
         world.source.version = {"number": "6.6.0"}
     if refusal == "denied":

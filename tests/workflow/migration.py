@@ -74,7 +74,7 @@ PREPARATION = [
 ]
 SNAPSHOT = ["start_snapshot", "check_snapshot"]
 RESTORE = ["lift_restore_limits", "start_restore", "check_restore", "give_back_restore_limits"]
-BULK = ["list_indices", *SNAPSHOT, *RESTORE]
+BULK = ["list_indices", *SNAPSHOT, *RESTORE, "weigh_another_round"]
 # Those of a last round in which everything goes by a snapshot, up to the verification.
 LAST_BULK = ["catch_up_last", *SNAPSHOT, *RESTORE]
 # The handlers of a roll-back that finds everything at hand.
@@ -150,6 +150,7 @@ class Migration:
             "start_restore": in_turn({"started_at": 1_800_000_000.25}),
             "check_restore": in_turn(self.look("restore", ended=True)),
             "copy_artifacts": in_turn(COPIED),
+            "weigh_another_round": in_turn({"pays": False}),
             "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1}),
             "catch_up": in_turn(CAUGHT_UP),
             "announce_gate": self.approve,

@@ -41,6 +41,7 @@ START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
 STATES_OF_SHARED_HANDLERS = {
     "let_source_write": {"Let source write", "Let source delete"},
     "cut_over": {
+        "Weigh another round",
         "Begin catch up",
         "Look for new indices",
         "Check window",

@@ -5,7 +5,7 @@ source can be asked for exactly what the snapshot lacks, and writes stop for sec
 size of the data is. In the order of a migration:
 
     qualify        which indices can't be caught up, and why; `foresee` says most of it beforehand
-    keep_base      before a snapshot is requested
+    keep_base      before a snapshot is requested; `written_since` says what it lacks
     begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
     freeze         stops the writes; `let_go` where an index turns out to need a snapshot
@@ -25,7 +25,15 @@ from snapferry.catchup.freeze import (
     taking_writes,
 )
 from snapferry.catchup.qualification import foresee, qualify
-from snapferry.catchup.rounds import Round, begin, run_last_round, run_round, settle, written_to
+from snapferry.catchup.rounds import (
+    Round,
+    begin,
+    run_last_round,
+    run_round,
+    settle,
+    written_since,
+    written_to,
+)
 from snapferry.catchup.tail import IndexRound
 from snapferry.catchup.tuning import give_back, tune
 
@@ -48,5 +56,6 @@ __all__ = [
     "settle",
     "taking_writes",
     "tune",
+    "written_since",
     "written_to",
 ]

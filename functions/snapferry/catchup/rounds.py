@@ -284,6 +284,36 @@ def written_to(
     ]
 
 
+def written_since(
+    source: OpenSearch, records: Records, domain: str, round_number: int
+) -> tuple[int, int] | None:
+    """How much was written since a snapshot.
+
+    Args:
+        source: the domain.
+        records: of the migration.
+        domain: the domain's name.
+        round_number: of the snapshot.
+
+    Returns:
+        The number of operations since its base, and that of all; None where no base was kept,
+        since nothing is to be caught up, or nobody may look.
+    """
+    base = kept_base(records, domain, round_number)
+    if not base:
+        return None
+    found = primaries.look(source, base)
+    numbers = [
+        (before.global_checkpoint, now.max_seq_no)
+        for name, primaries_now in found.items()
+        for before, now in zip(base[name], primaries_now, strict=False)
+    ]
+    return (
+        sum(max(0, now - before) for before, now in numbers),
+        sum(now + 1 for _, now in numbers),
+    )
+
+
 def _adopt(
     stored: IndexMarks | None,
     source: Sequence[Primary],
