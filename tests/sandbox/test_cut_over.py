@@ -244,7 +244,11 @@ def test_writes_by_other_ways_are_caught(
     meddle(moved)
     sandbox.faults.go_on()
 
-    outcome = end(sandbox, started)
+    def stop() -> None:
+        moved.stubborn.stop()
+        moved.obedient.stop()
+
+    outcome = end(sandbox, started, at_gate={"stop_writes": stop})
 
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
     # What was changed isn't what the writers know.

@@ -54,6 +54,7 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
             "copy_artifacts",
             "begin_catch_up",
             "verify_documents",
+            "look_for_new_indices",
             "check_window",
             "announce_gate",
             "freeze_source",
