@@ -17,6 +17,7 @@ from snapferry import catchup, clients, indices, repositories, restores, snapsho
 from snapferry.catchup import IndexRound
 from snapferry.errors import VerificationFailed
 from snapferry.indices import Index
+from snapferry.journal import Journal
 from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
@@ -30,13 +31,18 @@ class Tail:
     """The product's calls, in the order in which a migration makes them."""
 
     def __init__(
-        self, source: OpenSearch, destination: OpenSearch, records: Records, job: DomainJob
+        self,
+        source: OpenSearch,
+        destination: OpenSearch,
+        records: Records,
+        journal: Journal,
+        job: DomainJob,
     ) -> None:
         self.source = source
         self.destination = destination
         self.records = records
+        self.journal = journal
         self.job = job
-        self.journal = clients.journal(job.migration_id)
 
     def bulk(self, name: str, round_number: int = 1) -> None:
         """Snapshot and restore."""
@@ -80,9 +86,10 @@ def tail(
     source: OpenSearch,
     destination: OpenSearch,
     records: Records,
+    journal: Journal,
     writable_bucket: None,  # noqa: ARG001
 ) -> Iterator[Tail]:
-    made = Tail(source, destination, records, job)
+    made = Tail(source, destination, records, journal, job)
     repositories.register_source(made.journal, source, job)
     repositories.register_destination(made.journal, destination, job)
     yield made
@@ -281,6 +288,37 @@ def test_settings_are_given_back(
     before, after = settings(sandbox.source, index), settings(sandbox.destination, index)
     for name in ("refresh_interval", "gc_deletes", "final_pipeline", "translog.durability"):
         assert after.get(f"index.{name}") == before.get(f"index.{name}")
+
+
+def test_documents_pass_no_pipeline_of_the_destination(
+    sandbox: Sandbox, tail: Tail, index: str
+) -> None:
+    kinds = ("default_pipeline", "final_pipeline")
+    clusters = (sandbox.source, sandbox.destination)
+    for cluster in clusters:
+        for kind in kinds:
+            # Each pass leaves its trace.
+            append = {"append": {"field": "passed", "value": kind}}
+            cluster.ingest.put_pipeline(id=f"{index}-{kind}", body={"processors": [append]})
+    create(sandbox.source, index)
+    sandbox.source.indices.put_settings(
+        index=index, body={f"index.{kind}": f"{index}-{kind}" for kind in kinds}
+    )
+    fill(sandbox.source, index, 10)
+    tail.bulk(index)
+    fill(sandbox.source, index, 10, first=5)
+
+    assert tail.last_round(index).documents == 10
+
+    try:
+        copied = content(sandbox.destination, index)
+        assert copied == content(sandbox.source, index)
+        assert copied["14"][2]["passed"] == list(kinds)
+    finally:
+        for cluster in clusters:
+            cluster.indices.delete(index=index)
+            for kind in kinds:
+                cluster.ingest.delete_pipeline(id=f"{index}-{kind}")
 
 
 def settings(cluster: OpenSearch, index: str) -> dict[str, str]:
