@@ -43,7 +43,6 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
     Raises:
         SandboxError: building or deploying failed; with the end of the log.
     """
-    architecture = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
     sources = _digest_of_sources()
     if not (_BUILT.exists() and _BUILT.read_text() == sources):
         report("Building the functions")
@@ -55,7 +54,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                 "make",
                 "build",
                 f"BUILD={_BUILD}",
-                f"BUILD_OPTIONS=--no-cached --parameter-overrides Architecture={architecture}",
+                f"BUILD_OPTIONS=--no-cached --parameter-overrides Architecture={_architecture()}",
             ],
         )
         _BUILT.write_text(sources)
@@ -77,15 +76,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         },
     )
     report(f"Deploying {_STACK} to account {world.aws.accounts['destination']}")
-    outputs = _deploy_stack(
-        world,
-        "destination",
-        _STACK,
-        _BUILD / "template.yaml",
-        {"Architecture": architecture},
-        "--s3-bucket",
-        _ensure_artifact_bucket(world),
-    )
+    outputs = _deploy_workflow(world, {})
     report(f"Deploying {_BUCKET_STACK} to account {world.aws.accounts['destination']}")
     bucket = _deploy_stack(
         world,
@@ -124,6 +115,43 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
     )
     deployed.save()
     return deployed
+
+
+def schedule_snapshots(world: World, schedule: str, document: Any) -> None:
+    """Deploy the workflow once more, so that it has a schedule of snapshots.
+
+    The schedule stays: LocalStack removes nothing that goes by a condition.
+
+    Args:
+        world: one that is deployed.
+        schedule: such as `rate(1 day)`.
+        document: the input of the snapshots.
+    """
+    # Twice: the command line takes a text in quotes, and the input is a text in it.
+    _deploy_workflow(
+        world,
+        {
+            "SnapshotSchedule": json.dumps(schedule),
+            "SnapshotInput": json.dumps(json.dumps(document)),
+        },
+    )
+
+
+def _deploy_workflow(world: World, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Deploy the stack of the workflow, which was built, and return its outputs."""
+    return _deploy_stack(
+        world,
+        "destination",
+        _STACK,
+        _BUILD / "template.yaml",
+        {"Architecture": _architecture(), **parameters},
+        "--s3-bucket",
+        _ensure_artifact_bucket(world),
+    )
+
+
+def _architecture() -> str:
+    return {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 def _ensure_artifact_bucket(world: World) -> str:

@@ -44,6 +44,10 @@ class LeaseHeld(SnapferryError):  # noqa: N818
     """Another migration uses the bucket or the destination."""
 
 
+class SnapshotSkipped(SnapferryError):  # noqa: N818
+    """A snapshot of a series isn't taken, because another run isn't over; the next one comes."""
+
+
 class MigrationEnded(SnapferryError):  # noqa: N818
     """The migration has ended or is being rolled back; nothing may be changed for it."""
 

@@ -20,6 +20,7 @@ type Event = Literal[
     "ReadyForCutover",
     "MigrationSucceeded",
     "MigrationFailed",
+    "SnapshotSkipped",
     "RolledBack",
 ]
 

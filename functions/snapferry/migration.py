@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from snapferry import leases
+from snapferry.errors import LeaseHeld, SnapshotSkipped
 from snapferry.fence import Fence
 from snapferry.records import Records
 from snapferry.request import DomainJob
@@ -35,15 +36,21 @@ def begin(
     Raises:
         Conflict: there has been a migration of this id before.
         LeaseHeld: another migration uses the bucket or the destination.
+        SnapshotSkipped: so it is, and this is a snapshot of a series.
         MigrationEnded: it is being rolled back already.
     """
     fence.open(execution_arn)
     # A lease that is taken after the roll-back's end would never be given up.
     with fence.effect(request_id, remaining_milliseconds):
         records.write("jobs", [job.model_dump(mode="json") for job in jobs])
-        leases.acquire(
-            items,
-            [f"bucket {jobs[0].bucket.name}", f"destination {jobs[0].destination.endpoint}"],
-            fence.migration_id,
-            execution_arn,
-        )
+        try:
+            leases.acquire(
+                items,
+                [f"bucket {jobs[0].bucket.name}", f"destination {jobs[0].destination.endpoint}"],
+                fence.migration_id,
+                execution_arn,
+            )
+        except LeaseHeld as held:
+            if jobs[0].series:
+                raise SnapshotSkipped(f"no snapshot was taken this time: {held}") from held
+            raise

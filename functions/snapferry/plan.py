@@ -24,6 +24,7 @@ from snapferry import (
     rehearsal,
     repositories,
     restore_limits,
+    retention,
     security,
     snapshots,
     table,
@@ -88,6 +89,7 @@ def plan_domain(
         *access.foresee(bucket, job),
         *repositories.foresee(job),
         *snapshots.foresee(job),
+        *retention.foresee(job),
     ]
     at_source, at_destination = source.administrator, destination.administrator
     engine = max(versions.of_nodes(at_source))

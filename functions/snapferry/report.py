@@ -4,13 +4,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from snapferry import cutover, listing, metrics, report_page, rounds, table, verification
-from snapferry.errors import MigrationEnded
-from snapferry.events import Bus
+from snapferry import (
+    cutover,
+    listing,
+    metrics,
+    report_page,
+    retention,
+    rounds,
+    table,
+    verification,
+)
+from snapferry.errors import MigrationEnded, SnapshotSkipped
+from snapferry.events import Bus, Event
 from snapferry.records import Records
 
 # A hundred of them stay below the 32,768 characters of a Fail state's Cause.
 _LONGEST_CAUSE = 300
+_EVENTS: Mapping[str, Event] = {
+    "SUCCEEDED": "MigrationSucceeded",
+    "SKIPPED": "SnapshotSkipped",
+    "FAILED": "MigrationFailed",
+}
 
 
 def write(
@@ -37,10 +51,11 @@ def write(
         started_at: when the migration was started, as ISO 8601.
 
     Returns:
-        `status`, `report` (its object key), and of a failure `error` and `cause`.
+        `status` (`SUCCEEDED`, `FAILED`, or `SKIPPED` of a series' snapshot that wasn't taken),
+        `report` (its object key), and where it isn't a success `error` and `cause`.
     """
     failure = failure or _failure_of(domains)
-    outcome = {"status": "FAILED", **failure} if failure else {"status": "SUCCEEDED"}
+    outcome = {"status": _status(failure), **(failure or {})}
     if failure and failure["error"] == MigrationEnded.__name__:
         # An execution that was redriven: the report says what it had failed for before.
         return outcome
@@ -70,13 +85,20 @@ def write(
     records.write_page("report", report_page.render(report))
     key = records.write("report", report)
     bus.tell(
-        "MigrationFailed" if failure else "MigrationSucceeded",
+        _EVENTS[outcome["status"]],
         records.migration_id,
         **(failure or {}),
         report=key,
         domains=len(domains),
     )
     return outcome | {"report": key}
+
+
+def _status(failure: Mapping[str, str] | None) -> str:
+    """`SUCCEEDED`, `FAILED`, or `SKIPPED` where a series waits for its next snapshot."""
+    if failure is None:
+        return "SUCCEEDED"
+    return "SKIPPED" if failure["error"] == SnapshotSkipped.__name__ else "FAILED"
 
 
 def _failure_of(domains: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
@@ -108,6 +130,7 @@ def _domain(records: Records, domain: Mapping[str, Any]) -> dict[str, Any]:
         "verification": records.read(f"{name}/verification", default=[]),
         "documents_compared": documents,
         "artifacts": records.read(f"{name}/artifacts", default=[]),
+        "expired_snapshots": retention.deleted(records, name),
     }
     return whole | {
         "timeline": sorted(_timeline(records, whole), key=lambda phase: phase["began_at"]),
@@ -211,7 +234,7 @@ def _to_do(
     changes: Iterable[Mapping[str, Any]],
 ) -> Iterator[str]:
     """What people still have to do, the most urgent first."""
-    if outcome["status"] != "SUCCEEDED":
+    if outcome["status"] == "FAILED":
         yield f"Look at what failed: {outcome['cause']}"
     for change in changes:
         if change["state"] != "given_back":
@@ -223,7 +246,7 @@ def _to_do(
                     f"Bring {artifact['kind']} {artifact['name']} of {domain['domain']} over by "
                     f"hand: {artifact['reason']}"
                 )
-        if domain["status"] == "SUCCEEDED":
+        if "write_stop" in domain:
             yield (
                 f"See that no client has the address of {domain['domain']} any more: it takes "
                 "writes again, and nothing moves them."

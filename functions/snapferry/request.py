@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -498,6 +498,51 @@ class Artifacts(_Model):
     )
 
 
+class Retention(_Model):
+    """Which snapshots of a series are kept. The newest complete one always is."""
+
+    count: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000,
+        description="how many complete ones are kept, the newest; any number if left out",
+        examples=[14],
+    )
+    age_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_650,
+        description="how old they become; as old as they are if left out",
+        examples=[30],
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.count is None and self.age_days is None:
+            raise ValueError("give count, age_days or both; leave retention out to keep all")
+        return self
+
+
+class Series(_Model):
+    """Snapshots that are taken again and again, by a schedule."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        description="the snapshots are named after it and the time: snapferry-<name>-<time>",
+        examples=["nightly"],
+    )
+    retention: Retention | None = Field(
+        default=None,
+        description="which of its snapshots are kept; all if left out",
+        examples=[{"count": 14, "age_days": 30}],
+    )
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its snapshots begin with; a time follows."""
+        return f"snapferry-{self.name}-"
+
+
 class MigrationRequest(_Model):
     """The input of the state machine `migrate`."""
 
@@ -547,6 +592,12 @@ class MigrationRequest(_Model):
         description="what becomes of the migration's snapshots when it has succeeded",
         examples=["keep"],
     )
+    series: Series | None = Field(
+        default=None,
+        description="with mode snapshot_only: snapshots that are taken again and again, each with "
+        "its time in its name, and deleted when they are too many or too old",
+        examples=[{"name": "nightly", "retention": {"count": 14}}],
+    )
     domains_at_once: int = Field(
         default=4,
         ge=1,
@@ -569,8 +620,11 @@ class DomainJob(_Model):
     mode: Mode
     rejected: Rejected
     snapshots_afterwards: Literal["keep", "delete"]
+    series: Series | None = None
     way: Way = "policy"
     """By what the bucket lets the domain write."""
+    began_at: str = ""
+    """Of a series, when the migration was started, as the names of its snapshots say it."""
 
     @property
     def base_path(self) -> str:
@@ -595,15 +649,24 @@ class DomainJob(_Model):
 
     def snapshot(self, round_number: int) -> str:
         """The name of a round's snapshot, the same at each attempt."""
+        if self.series:
+            return f"{self.series.prefix}{self.began_at}"
         return f"{self.repository}-{round_number}"
 
 
-def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
+SERIES_TIME = "%Y%m%dt%H%M%Sz"
+"""How the name of a series' snapshot tells its time, in UTC."""
+
+
+def parse(
+    document: Any, migration_id: str, started_at: datetime | None = None
+) -> tuple[list[DomainJob], int]:
     """Checks the input of a migration and splits it into a job for each domain.
 
     Args:
         document: the input of the execution.
         migration_id: the execution's name.
+        started_at: when it was started; now if left out.
 
     Returns:
         A job for each domain, with names and paths filled in, and how many run side by side.
@@ -630,7 +693,11 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
         ) from None
     _refuse_other_buckets(request)
     _refuse_missing_access(request)
+    _refuse_unfit_series(request)
     access = request.bucket.access
+    began_at = ""
+    if request.series:
+        began_at = f"{(started_at or datetime.now(UTC)).astimezone(UTC):{SERIES_TIME}}"
     domains = [
         entry.domain() if isinstance(entry, GuideDomain) else entry for entry in request.domains
     ]
@@ -646,6 +713,8 @@ def parse(document: Any, migration_id: str) -> tuple[list[DomainJob], int]:
             mode=request.mode,
             rejected=request.rejected,
             snapshots_afterwards=request.snapshots_afterwards,
+            series=request.series,
+            began_at=began_at,
             way="acl" if access and access.way == "acl" else "policy",
         )
         for domain in domains
@@ -698,6 +767,22 @@ def _refuse_missing_access(request: MigrationRequest) -> None:
                 f"{', '.join(missing)}: needed because bucket.access.way is 'acl'; it is what `aws "
                 "s3api list-buckets --query Owner.ID` tells in the account of the domain"
             )
+
+
+def _refuse_unfit_series(request: MigrationRequest) -> None:
+    """A series is of snapshots alone, and runs at night, when nobody answers."""
+    if request.series is None:
+        return
+    if request.mode != "snapshot_only":
+        raise InvalidInput(
+            f"series: the mode is {request.mode!r}, and only snapshots by themselves are taken "
+            "again and again; give mode: snapshot_only, or leave series out"
+        )
+    if "plan" in request.cutover.gates:
+        raise InvalidInput(
+            "cutover.gates: nobody is there to approve the plan of each snapshot of a series; "
+            'leave plan out, for example "cutover": {"gates": []}'
+        )
 
 
 def _refuse_shared(jobs: list[DomainJob]) -> None:
@@ -789,6 +874,8 @@ _MODELS: dict[str, type[_Model]] = {
     "destination": Destination,
     "cutover": Cutover,
     "artifacts": Artifacts,
+    "series": Series,
+    "retention": Retention,
 }
 
 

@@ -25,6 +25,11 @@ EVERYWHERE = {
     "bucket__base_path": "snapferry/stopped",
     "cutover": {"rounds": 2},
 }
+NIGHTLY: dict[str, Any] = {
+    "mode": "snapshot_only",
+    "cutover": {"gates": []},
+    "series": {"name": "nightly", "retention": {"count": 1}},
+}
 PLAIN = EVERYWHERE | {"cutover": {"rounds": 1, "gates": []}}
 
 
@@ -68,6 +73,9 @@ DETOURS = {
     ("migrate", "Explain leftovers"): Detour("begin_roll_back"),
     ("migrate", "Name failure"): Detour("begin_migration"),
     ("migrate", "Migration failed"): Detour("begin_migration"),
+    ("migrate", "Snapshot skipped"): Detour(
+        "write_report", "answer", {"answer": {"status": "SKIPPED"}}
+    ),
     ("migrate", "Name what can't be moved"): Detour(
         "write_plan", "answer", {"answer": {"error": "PlanRejected", "cause": "it is too old"}}
     ),
@@ -85,6 +93,9 @@ def changes_for(state_machine: str, state: str) -> dict[str, Any]:
         ("migrate_domain", "Verify copy"): {"cutover": {"rounds": 2, "catch_up": False}},
         ("migrate_domain", "Wait for the window"): {"cutover": {"rounds": 2, "window": closed}},
         ("migrate_domain", "Domain snapshotted"): {"mode": "snapshot_only"},
+        ("migrate_domain", "Are old snapshots to be deleted?"): {"mode": "snapshot_only"},
+        ("migrate_domain", "Expire snapshots"): NIGHTLY,
+        ("migrate", "Snapshot skipped"): NIGHTLY,
         ("migrate_domain", "Verify rehearsal"): {"mode": "rehearse"},
         ("migrate_domain", "Domain rehearsed"): {"mode": "rehearse"},
     }

@@ -431,7 +431,7 @@ class FakeCluster:
         self, repository: str, name: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         snapshots = self._path(repository)
-        names = sorted(snapshots) if name == "_all" else [name]
+        names = fnmatch.filter(sorted(snapshots), name) if "*" in name else [name]
         if parameters.get("ignore_unavailable") == "true":
             names = [name for name in names if name in snapshots]
         found = {name: self._snapshot(repository, name) for name in names}

@@ -246,7 +246,9 @@ def agrees(answer: Any, expected: Any) -> bool:
 
 
 def test_every_handler_has_an_answer_here() -> None:
-    assert set(ANSWERS) - set(STEPS) == HANDLERS - {"cut_over", "verify_rehearsal"}
+    assert set(ANSWERS) - set(STEPS) == HANDLERS - {
+        *("cut_over", "expire_snapshots", "verify_rehearsal")
+    }
     assert set(STEPS) - set(ANSWERS) == {"return_source_to_service"}
 
 
@@ -436,6 +438,26 @@ def test_a_rehearsal_leaves_nothing(source: Side, destination: Side) -> None:
         handle(name)
     assert destination.cluster.indices == before
     assert source.cluster.indices["logs-1"].documents == 15
+
+
+def test_a_snapshot_of_a_series_leaves_no_older_one(source: Side) -> None:
+    series = {"name": "nightly", "retention": {"count": 1, "age_days": None}}
+    job = event("list_indices")["job"] | {"mode": "snapshot_only", "series": series}
+    names: list[str] = []
+
+    for began_at in ("20261123t020000z", "20261124t020000z"):
+        for name in until("let_destination_read"):
+            today = {"job": job | {"began_at": began_at}, "snapshot": names[-1] if names else ""}
+            if name == "start_snapshot":
+                names.append(handle(name, job=today["job"])["snapshot"])
+                continue
+            handle(name, **{key: today[key] for key in today.keys() & event(name).keys()})
+    deleted = [handle("expire_snapshots", job=today["job"])["deleted"] for _ in range(2)]
+
+    assert names == ["snapferry-nightly-20261123t020000z", "snapferry-nightly-20261124t020000z"]
+    # A repetition says again what was done.
+    assert deleted == [1, 1]
+    assert set(source.cluster.bucket["snapferry/logs"]) == {names[1]}
 
 
 def test_bad_input_reaches_no_cluster(source: Side, destination: Side) -> None:

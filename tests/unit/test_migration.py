@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from snapferry import leases, migration, roll_back
-from snapferry.errors import Conflict, LeaseHeld
+from snapferry.errors import Conflict, LeaseHeld, SnapshotSkipped
 from snapferry.fence import Fence
 from snapferry.records import Records
 from snapferry.request import DomainJob
@@ -69,6 +69,16 @@ def test_what_another_migration_uses_is_refused_by_its_name(
     with pytest.raises(LeaseHeld, match=rf"^the {refused} is in use by the migration m-1\."):
         begin(storage, make_job(**changes), "m-2")
     assert holders(storage)[refused] == "m-1"
+
+
+def test_a_snapshot_of_a_series_is_skipped_while_another_run_is_not_over(
+    storage: Storage, make_job: MakeJob
+) -> None:
+    nightly = make_job(mode="snapshot_only", cutover__gates=[], series={"name": "nightly"})
+    begin(storage, nightly)
+
+    with pytest.raises(SnapshotSkipped, match=r"no snapshot .* in use by the migration m-1\."):
+        begin(storage, nightly, "m-2")
 
 
 def test_migrations_that_share_nothing_run_side_by_side(

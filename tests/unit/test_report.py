@@ -153,6 +153,30 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
     ]
 
 
+def test_a_snapshot_that_was_skipped_is_no_failure(storage: Storage, events: Events) -> None:
+    why = {"error": "SnapshotSkipped", "cause": "m-0 runs"}
+
+    outcome = report.write(storage.records, events.bus, [], why, GIVEN_BACK, STARTED_AT)
+
+    assert outcome == {"status": "SKIPPED", **why, "report": "migrations/m-1/report.json"}
+    written = stored(storage)
+    assert (written["status"], written["to_do"]) == ("SKIPPED", [])
+    [(event, detail)] = events.fake.told
+    assert (event, detail["cause"]) == ("SnapshotSkipped", "m-0 runs")
+
+
+def test_a_snapshot_alone_asks_nothing_of_people(storage: Storage, events: Events) -> None:
+    storage.records.write("logs/expired-snapshots", ["snapferry-nightly-20261123t020000z"])
+    taken = {name: MOVED[name] for name in MOVED.keys() - {"documents", "write_stop"}}
+
+    report.write(storage.records, events.bus, [taken], None, GIVEN_BACK, STARTED_AT)
+
+    written = stored(storage)
+    assert written["to_do"] == []
+    [domain] = written["domains"]
+    assert domain["expired_snapshots"] == ["snapferry-nightly-20261123t020000z"]
+
+
 def test_the_page_says_nothing_that_is_not_escaped(storage: Storage, events: Events) -> None:
     report.write(
         storage.records,

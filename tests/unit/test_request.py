@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"
 ROLE_ARN = "arn:aws:iam::111111111111:role/SnapferryDomainMaster"
 ACCESS = {"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}
+NIGHTLY: dict[str, Any] = {"mode": "snapshot_only", "cutover__gates": []}
 SCHEMA = json.loads((ROOT / "docs/input.schema.json").read_text())
 
 
@@ -26,6 +27,14 @@ def refusal(whole: Any, migration_id: str = "m-1") -> str:
     with pytest.raises(InvalidInput) as caught:
         request.parse(whole, migration_id)
     return str(caught.value)
+
+
+def test_a_snapshot_of_a_series_is_named_after_it_and_the_time_in_utc() -> None:
+    started_at = datetime.fromisoformat("2026-11-24T01:30:05.123+02:00")
+
+    [job], _ = request.parse(document(**NIGHTLY, series={"name": "nightly"}), "m-1", started_at)
+
+    assert job.snapshot(1) == "snapferry-nightly-20261123t233005z"
 
 
 def without(whole: dict[str, Any], *place: str | int) -> dict[str, Any]:
@@ -84,8 +93,8 @@ MALFORMED = [
         id="typo",
     ),
     pytest.param(
-        document(writes="stop"),
-        "writes: there is no such field",
+        document(weather="fine"),
+        "weather: there is no such field",
         "known are domains, bucket",
         id="unknown field",
     ),
@@ -367,6 +376,42 @@ MALFORMED = [
         id="rounds a boolean",
     ),
     pytest.param(
+        document(**NIGHTLY, series={"name": "Nightly"}),
+        "series.name: ",
+        "expected is the snapshots are named after it",
+        id="upper case in a series",
+    ),
+    pytest.param(
+        document(**NIGHTLY, series={"name": "n", "retention": {}}),
+        "series.retention: ",
+        "give count, age_days or both",
+        id="empty retention",
+    ),
+    pytest.param(
+        document(**NIGHTLY, series={"name": "n", "retention": {"count": 0}}),
+        "series.retention.count: ",
+        "greater than or equal to 1",
+        id="nothing is retained",
+    ),
+    pytest.param(
+        document(**NIGHTLY, series={"name": "n", "retention": {"days": 3}}),
+        "series.retention.days: there is no such field",
+        "did you mean 'age_days'?",
+        id="typo in retention",
+    ),
+    pytest.param(
+        document(series={"name": "n"}),
+        "series: the mode is 'migrate'",
+        "give mode: snapshot_only",
+        id="series of migrations",
+    ),
+    pytest.param(
+        document(mode="snapshot_only", series={"name": "n"}),
+        "cutover.gates: nobody is there to approve the plan",
+        '"cutover": {"gates": []}',
+        id="series with a gate",
+    ),
+    pytest.param(
         document(cutover__gates=["lunch"]),
         "cutover.gates[0]: ",
         "'plan', 'stop_writes' or 'clients_moved'",
@@ -491,6 +536,8 @@ def test_an_execution_name_that_makes_no_snapshot_name_is_refused(migration_id: 
             "destination__reader_arn": "arn:aws:iam::333333333333:user/path/reader",
         },
         {"bucket__access": ACCESS, "destination__reader_arn": "arn:aws:iam::333333333333:root"},
+        NIGHTLY | {"series": {"name": "n" * 40, "retention": {"count": 1, "age_days": 3_650}}},
+        NIGHTLY | {"series": {"name": "n", "retention": {"age_days": 1}}},
     ],
     ids=str,
 )

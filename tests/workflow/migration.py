@@ -51,6 +51,12 @@ EVERYWHERE: dict[str, Any] = {
     },
     "snapshots_afterwards": "delete",
 }
+# A snapshot of a series that nobody has to approve.
+NIGHTLY: dict[str, Any] = {
+    "mode": "snapshot_only",
+    "cutover": {"gates": []},
+    "series": {"name": "nightly", "retention": {"count": 7}},
+}
 # What "Freeze source" and "Catch up" return.
 FROZEN = {
     "frozen": 1,
@@ -166,6 +172,7 @@ class Migration:
             "hand_over_indices": in_turn({"domain": "logs"}),
             "move_aliases": in_turn({"aliases": 1, "moved_at": 1_800_000_002.05}),
             "delete_snapshots": in_turn({"deleted": 2}),
+            "expire_snapshots": in_turn({"deleted": 1}),
             "begin_roll_back": in_turn({"needed": True, "reason": "it changed something"}),
             "stop_executions": in_turn({"stopped": 0}),
             "check_functions": in_turn({"at_work": False, "wait_seconds": 1}),

@@ -378,6 +378,33 @@ def test_a_roll_back_sees_and_stops_the_executions_of_every_state_machine(policy
     } == {f"${{AWS::StackName}}-{machine.replace('_', '-')}:*" for machine in DEFINITIONS}
 
 
+def test_what_the_schedule_needs_is_there_only_with_it() -> None:
+    conditional = {
+        name
+        for name, resource in RESOURCES.items()
+        if resource.get("Condition") == "HasSnapshotSchedule"
+    }
+
+    assert TEMPLATE["Parameters"]["SnapshotSchedule"]["Default"] == ""
+    assert conditional == {
+        "ScheduledSnapshots",
+        "ScheduleGroup",
+        "ScheduleRole",
+        "ScheduledSnapshotsNotStartedAlarm",
+    }
+
+
+def test_the_schedule_may_start_migrations_and_nothing_else() -> None:
+    target = RESOURCES["ScheduledSnapshots"]["Properties"]["Target"]
+    role = RESOURCES["ScheduleRole"]["Properties"]
+
+    assert target["Arn"] == {"Ref": "MigrateStateMachine"}
+    assert target["RoleArn"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
+    [policy] = role["Policies"]
+    [statement] = policy["PolicyDocument"]["Statement"]
+    assert (statement["Action"], statement["Resource"]) == ("states:StartExecution", target["Arn"])
+
+
 # Policy of a function -> what its handler does that needs it.
 REASONS = {
     "DomainAccessPolicy": r"clients\.(source|sides)\(",
@@ -386,7 +413,8 @@ REASONS = {
     "DestinationSecretPolicy": r"clients\.(destination|destination_administrator|sides)\(",
     "UserSecretsPolicy": r"clients\.(secrets|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
-    r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.",
+    r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.|"
+    r"retention\.expire\(",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|plan\.write\(|report\.write\(|"
     r"clients\.(fence|journal|table)\(|verification\.(run|prove)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",
@@ -454,6 +482,7 @@ METRICS_OF_AWS = {
         "ExecutionsAborted",
     },
     "AWS/Lambda": {"Throttles"},
+    "AWS/Scheduler": {"InvocationDroppedCount"},
 }
 STACK_NAMESPACE = "Snapferry/${AWS::StackName}"
 

@@ -7,7 +7,7 @@ import pytest
 
 from snapferry.errors import AccessDenied
 from tests.workflow.fake_handlers import Crashed, Payload, in_turn
-from tests.workflow.migration import EVERYWHERE, ROLL_BACK, Migration
+from tests.workflow.migration import EVERYWHERE, NIGHTLY, ROLL_BACK, Migration
 from tests.workflow.state_machines import (
     DEFINITIONS,
     NAMES,
@@ -19,7 +19,7 @@ from tests.workflow.state_machines import (
 
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers", "Report kept changes"}
-OTHER_MODES = {"Verify rehearsal": {"mode": "rehearse"}}
+OTHER_MODES = {"Verify rehearsal": {"mode": "rehearse"}, "Expire snapshots": NIGHTLY}
 BESIDE_CATCHING_UP = {"Check window", "Wait until writes stop", "Freeze source"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
 

@@ -1,5 +1,6 @@
 """The state machine that moves the indices of every domain, down to its grandchildren."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,12 +13,14 @@ from snapferry.errors import (
     LeaseHeld,
     SnapshotFailed,
     SnapshotInProgress,
+    SnapshotSkipped,
 )
 from snapferry.request import DomainJob
 from tests.workflow.fake_handlers import Payload, in_turn
 from tests.workflow.migration import (
     BULK,
     LAST_BULK,
+    NIGHTLY,
     PLAN,
     PREPARATION,
     ROLL_BACK,
@@ -117,6 +120,50 @@ def test_a_snapshot_alone_is_proven_and_kept(migration: Migration) -> None:
     ]
     [domain] = migration.records.read("report")["domains"]
     assert (domain["status"], domain["indices"]) == ("SUCCEEDED", 2)
+
+
+def test_a_snapshot_of_a_series_is_followed_by_its_retention(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", **NIGHTLY)
+
+    assert execution.status == "SUCCEEDED"
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", "plan_domain", "write_plan", "begin_migration", "let_source_write"],
+        *[*PREPARATION, "list_indices", *SNAPSHOT, "expire_snapshots", *ROLL_BACK, "write_report"],
+    ]
+    [name] = {payload["job"]["began_at"] for payload in migration.called("expire_snapshots")}
+    [checked] = migration.called("check_input")
+    assert re.sub(r"[-:]|\.\d+", "", checked["started_at"]).lower() == name
+
+
+def test_a_series_without_retention_keeps_its_snapshots(migration: Migration) -> None:
+    migration.run("migrate", "logs", **NIGHTLY | {"series": {"name": "nightly"}})
+
+    assert len(migration.called("start_snapshot")) == 1
+    assert migration.called("expire_snapshots") == []
+
+
+def test_a_snapshot_of_a_series_that_overlaps_another_run_is_skipped(migration: Migration) -> None:
+    migration.handlers["begin_migration"] = in_turn(SnapshotSkipped("m-0 uses the bucket"))
+
+    execution = migration.run("migrate", "logs", **NIGHTLY)
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.output["status"] == "SKIPPED"
+    assert execution.output["cause"] == "Begin migration: m-0 uses the bucket"
+    assert migration.called("start_snapshot") == []
+    # It may have taken the lease of the bucket.
+    assert [handler for handler, _ in migration.calls][-6:] == [*ROLL_BACK, "write_report"]
+    assert [event for event, _ in migration.events.told] == ["SnapshotSkipped"]
+
+
+def test_deleting_expired_snapshots_lets_a_running_one_end_first(migration: Migration) -> None:
+    in_the_way = [SnapshotInProgress("the domain's automated snapshot runs")] * 10
+    migration.handlers["expire_snapshots"] = in_turn(*in_the_way, {"deleted": 1})
+
+    execution = migration.run("migrate_domain", **NIGHTLY)
+
+    assert execution.status == "SUCCEEDED"
+    assert len(migration.called("expire_snapshots")) == 11
 
 
 def test_a_rehearsal_asks_nothing_of_clients(migration: Migration) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from snapferry.errors import Unavailable
 from tests.workflow.fake_handlers import FakeHandler, Payload, TimedOut, in_turn
-from tests.workflow.migration import EVERYWHERE, Migration
+from tests.workflow.migration import EVERYWHERE, NIGHTLY, Migration
 from tests.workflow.state_machines import TASKS, StateMachines, handler_of, states
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ def test_every_task_is_tried_again(migration: Migration) -> None:
 
     for name, changes in (("migrate", {}), ("migrate_domain", {"mode": "rehearse"})):
         assert migration.run(name, **EVERYWHERE, **changes).status == "SUCCEEDED"
+    nightly = migration.state_machines.run(
+        "migrate_domain",
+        {"job": migration.job(**EVERYWHERE, **NIGHTLY)},
+        f"{migration.migration_id}-nightly",
+    )
+    assert nightly.status == "SUCCEEDED"
     for _, payload in migration.calls:
         payload.pop("token", None)
     # Catching up goes on beside the gate.

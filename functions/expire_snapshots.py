@@ -1,0 +1,28 @@
+"""State "Expire snapshots": those of the series that are too many or too old, by the API."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from snapferry import clients, retention
+from snapferry.request import DomainJob
+
+logger = Logger()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Takes `job`; returns how many snapshots were deleted."""
+    job = DomainJob.model_validate(event["job"])
+    with clients.fence(job.migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis()
+    ):
+        deleted = retention.expire(
+            clients.source(job.domain),
+            clients.records(job.migration_id),
+            job,
+            datetime.now(UTC),
+        )
+    return {"deleted": deleted}
