@@ -19,9 +19,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
-        at_source = security.grant_at_source(
-            journal, clients.source(job.domain), clients.source_administrator(job.domain), job
-        )
+        at_source = 0
+        if job.mode != "restore_only":
+            at_source = security.grant_at_source(
+                journal, clients.source(job.domain), clients.source_administrator(job.domain), job
+            )
         at_destination = security.grant_at_destination(
             journal,
             clients.destination(job.destination),

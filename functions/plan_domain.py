@@ -15,6 +15,14 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns how many indices it would `restore`, `skip` and `reject`."""
     job = DomainJob.model_validate(event["job"])
+    records = clients.records(job.migration_id)
+    if job.mode == "restore_only":
+        return plan.plan_restore(
+            clients.destination_administrator(job.destination),
+            clients.journal(job.migration_id),
+            records,
+            job,
+        )
     return plan.plan_domain(
         artifacts.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
         artifacts.Side(
@@ -23,6 +31,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         ),
         clients.destination_user(job.destination),
         clients.bucket(job.bucket),
-        clients.records(job.migration_id),
+        records,
         job,
     )

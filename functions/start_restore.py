@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from snapferry import clients, listing, rehearsal, restores
+from snapferry import clients, kept_snapshot, listing, rehearsal, restores
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 
@@ -33,6 +33,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 selected,
             )
         else:
+            if job.mode == "restore_only":
+                job = kept_snapshot.chosen(records, job)
             restores.start(
                 clients.destination(job.destination),
                 Ownership(records, job),

@@ -381,7 +381,8 @@ def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str,
     whole = f"arn:{partition}:s3:::{bucket.name}"
     paths = _paths(jobs)
     objects = [f"{whole}/{path}/*" for path in paths]
-    writers = [job.domain.snapshot_role_arn for job in jobs]
+    # A snapshot that is there already is restored without its source.
+    writers = [job.domain.snapshot_role_arn for job in jobs if job.mode != "restore_only"]
     reader = jobs[0].destination.reader_arn
     readers = [reader] if reader else []
     digest = hashlib.sha256(jobs[0].migration_id.encode()).hexdigest()[:16]
@@ -401,22 +402,24 @@ def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str,
         )
 
     prefixes = {"StringLike": {"s3:prefix": [f"{path}/*" for path in paths]}}
-    yield statement("List", writers + readers, ["ListBucket"], [whole], Condition=prefixes)
-    yield statement(
-        "Write",
-        writers,
-        [
-            "AbortMultipartUpload",
-            "DeleteObject",
-            "GetBucketLocation",
-            "GetObject",
-            "ListBucketMultipartUploads",
-            "ListMultipartUploadParts",
-            "PutObject",
-            "PutObjectAcl",
-        ],
-        [whole, *objects],
-    )
+    if writers or readers:
+        yield statement("List", writers + readers, ["ListBucket"], [whole], Condition=prefixes)
+    if writers:
+        yield statement(
+            "Write",
+            writers,
+            [
+                "AbortMultipartUpload",
+                "DeleteObject",
+                "GetBucketLocation",
+                "GetObject",
+                "ListBucketMultipartUploads",
+                "ListMultipartUploadParts",
+                "PutObject",
+                "PutObjectAcl",
+            ],
+            [whole, *objects],
+        )
     if readers:
         yield statement("Read", readers, ["GetBucketLocation", "GetObject"], [whole, *objects])
 

@@ -19,6 +19,7 @@ from snapferry import (
     catchup,
     index_policies,
     indices,
+    kept_snapshot,
     listing,
     plan_page,
     rehearsal,
@@ -34,6 +35,7 @@ from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.events import Bus
 from snapferry.indices import Index
+from snapferry.journal import Journal, Place
 from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
@@ -139,23 +141,60 @@ def plan_domain(
         names = [index.name for index in moved]
         changes += catchup.foresee_blocks(job.domain.name, names)
         changes += index_policies.foresee(at_source, job.domain.name, names)
-    replaced = [target.present[index.name] for index in moved if index.name in target.owned]
-    plan = {
-        "host": job.domain.host,
-        "version": str(engine),
-        "data_nodes": capacity.data_nodes(at_source),
-        "destination_version": str(target.version),
-        "indices": [verdict.record() for verdict in verdicts],
-        "write_aliases": write_aliases,
-        "replaced_shards": sum(
-            index.shards * (1 + index.replicas) for index in replaced if index.open
-        ),
-        "replaced_bytes": sum(
-            index.primary_store_bytes * (1 + index.replicas) for index in replaced
-        ),
-        "changes": [str(place) for place in changes],
-    }
-    records.write(_name(job.domain.name), plan)
+    _keep(
+        records,
+        job,
+        str(engine),
+        capacity.data_nodes(at_source),
+        target,
+        verdicts,
+        write_aliases,
+        moved,
+        changes,
+    )
+    return _count(verdicts)
+
+
+def plan_restore(
+    destination: OpenSearch, journal: Journal, records: Records, job: DomainJob
+) -> dict[str, int]:
+    """Makes the plan of a restore without its source, as `plan_domain` does, and stores it.
+
+    The snapshot is read through the destination's repository, which therefore is registered before.
+
+    Args:
+        destination: the cluster that takes the indices, as its administrator.
+        journal: of the migration; what it has changed by then is a part of the plan.
+        records: of the migration.
+        job: the domain's.
+
+    Returns:
+        How many indices it would `restore`, `skip` and `reject`.
+
+    Raises:
+        InvalidInput: there is no such snapshot, nothing in it matches, or a name isn't in it.
+    """
+    target = _target(destination, records, job)
+    snapshot = kept_snapshot.find(destination, records, job)
+    moved: list[Index] = []
+    verdicts = [
+        Verdict(index.name, "skip", "it is a system index, and those are never restored")
+        for index in snapshot.indices
+        if index.name.startswith(".") and indices.is_wanted(index.name, job.domain.indices)
+    ]
+    # Which engine created an index isn't known before it is restored: not a newer one.
+    settings = {"index.version.created": snapshot.version_id}
+    for index in indices.match(snapshot.indices, job.domain.indices):
+        if refusal := judge(Candidate(index, settings, {}, {}), snapshot.version, target):
+            verdicts.append(Verdict(index.name, "reject", refusal.reason, refusal.remedy))
+        else:
+            moved.append(index)
+            verdicts.append(_restored(index, {}, job))
+    changes = [
+        *(change.place for change in journal.open_changes()),
+        *restore_limits.foresee(destination, job),
+    ]
+    _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes)
     return _count(verdicts)
 
 
@@ -226,6 +265,37 @@ def write(
     return written
 
 
+def _keep(
+    records: Records,
+    job: DomainJob,
+    version: str,
+    data_nodes: int,
+    target: Target,
+    verdicts: Sequence[Verdict],
+    write_aliases: Mapping[str, str],
+    moved: Sequence[Index],
+    changes: Sequence[Place],
+) -> None:
+    """Stores the plan of a domain; `data_nodes` are those that copy to the bucket."""
+    replaced = [target.present[index.name] for index in moved if index.name in target.owned]
+    plan = {
+        "host": job.domain.host,
+        "version": version,
+        "data_nodes": data_nodes,
+        "destination_version": str(target.version),
+        "indices": [verdict.record() for verdict in verdicts],
+        "write_aliases": dict(write_aliases),
+        "replaced_shards": sum(
+            index.shards * (1 + index.replicas) for index in replaced if index.open
+        ),
+        "replaced_bytes": sum(
+            index.primary_store_bytes * (1 + index.replicas) for index in replaced
+        ),
+        "changes": [str(place) for place in changes],
+    }
+    records.write(_name(job.domain.name), plan)
+
+
 def summary(records: Records) -> dict[str, str]:
     """What the `plan` is in a few words, and the key of its `page`; empty where there is none."""
     item = table.get(records.table, records.migration_id, _SUMMARY) or {}
@@ -234,7 +304,7 @@ def summary(records: Records) -> dict[str, str]:
 
 def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target:
     # No name is in the way of a snapshot, nor of a rehearsal's copies.
-    takes_names = job.mode in ("migrate", "plan")
+    takes_names = job.mode in ("migrate", "plan", "restore_only")
     present = indices.list_all(destination) if takes_names else {}
     nodes = versions.of_nodes(destination)
     rows = destination.cat.plugins(format="json", h="name,component")
@@ -354,7 +424,7 @@ def _estimate(
     def copy_seconds(verdicts: Sequence[Verdict], domain: dict[str, Any]) -> float:
         size_bytes = sum(verdict.primary_store_bytes for verdict in verdicts)
         nodes = (domain["data_nodes"], destination_nodes)
-        return sum(size_bytes / (each * _BYTES_PER_SECOND_AND_NODE) for each in nodes)
+        return sum(size_bytes / (each * _BYTES_PER_SECOND_AND_NODE) for each in nodes if each)
 
     whole = [copy_seconds(_verdicts(domain), domain) for domain in domains]
     last = [

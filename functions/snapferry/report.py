@@ -195,7 +195,7 @@ def _index_table(records: Records, domain: Mapping[str, Any]) -> list[dict[str, 
                 "source_documents": verdict.get("source_documents"),
                 "destination_documents": verdict.get("destination_documents"),
                 "health": verdict.get("health"),
-                "way": "caught up" if index.name in catch_up["caught_up"] else "last snapshot",
+                "way": _way(index.name, domain),
                 "reason": catch_up["by_snapshot"].get(index.name),
                 **{
                     f"compared_{moment}": found.get(index.name, {}).get("documents", 0)
@@ -211,6 +211,13 @@ def _index_table(records: Records, domain: Mapping[str, Any]) -> list[dict[str, 
             }
         )
     return rows
+
+
+def _way(index: str, domain: Mapping[str, Any]) -> str:
+    """By which way an index came to the destination."""
+    if "restored_from" in domain:
+        return f"snapshot {domain['restored_from']}"
+    return "caught up" if index in domain["catch_up"]["caught_up"] else "last snapshot"
 
 
 def _changes(records: Records) -> list[dict[str, Any]]:
@@ -246,6 +253,12 @@ def _to_do(
                     f"Bring {artifact['kind']} {artifact['name']} of {domain['domain']} over by "
                     f"hand: {artifact['reason']}"
                 )
+        if "restored_from" in domain:
+            yield (
+                f"Compare {domain['domain']} with what you know of it: it was restored from the "
+                f"snapshot {domain['restored_from']} without its source, so that shards and "
+                "documents were counted at the destination alone."
+            )
         if "write_stop" in domain:
             yield (
                 f"See that no client has the address of {domain['domain']} any more: it takes "

@@ -88,7 +88,7 @@ PrincipalArn = Annotated[
     str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(root|(role|user)/[\w+=,.@/-]+)$")
 ]
 Gate = Literal["plan", "stop_writes", "clients_moved"]
-Mode = Literal["migrate", "plan", "rehearse", "snapshot_only"]
+Mode = Literal["migrate", "plan", "rehearse", "snapshot_only", "restore_only"]
 Rejected = Literal["fail", "leave_out"]
 Depth = Literal["quick", "sampled", "full"]
 """How deeply documents are verified."""
@@ -198,6 +198,13 @@ class Domain(_DomainOptions):
         description="where in the bucket its snapshots go; bucket.base_path and name if left out",
         examples=["migration/logs"],
     )
+    snapshot: str = Field(
+        default="*",
+        min_length=1,
+        description="with mode restore_only: which snapshot is restored, by its name, or a pattern "
+        "with * of which the newest complete one is taken; the newest of all if left out",
+        examples=["snapferry-nightly-*"],
+    )
 
     @model_validator(mode="after")
     def _one_account(self) -> Self:
@@ -219,7 +226,8 @@ class GuideDomain(_DomainOptions):
     )
     snapshot_name: str = Field(
         default="",
-        description="the guide's name of the snapshot; the migration names each of its own",
+        description="the guide's name of the snapshot, which mode restore_only restores, or the "
+        "newest one if left out; otherwise the migration names each of its own",
         examples=["snapshot-1"],
     )
     s3_bucket_name: str = Field(
@@ -254,6 +262,7 @@ class GuideDomain(_DomainOptions):
             access_role_arn=self._access_role_arn,
             snapshot_role_arn=self.s3_role_arn,
             base_path=self.s3_base_path,
+            snapshot=self.snapshot_name or "*",
             **{name: getattr(self, name) for name in _DomainOptions.model_fields},
         )
 
@@ -577,7 +586,8 @@ class MigrationRequest(_Model):
         description="`plan` ends when the plan is made, and changes nothing; `rehearse` restores a "
         "snapshot of each domain under other names, counts its documents, and deletes it again, "
         "while clients go on as ever; `snapshot_only` takes a snapshot of each domain, which the "
-        "destination is proven able to read, and ends: the bulk of a migration that follows",
+        "destination is proven able to read, and ends: the bulk of a migration that follows; "
+        "`restore_only` restores such a snapshot, and asks nothing of the source",
         examples=["plan"],
     )
     rejected: Rejected = Field(
@@ -649,6 +659,8 @@ class DomainJob(_Model):
 
     def snapshot(self, round_number: int) -> str:
         """The name of a round's snapshot, the same at each attempt."""
+        if self.mode == "restore_only":
+            return self.domain.snapshot
         if self.series:
             return f"{self.series.prefix}{self.began_at}"
         return f"{self.repository}-{round_number}"
@@ -715,7 +727,10 @@ def parse(
             snapshots_afterwards=request.snapshots_afterwards,
             series=request.series,
             began_at=began_at,
-            way="acl" if access and access.way == "acl" else "policy",
+            # Where nothing is written, nobody has to be let write.
+            way="acl"
+            if access and access.way == "acl" and request.mode != "restore_only"
+            else "policy",
         )
         for domain in domains
     ]

@@ -126,8 +126,8 @@ def restore(
         body={
             "indices": ",".join(names),
             "include_global_state": False,
-            # Aliases move at the cut-over, from the source's state at that moment.
-            "include_aliases": False,
+            # Otherwise they move at the cut-over, from the source's state at that moment.
+            "include_aliases": job.mode == "restore_only",
             "partial": False,
             "index_settings": settings,
             **options,

@@ -28,7 +28,7 @@ def copied(records: Records, domain: str) -> list[dict[str, Any]]:
     return [
         {"round": int(number)} | measured
         for number, measured in noted.items()
-        if "snapshot" in measured
+        if measured.keys() & {"snapshot", "restore"}
     ]
 
 

@@ -195,6 +195,7 @@ _AT_DESTINATION = (
         _SNAPSHOT,
         cluster=("cluster:admin/snapshot/get", "cluster:admin/snapshot/restore"),
     ),
+    Right("GET", f"{_SNAPSHOT}/_status", cluster=("cluster:admin/snapshot/status*",)),
     Right(
         "POST",
         "/_cluster/allocation/explain",

@@ -30,6 +30,7 @@ NIGHTLY: dict[str, Any] = {
     "cutover": {"gates": []},
     "series": {"name": "nightly", "retention": {"count": 1}},
 }
+RESTORE_ONLY = {"mode": "restore_only", "bucket__base_path": "snapferry/stopped-restore"}
 PLAIN = EVERYWHERE | {"cutover": {"rounds": 1, "gates": []}}
 
 
@@ -95,6 +96,9 @@ def changes_for(state_machine: str, state: str) -> dict[str, Any]:
         ("migrate_domain", "Domain snapshotted"): {"mode": "snapshot_only"},
         ("migrate_domain", "Are old snapshots to be deleted?"): {"mode": "snapshot_only"},
         ("migrate_domain", "Expire snapshots"): NIGHTLY,
+        ("migrate_domain", "Verify restore"): RESTORE_ONLY,
+        ("migrate_domain", "Domain restored"): RESTORE_ONLY,
+        ("migrate", "Is a plan still to be made?"): RESTORE_ONLY,
         ("migrate", "Snapshot skipped"): NIGHTLY,
         ("migrate_domain", "Verify rehearsal"): {"mode": "rehearse"},
         ("migrate_domain", "Domain rehearsed"): {"mode": "rehearse"},
@@ -175,7 +179,11 @@ def test_a_migration_that_is_stopped_leaves_nothing(
     before = leftovers.look(sandbox.world)
     if detour := detour_of(state_machine, state):
         sandbox.faults.arm(detour.handler, detour.way, **detour.details)
-    started = pause(sandbox, state_machine, state, **changes_for(state_machine, state))
+    changes = changes_for(state_machine, state)
+    if changes == RESTORE_ONLY:
+        taken = sandbox.migrate(sandbox.request(INDEX, **changes | {"mode": "snapshot_only"}))
+        assert taken.status == "SUCCEEDED"
+    started = pause(sandbox, state_machine, state, **changes)
 
     STOPS[way](sandbox, started, handler)
 
@@ -263,7 +271,7 @@ STOPS: Mapping[str, Callable[[Sandbox, Started, str], None]] = {
 def again(sandbox: Sandbox, stopped: Started) -> tuple[str, str]:
     """Moves the same index by another migration; says how that ended."""
     sandbox.faults.clear()
-    if sandbox.has_entered(stopped, "Hand over indices"):
+    if any(sandbox.has_entered(stopped, each) for each in ("Hand over indices", "Verify restore")):
         # From there on it is the clients'.
         sandbox.destination.indices.delete(index=INDEX, ignore_unavailable=True)
     outcome = sandbox.migrate(sandbox.request(INDEX, **PLAIN))

@@ -79,6 +79,7 @@ class FakeSnapshot:
         failures: of shards: index, number, reason.
         doomed: the state in which it ends in place of SUCCESS.
         unfinished: its list of files isn't written yet.
+        version_id: of the engine that took it.
     """
 
     indices: dict[str, FakeIndex]
@@ -87,6 +88,7 @@ class FakeSnapshot:
     failures: list[tuple[str, int, str]] = field(default_factory=list)
     doomed: str | None = None
     unfinished: bool = False
+    version_id: int = 136408227
 
 
 @dataclass
@@ -440,6 +442,8 @@ class FakeCluster:
                 {
                     "snapshot": name,
                     "state": self._state(snapshot),
+                    "version_id": snapshot.version_id,
+                    "start_time_in_millis": int(snapshot.began_at * 1000),
                     "indices": sorted(snapshot.indices),
                     "failures": [
                         {"index": index, "shard_id": shard, "reason": reason}
@@ -520,6 +524,13 @@ class FakeCluster:
                 "total": shards,
             },
             "stats": stats,
+            "indices": {
+                name: {
+                    "shards_stats": {"total": index.shards},
+                    "stats": {"total": {"size_in_bytes": index.primary_bytes}},
+                }
+                for name, index in snapshot.indices.items()
+            },
         }
 
     def _restore(self, repository: str, name: str, body: Any) -> dict[str, Any]:

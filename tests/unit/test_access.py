@@ -110,6 +110,26 @@ def steps(journal: Journal, bucket: Bucket, jobs: list[DomainJob]) -> list[Step]
     ]
 
 
+def test_a_restore_alone_lets_the_destination_read_and_nobody_write(
+    journal: Journal, migration_bucket: Bucket, make_job: MakeJob
+) -> None:
+    changes = {"mode": "restore_only", "bucket__access": ACCESS}
+    reader = "arn:aws:iam::333333333333:role/SearchNodes"
+
+    access.let_source_write(journal, migration_bucket, [make_job(**changes)], "policy")
+    assert policy(migration_bucket) == "absent"
+    job = make_job(**changes, destination__reader_arn=reader)
+    access.let_source_write(journal, migration_bucket, [job], "policy")
+
+    assert [
+        (statement["Principal"], statement["Action"])
+        for statement in json.loads(policy(migration_bucket))
+    ] == [
+        ({"AWS": reader}, "s3:ListBucket"),
+        ({"AWS": reader}, ["s3:GetBucketLocation", "s3:GetObject"]),
+    ]
+
+
 def test_sources_write_and_the_destination_reads_below_their_paths_only(
     journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
 ) -> None:

@@ -247,7 +247,7 @@ def agrees(answer: Any, expected: Any) -> bool:
 
 def test_every_handler_has_an_answer_here() -> None:
     assert set(ANSWERS) - set(STEPS) == HANDLERS - {
-        *("cut_over", "expire_snapshots", "verify_rehearsal")
+        *("cut_over", "expire_snapshots", "verify_rehearsal", "verify_restore")
     }
     assert set(STEPS) - set(ANSWERS) == {"return_source_to_service"}
 
@@ -458,6 +458,42 @@ def test_a_snapshot_of_a_series_leaves_no_older_one(source: Side) -> None:
     # A repetition says again what was done.
     assert deleted == [1, 1]
     assert set(source.cluster.bucket["snapferry/logs"]) == {names[1]}
+
+
+def test_a_restore_alone_reads_a_snapshot_and_asks_nothing_of_the_source(
+    source: Side, destination: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in until("let_destination_read"):
+        handle(name)
+    for name in ("begin_roll_back", "give_back_changes", "end_migration"):
+        handle(name)
+    taken = source.cluster.bucket["snapferry/logs"]
+    assert set(taken) == {SNAPSHOT}
+    for client in ("source", "source_administrator"):
+        monkeypatch.delattr(clients, client)
+    golden = event("list_indices")["job"]
+    job = golden | {"migration_id": "tuesday", "mode": "restore_only"}
+    asked_before = len(source.cluster.requests)
+
+    def take(name: str, **changes: Any) -> Any:
+        own = {"jobs": [job]} if "jobs" in event(name) else {"job": job}
+        return handle(name, **own, **changes)
+
+    take("begin_migration", execution_arn=EXECUTION.replace(MIGRATION, "tuesday"))
+    take("let_source_write")
+    assert take("grant_rights")["granted_at_source"] == 0
+    take("register_destination_repository")
+    assert take("plan_domain") == {"restore": 2, "skip": 0, "reject": 0}
+    assert "error" not in take("write_plan")
+    assert take("list_indices") == {"indices": 2, "primary_store_bytes": 2_000}
+    for _ in range(2):
+        take("start_restore")
+        take("check_restore")
+    for _ in range(2):
+        assert take("verify_restore") == {"snapshot": SNAPSHOT, "documents": 20}
+    assert len(source.cluster.requests) == asked_before
+    assert destination.index("logs-1").aliases == {"logs": {}}
+    assert destination.index("theirs").documents == 10
 
 
 def test_bad_input_reaches_no_cluster(source: Side, destination: Side) -> None:

@@ -709,6 +709,19 @@ def guide(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return document(**changes) | {"domains": [entry | other for other in entries or ({},)]}
 
 
+def test_the_guides_snapshot_is_the_one_that_is_restored() -> None:
+    [named, newest], _ = request.parse(
+        guide(
+            {},
+            {"snapshot_name": "", "host": "b.example", "s3_base_path": "b"},
+            mode="restore_only",
+        ),
+        "m-1",
+    )
+
+    assert (named.snapshot(1), newest.snapshot(1)) == ("snapshot-1", "*")
+
+
 def test_the_guides_own_array_is_taken() -> None:
     [job], _ = request.parse(guide(), "m-1")
 

@@ -168,6 +168,7 @@ class Migration:
             "release_source": in_turn({"released": 1}),
             "verify_copy": in_turn({"documents": 20}),
             "verify_rehearsal": in_turn({"documents": 20}),
+            "verify_restore": in_turn({"snapshot": "snapferry-nightly-1", "documents": 20}),
             "verify_documents": in_turn({"ended": True, "documents": 20}),
             "hand_over_indices": in_turn({"domain": "logs"}),
             "move_aliases": in_turn({"aliases": 1, "moved_at": 1_800_000_002.05}),

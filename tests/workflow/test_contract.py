@@ -414,7 +414,7 @@ REASONS = {
     "UserSecretsPolicy": r"clients\.(secrets|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
     r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.|"
-    r"retention\.expire\(",
+    r"retention\.expire\(|kept_snapshot\.",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|plan\.write\(|report\.write\(|"
     r"clients\.(fence|journal|table)\(|verification\.(run|prove)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",

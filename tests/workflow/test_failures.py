@@ -19,7 +19,11 @@ from tests.workflow.state_machines import (
 
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers", "Report kept changes"}
-OTHER_MODES = {"Verify rehearsal": {"mode": "rehearse"}, "Expire snapshots": NIGHTLY}
+OTHER_MODES: dict[str, dict[str, Any]] = {
+    "Verify rehearsal": {"mode": "rehearse"},
+    "Verify restore": {"mode": "restore_only"},
+    "Expire snapshots": NIGHTLY,
+}
 BESIDE_CATCHING_UP = {"Check window", "Wait until writes stop", "Freeze source"}
 ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWhat to do: {grant}.')
 

@@ -10,6 +10,7 @@ from snapferry.errors import (
     AccessDenied,
     AclRefused,
     BucketDenied,
+    InvalidInput,
     LeaseHeld,
     SnapshotFailed,
     SnapshotInProgress,
@@ -23,6 +24,7 @@ from tests.workflow.migration import (
     NIGHTLY,
     PLAN,
     PREPARATION,
+    RESTORE,
     ROLL_BACK,
     SNAPSHOT,
     WRITTEN,
@@ -176,6 +178,49 @@ def test_a_rehearsal_asks_nothing_of_clients(migration: Migration) -> None:
     ]
     [domain] = migration.records.read("report")["domains"]
     assert (domain["status"], domain["documents"]) == ("SUCCEEDED", 20)
+
+
+def test_a_restore_alone_asks_nothing_of_the_source(migration: Migration) -> None:
+    execution = migration.run("migrate", "logs", mode="restore_only")
+
+    assert execution.status == "SUCCEEDED"
+    assert [handler for handler, _ in migration.calls] == [
+        *["check_input", "begin_migration", "let_source_write", "grant_rights"],
+        *["register_destination_repository", *PLAN, "list_indices", *RESTORE, "verify_restore"],
+        *[*ROLL_BACK, "write_report"],
+    ]
+    written = migration.records.read("report")
+    [domain] = written["domains"]
+    assert (domain["restored_from"], domain["documents"]) == ("snapferry-nightly-1", 20)
+    assert "without its source" in written["to_do"][0]
+
+
+def test_a_restore_alone_of_what_is_not_there_gives_back_what_it_took_to_look(
+    migration: Migration,
+) -> None:
+    migration.handlers["plan_domain"] = in_turn(InvalidInput("there is no such snapshot"))
+
+    execution = migration.run("migrate", "logs", mode="restore_only")
+
+    assert (execution.status, execution.error) == ("FAILED", "InvalidInput")
+    assert migration.called("start_restore") == []
+    assert [handler for handler, _ in migration.calls][-6:] == [*ROLL_BACK, "write_report"]
+
+
+def test_a_restore_alone_tells_with_its_plan_what_could_not_be_prepared(
+    migration: Migration,
+) -> None:
+    usual = migration.handlers["register_destination_repository"]
+    refusal = AccessDenied("no right to register")
+    migration.handlers["register_destination_repository"] = _failing("users", refusal, usual)
+
+    migration.run("migrate", "logs", "users", mode="restore_only")
+
+    [written] = migration.called("write_plan")
+    assert {outcome["domain"]: outcome["status"] for outcome in written["outcomes"]} == {
+        "logs": "PLANNED",
+        "users": "FAILED",
+    }
 
 
 REJECTED = {"error": "PlanRejected", "cause": "logs: orders: it is too old. Nothing was changed."}

@@ -28,7 +28,7 @@ class Verdict:
 
     Attributes:
         index: its name.
-        source_documents: counted at the source.
+        source_documents: counted at the source; None where that isn't asked.
         destination_documents: counted at the destination; None where the index is missing.
         shards: primaries at the destination.
         health: of the index at the destination: `green`, `yellow`, `red` or `missing`.
@@ -36,7 +36,7 @@ class Verdict:
     """
 
     index: str
-    source_documents: int
+    source_documents: int | None
     destination_documents: int | None
     shards: int
     health: str
@@ -82,7 +82,7 @@ def prove(
         domain=domain,
     )
     raise_faults(verdicts)
-    return sum(verdict.source_documents for verdict in verdicts)
+    return sum(verdict.destination_documents or 0 for verdict in verdicts)
 
 
 def verify(

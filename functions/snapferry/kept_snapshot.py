@@ -1,0 +1,153 @@
+"""A snapshot that lies in the bucket, restored without the source that it is of.
+
+Nothing can be compared with the source then: what a snapshot says of itself is all that is known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from snapferry import indices, listing, verification
+from snapferry.errors import InvalidInput
+from snapferry.indices import Index
+from snapferry.ownership import Ownership
+from snapferry.records import Records
+from snapferry.request import DomainJob
+from snapferry.verification import Verdict
+from snapferry.versions import Version
+
+
+@dataclass(frozen=True)
+class KeptSnapshot:
+    """What a snapshot says of itself.
+
+    Attributes:
+        name: its name.
+        version_id: of the engine that took it.
+        indices: in it, system indices included.
+    """
+
+    name: str
+    version_id: int
+    indices: list[Index]
+
+    @property
+    def version(self) -> Version:
+        """Of the engine that took it; the indices in it were created by none that is newer."""
+        return Version.of_id(self.version_id)
+
+
+def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnapshot:
+    """Finds the snapshot that a job restores, and notes its name.
+
+    Sources: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot/ and
+    https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/
+
+    Args:
+        destination: where the repository is registered.
+        records: of the migration.
+        job: whose snapshot; the newest complete one that its name or pattern stands for.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    answer = destination.snapshot.get(
+        repository=job.repository, snapshot=job.domain.snapshot, ignore_unavailable=True
+    )
+    complete = [each for each in answer["snapshots"] if each["state"] == "SUCCESS"]
+    if not complete:
+        raise InvalidInput(
+            f"domains[].snapshot: {job.domain.snapshot!r}: there is no complete snapshot of this "
+            f"name below {job.base_path} in the bucket; incomplete are "
+            f"{indices.some(each['snapshot'] for each in answer['snapshots'])}. Correct it, or "
+            "domains[].base_path"
+        )
+    newest = max(complete, key=lambda each: each["start_time_in_millis"])
+    name = newest["snapshot"]
+    status = destination.snapshot.status(repository=job.repository, snapshot=name)
+    records.write(_name(job.domain.name), name)
+    return KeptSnapshot(
+        name,
+        newest["version_id"],
+        [
+            Index(
+                name=index,
+                uuid="",
+                open=True,
+                shards=found["shards_stats"]["total"],
+                replicas=job.domain.replicas or 0,
+                primary_store_bytes=found["stats"]["total"]["size_in_bytes"],
+                created_at_milliseconds=0,
+            )
+            for index, found in sorted(status["snapshots"][0]["indices"].items())
+        ],
+    )
+
+
+def chosen(records: Records, job: DomainJob) -> DomainJob:
+    """The job with the name of the snapshot that `find` has found."""
+    name = records.read(_name(job.domain.name))
+    return job.model_copy(update={"domain": job.domain.model_copy(update={"snapshot": name})})
+
+
+def list_indices(destination: OpenSearch, records: Records, job: DomainJob) -> dict[str, int]:
+    """Lists what is restored of the snapshot that the plan has found, and stores it.
+
+    Returns:
+        How much that is: `indices` and `primary_store_bytes`.
+
+    Raises:
+        Conflict: where the destination has an index of such a name that isn't the migrations' own.
+    """
+    selected = indices.select(
+        find(destination, records, chosen(records, job)).indices,
+        job.domain.indices,
+        listing.left_out(records, job.domain.name),
+    )
+    present = indices.list_all(destination)
+    indices.refuse_strangers(selected, present, Ownership(records, job).of(present))
+    listing.keep(records, job.domain.name, 1, selected)
+    return listing.Listing(selected, {}).size()
+
+
+def verify(
+    destination: OpenSearch, records: Records, job: DomainJob, selected: Sequence[Index]
+) -> int:
+    """Counts the documents of what was restored, looks at its health, and hands it over.
+
+    Args:
+        destination: where all its shards are active.
+        records: of the migration; they take a verdict for each index.
+        job: whose snapshot.
+        selected: the indices, as the snapshot has them.
+
+    Returns:
+        How many documents there are.
+
+    Raises:
+        Unavailable: a shard doesn't answer.
+    """
+    documents = verification.count(destination, [index.name for index in selected])
+    health = destination.cluster.health(
+        params={"level": "indices", "filter_path": "indices.*.status"}
+    )["indices"]
+    verdicts = [
+        Verdict(
+            index=index.name,
+            source_documents=None,
+            destination_documents=documents[index.name],
+            shards=index.shards,
+            health=health[index.name]["status"],
+            faults=[],
+        )
+        for index in selected
+    ]
+    records.write(f"{job.domain.name}/verification", [verdict.record() for verdict in verdicts])
+    # Nothing is restored over them any more.
+    Ownership(records, job).hand_over()
+    return sum(documents.values())
+
+
+def _name(domain: str) -> str:
+    return f"{domain}/snapshot"
