@@ -45,7 +45,6 @@ from snapferry.errors import (
 )
 from snapferry.indices import Index
 from snapferry.journal import Journal, side_of
-from snapferry.metrics import Metric
 from snapferry.ownership import Ownership
 from snapferry.prediction import Tally
 from snapferry.records import Records
@@ -518,7 +517,7 @@ class CutOver:
             return
         stopped = frozen["answer"]
         seconds = moved_at - float(stopped["stopped_at"])
-        values: dict[Metric, float] = {"WriteStop": seconds}
+        values: dict[str, float] = {"WriteStop": seconds}
         if interval := stopped["predicted_interval_seconds"]:
             values["WriteStopBeyondPrediction"] = max(0.0, seconds - float(interval[1]))
         metrics.emit(values, migration_id=self.records.migration_id, domain=self._domain)

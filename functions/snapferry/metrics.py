@@ -6,33 +6,12 @@ line: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 NAMESPACE = "Snapferry"
 
-type Metric = Literal[
-    "SnapshotBytes",
-    "SnapshotBytesReused",
-    "SnapshotBytesPerSecond",
-    "RestoreBytes",
-    "RestoreBytesReused",
-    "RestoreBytesPerSecond",
-    "DocumentsCaughtUp",
-    "OperationsBehind",
-    "PredictedWriteStop",
-    "WriteStop",
-    "WriteStopBeyondPrediction",
-    "DocumentsCompared",
-    "DifferencesFound",
-    "DomainsSucceeded",
-    "DomainsFailed",
-    "IncompleteRollBacks",
-    "SweptMigrations",
-]
-
-UNITS: Mapping[Metric, MetricUnit] = {
+UNITS: Mapping[str, MetricUnit] = {
     "SnapshotBytes": MetricUnit.Bytes,
     "SnapshotBytesReused": MetricUnit.Bytes,
     "SnapshotBytesPerSecond": MetricUnit.BytesPerSecond,
@@ -51,13 +30,14 @@ UNITS: Mapping[Metric, MetricUnit] = {
     "IncompleteRollBacks": MetricUnit.Count,
     "SweptMigrations": MetricUnit.Count,
 }
+"""The unit of each."""
 
 
-def emit(values: Mapping[Metric, float], **of: str) -> None:
+def emit(values: Mapping[str, float], **of: str) -> None:
     """Writes numbers to the log, from which CloudWatch takes them.
 
     Args:
-        values: the numbers, in the units of `UNITS`.
+        values: the numbers, by names of `UNITS`.
         of: whose they are, such as `migration_id` and `domain`; stands beside them in the log.
     """
     metrics = EphemeralMetrics(namespace=NAMESPACE)

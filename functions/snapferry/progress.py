@@ -7,11 +7,10 @@ from typing import Any
 
 from snapferry import metrics, rounds
 from snapferry.events import Bus
-from snapferry.metrics import Metric
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
 
-_METRICS: Mapping[str, tuple[Metric, Metric, Metric]] = {
+_METRICS: Mapping[str, tuple[str, str, str]] = {
     "snapshot": ("SnapshotBytes", "SnapshotBytesReused", "SnapshotBytesPerSecond"),
     "restore": ("RestoreBytes", "RestoreBytesReused", "RestoreBytesPerSecond"),
 }

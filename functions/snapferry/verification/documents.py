@@ -16,7 +16,6 @@ from snapferry.catchup.side import Side, refresh
 from snapferry.engines import Engine
 from snapferry.errors import VerificationFailed
 from snapferry.indices import Index
-from snapferry.metrics import Metric
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.verification.content import Comparison, Difference, Findings
@@ -252,7 +251,7 @@ def run(
             if time.monotonic() >= keep_at:
                 _keep(records, domain, done, record)
                 keep_at = time.monotonic() + _KEEP_EVERY_SECONDS
-    values: dict[Metric, float] = {"DocumentsCompared": done.documents - documents_before}
+    values: dict[str, float] = {"DocumentsCompared": done.documents - documents_before}
     if done.has_ended:
         for name, found in primaries.look(destination, plan).items():
             plan[name].blame(found)
