@@ -1,4 +1,4 @@
-"""State "Copy artifacts": what a cluster needs besides its indices."""
+"""States "Copy artifacts" and "Attach policies": what a cluster needs besides its indices."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job`; returns how many artifacts there are of each verdict."""
+    """Takes `job` and whether clients have `moved`; returns how many there are of each verdict."""
     job = DomainJob.model_validate(event["job"])
     prefix = os.environ["SECRET_NAME_PREFIX"]
     with clients.fence(job.migration_id).effect(
@@ -30,4 +30,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 clients.destination_administrator(job.destination),
             ),
             artifacts.Vault(clients.secrets(), f"{prefix}users/{job.migration_id}/"),
+            moved=event["moved"],
         )

@@ -163,6 +163,7 @@ _ON_BOTH_SIDES = (
             "cluster:admin/opendistro/ism/policy/get",
             "cluster:admin/opendistro/ism/policy/search",
         ),
+        indices=("indices:admin/opensearch/ism/managedindex",),
     ),
     Right("GET", "/_data_stream/snapferry-none", indices=("indices:admin/data_stream/get",)),
 )
@@ -262,6 +263,8 @@ _AT_DESTINATION = (
         "DELETE",
         "/_plugins/_ism/policies/snapferry-none",
         cluster=(
+            "cluster:admin/opendistro/ism/managedindex/add",
+            "cluster:admin/opendistro/ism/managedindex/remove",
             "cluster:admin/opendistro/ism/policy/delete",
             "cluster:admin/opendistro/ism/policy/write",
         ),

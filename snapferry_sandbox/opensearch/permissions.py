@@ -53,6 +53,16 @@ _NEEDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("cluster:admin/opendistro/ism/managedindex/explain",),
         ("indices:admin/opensearch/ism/managedindex",),
     ),
+    (
+        r"POST /_plugins/_ism/add/[^/]+",
+        ("cluster:admin/opendistro/ism/managedindex/add",),
+        ("indices:admin/opensearch/ism/managedindex",),
+    ),
+    (
+        r"POST /_plugins/_ism/remove/[^/]+",
+        ("cluster:admin/opendistro/ism/managedindex/remove",),
+        ("indices:admin/opensearch/ism/managedindex",),
+    ),
     (r"GET /_plugins/_ism/[^/]+(/[^/]+)?", ("cluster:admin/opendistro/ism/policy/get",), ()),
     (r"DELETE /_plugins/_ism/policies/[^/]+", ("cluster:admin/opendistro/ism/policy/delete",), ()),
     (r"POST (/[^/]+)?/_bulk", ("indices:data/write/bulk",), ()),

@@ -17,6 +17,7 @@ _CHOSEN = {
         "templates",
         "data_streams",
         "cluster_settings",
+        "index_policies",
         "security",
     ],
     "internal_users": "create",

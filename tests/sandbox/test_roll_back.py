@@ -93,6 +93,7 @@ def changes_for(state_machine: str, state: str) -> dict[str, Any]:
     changes: dict[tuple[str, str], dict[str, Any]] = {
         ("migrate_domain", "Verify copy"): {"cutover": {"rounds": 2, "catch_up": False}},
         ("migrate_domain", "Wait for the window"): {"cutover": {"rounds": 2, "window": closed}},
+        ("migrate_domain", "Attach policies"): {"artifacts": {"include": ["index_policies"]}},
         ("migrate_domain", "Domain snapshotted"): {"mode": "snapshot_only"},
         ("migrate_domain", "Are old snapshots to be deleted?"): {"mode": "snapshot_only"},
         ("migrate_domain", "Expire snapshots"): NIGHTLY,

@@ -92,6 +92,8 @@ class FakeArtifacts:
                 if name != "*" and index not in explained
             }
             return explained | unmanaged | {"total_managed_indices": len(explained)}
+        if resource in ("add", "remove"):
+            return self._attach(name, None if resource == "remove" else body["policy_id"])
         policies = self.of("policies")
         if method == "PUT":
             if name in policies:
@@ -110,6 +112,23 @@ class FakeArtifacts:
         if method == "DELETE":
             del policies[name]
         return shown[name]
+
+    def _attach(self, index: str, policy: str | None) -> Any:
+        """What is refused is no error."""
+        if policy is None:
+            reason = "" if self.managed.pop(index, None) else "This index is not being managed"
+        elif index in self.managed:
+            reason = "This index already has a policy, use the update policy API"
+        elif policy not in self.of("policies"):
+            raise Refused(404, "status_exception", f"Could not find policy={policy}")
+        else:
+            self.managed[index], reason = policy, ""
+        failed = [{"index_name": index, "index_uuid": "u", "reason": reason}] if reason else []
+        return {
+            "updated_indices": 1 - len(failed),
+            "failures": bool(failed),
+            "failed_indices": failed,
+        }
 
     def _found(self, collection: str, name: str | None) -> dict[str, Any]:
         kept = self.of(collection)

@@ -53,9 +53,9 @@ def copy(
     sides: tuple[artifacts.Side, artifacts.Side],
     vault: artifacts.Vault,
 ) -> Any:
-    def run(of: DomainJob = job) -> dict[str, tuple[str, str]]:
+    def run(of: DomainJob = job, *, moved: bool = False) -> dict[str, tuple[str, str]]:
         """Copies; the verdicts with their reasons by kind and name."""
-        counted = artifacts.copy(journal, storage.records, of, *sides, vault)
+        counted = artifacts.copy(journal, storage.records, of, *sides, vault, moved=moved)
         verdicts = artifacts.verdicts(storage.records, of)
         assert sum(counted.values()) == len(verdicts)
         return {
@@ -285,7 +285,7 @@ def test_a_legacy_template_that_others_come_before_is_named(
 
 
 @pytest.mark.parametrize("ism", ["/_plugins/_ism", "/_opendistro/_ism"])
-def test_policies_are_copied_where_they_are_wanted_and_attached_by_people(
+def test_policies_are_copied_where_they_are_wanted_and_act_on_nothing_yet(
     source: Side,
     destination: Side,
     journal: Journal,
@@ -306,16 +306,85 @@ def test_policies_are_copied_where_they_are_wanted_and_attached_by_people(
 
     found = copy(make_job(artifacts={"include": ["index_policies"]}))
 
-    assert found["index policy keep"] == (
-        "create",
-        "to be attached, once clients have moved, to logs-1, logs-2",
-    )
+    assert found["index policy keep"] == ("create", "")
     assert found["index policy unused"] == ("create", "")
     assert found["index policy there"][0] == "conflict"
     [sent] = destination.cluster.sent("PUT /_plugins/_ism/policies/keep")
     assert sent.body == {"policy": policy}
+    assert destination.cluster.artifacts.managed == {}
     assert give_back(journal, sides) == []
     assert set(destination.cluster.artifacts.kept["policies"]) == {"there"}
+
+
+def test_policies_are_attached_when_clients_have_moved(
+    source: Side,
+    destination: Side,
+    journal: Journal,
+    copy: Any,
+    make_job: MakeJob,
+    sides: Any,
+) -> None:
+    job = make_job(
+        artifacts={"include": ["index_policies"]},
+        domain__indices={"include": ["logs-*"]},
+    )
+    policy = {"default_state": "all", "states": [{"name": "all"}]}
+    other = {"default_state": "other", "states": [{"name": "other"}]}
+    source.cluster.artifacts.kept = {"policies": {"keep": policy, "there": policy}}
+    source.cluster.artifacts.managed = {
+        "logs-1": "keep",
+        "logs-2": "keep",
+        "logs-3": "keep",
+        "logs-4": "there",
+        "orders": "keep",
+    }
+    destination.cluster.artifacts.kept = {"policies": {"there": other}}
+    destination.cluster.artifacts.managed = {"logs-2": "there", "logs-3": "keep"}
+    before = copy(job)
+
+    for _ in range(2):
+        found = copy(job, moved=True)
+
+    kind = "index policy attachment"
+    assert found == before | {
+        f"{kind} logs-1": ("create", ""),
+        f"{kind} logs-2": (
+            "conflict",
+            "the destination has another one of this name, which stays",
+        ),
+        f"{kind} logs-3": ("same", ""),
+        f"{kind} logs-4": (
+            "cannot",
+            "it needs the index policy there, which isn't the source's there",
+        ),
+    }
+    assert destination.cluster.artifacts.managed == {
+        "logs-1": "keep",
+        "logs-2": "there",
+        "logs-3": "keep",
+    }
+    assert give_back(journal, sides) == []
+    assert destination.cluster.artifacts.managed == {"logs-2": "there", "logs-3": "keep"}
+
+
+def test_a_policy_that_the_plugin_refuses_to_attach_is_told_in_its_words(
+    source: Side, destination: Side, copy: Any, make_job: MakeJob
+) -> None:
+    job = make_job(artifacts={"include": ["index_policies"]})
+    source.cluster.artifacts.kept = {"policies": {"keep": {"default_state": "all"}}}
+    source.cluster.artifacts.managed = {"logs-1": "keep"}
+    copy(job)
+    refused = {
+        "updated_indices": 0,
+        "failures": True,
+        "failed_indices": [{"index_name": "logs-1", "index_uuid": "u", "reason": "it is closed"}],
+    }
+    destination.cluster.faults = [Fault("POST /_plugins/_ism/add/logs-1", (200, refused))]
+
+    verdict, reason = copy(job, moved=True)["index policy attachment logs-1"]
+
+    assert verdict == "cannot"
+    assert reason.endswith("refuses to add a policy: it is closed")
 
 
 def test_security_is_copied_where_it_is_wanted(

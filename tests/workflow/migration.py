@@ -50,6 +50,7 @@ EVERYWHERE: dict[str, Any] = {
         "access": {"role_arn": "arn:aws:iam::222222222222:role/Snapferry", "way": "acl"},
     },
     "snapshots_afterwards": "delete",
+    "artifacts": {"include": ["index_policies"]},
 }
 # A snapshot of a series that nobody has to approve.
 NIGHTLY: dict[str, Any] = {

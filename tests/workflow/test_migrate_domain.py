@@ -127,6 +127,18 @@ def test_what_is_caught_up_needs_no_last_snapshot(
     assert execution.output["caught_up"] == 3 - left
 
 
+def test_policies_are_attached_where_they_are_wanted_and_only_in_the_end(
+    migration: Migration,
+) -> None:
+    execution = migration.run(
+        "migrate_domain", cutover={"gates": []}, artifacts={"include": ["index_policies"]}
+    )
+
+    assert execution.status == "SUCCEEDED"
+    assert [payload["moved"] for payload in migration.called("copy_artifacts")] == [False, True]
+    assert _handlers(migration)[-3:] == ["verify_documents", "copy_artifacts", "release_source"]
+
+
 def test_a_failure_beside_the_gate_is_none_yet(migration: Migration) -> None:
     def catch_up(payload: Payload) -> Any:
         if payload["until"] == "writes stop":
@@ -166,7 +178,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "start_snapshot": {"round": 2},
         "check_snapshot": {"round": 2, "snapshot": "snapferry-1", "hold_seconds": 600},
         "lift_restore_limits": {},
-        "copy_artifacts": {},
+        "copy_artifacts": {"moved": False},
         "begin_catch_up": {"round": 1, "step": "begin_catch_up"},
         "catch_up": {"until": "writes stop"},
         "look_for_new_indices": {"round": 1, "step": "look_for_new_indices"},

@@ -117,6 +117,8 @@ def copy(
     source: Side,
     destination: Side,
     vault: Vault,
+    *,
+    moved: bool = False,
 ) -> dict[str, int]:
     """Copies what the input wants of a domain; what the destination has stays as it is.
 
@@ -127,6 +129,7 @@ def copy(
         source: the domain.
         destination: the cluster that takes the indices.
         vault: takes the new passwords of users, where the input wants them.
+        moved: whether clients have moved, and only what waited for that is copied.
 
     Returns:
         How many there are of each verdict.
@@ -134,9 +137,15 @@ def copy(
     Raises:
         Unavailable: a side can't answer; what was copied stays, and another call goes on.
     """
-    planned = list(_plan(records, job, source, destination))
-    _keep(records, job, [verdict for verdict, _ in planned])
-    outcome = {verdict.key: verdict for verdict, _ in planned}
+    earlier = [
+        verdict
+        for verdict in verdicts(records, job)
+        if moved and not _KINDS[verdict.kind].when_moved
+    ]
+    kinds = [kind for kind in KINDS if kind.when_moved == moved]
+    planned = list(_plan(records, job, source, destination, kinds))
+    outcome = {verdict.key: verdict for verdict in (*earlier, *(each for each, _ in planned))}
+    _keep(records, job, outcome.values())
     for verdict, definition in planned:
         if verdict.verdict == "create":
             outcome[verdict.key] = _create(
@@ -156,7 +165,7 @@ def foresee(records: Records, job: DomainJob, source: Side, destination: Side) -
     """What `copy` will create."""
     return [
         _place(verdict)
-        for verdict, _ in _plan(records, job, source, destination)
+        for verdict, _ in _plan(records, job, source, destination, KINDS)
         if verdict.verdict == "create"
         and (verdict.kind != INTERNAL_USER or job.artifacts.internal_users == "create")
     ]
@@ -193,14 +202,14 @@ def leave_handed_over(journal: Journal, records: Records) -> None:
 
 
 def _plan(
-    records: Records, job: DomainJob, source: Side, destination: Side
+    records: Records, job: DomainJob, source: Side, destination: Side, kinds: Iterable[Kind]
 ) -> Iterator[tuple[Verdict, Any]]:
     """The verdicts in the order in which the artifacts are written, each with its definition."""
     created = {verdict.key for verdict in verdicts(records, job) if verdict.verdict == "create"}
     engine = Engine.of(destination.cluster)
     # An OpenSearch 1 may say that it is Elasticsearch.
     major = engine.version[0] if engine.is_opensearch else 1
-    for kind in KINDS:
+    for kind in kinds:
         if kind.group in job.artifacts.include:
             try:
                 yield from list(_plan_kind(kind, job, source, destination, created, major))

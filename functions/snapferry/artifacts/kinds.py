@@ -49,6 +49,11 @@ _KEPT_SETTINGS = frozenset(
 _PLUGIN_TEMPLATES = frozenset({"ss4o_metrics_template", "ss4o_traces_template", "tenant_template"})
 INTERNAL_USER = "internal user"
 _EMPTY = "without documents: its backing indices are hidden, and stay"
+_POLICY_OF_INDEX = (
+    "policy_id",
+    "index.plugins.index_state_management.policy_id",
+    "index.opendistro.index_state_management.policy_id",
+)
 # What the plugin notes in a policy, and no policy is made with.
 _POLICY_NOTES = ("last_updated_time", "policy_id", "schema_version", "user")
 # Its mapping is changed by the migration itself.
@@ -96,6 +101,7 @@ class Kind:
         ask: asks the cluster, by method, path and body.
         by_administrator: whether only they may.
         of_indices: whether its names are those of indices, which the input selects.
+        when_moved: whether it waits until clients have moved, as it acts on indices.
     """
 
     name: str
@@ -112,6 +118,7 @@ class Kind:
     ask: Callable[..., Any] = _ask
     by_administrator: bool = False
     of_indices: bool = False
+    when_moved: bool = False
 
     def read_all(self, cluster: OpenSearch) -> Definitions:
         """All of the cluster, but for its own and its plugins'."""
@@ -263,14 +270,25 @@ def _without_notes(value: Any) -> Any:
     return value
 
 
-def _attachments(policy: str, _: Any, source: OpenSearch, __: OpenSearch) -> list[str]:
-    """A policy may delete indices, so it isn't attached by itself."""
-    managed = [
-        name
-        for name, state in _ask_ism(source, "GET", "explain/*").items()
-        if isinstance(state, dict) and state.get("policy_id") == policy
-    ]
-    return [f"to be attached, once clients have moved, to {', '.join(managed)}"] if managed else []
+def _ask_for_attachments(cluster: OpenSearch, method: str, index: str, body: Any = None) -> Any:
+    verb, action = {"GET": ("GET", "explain"), "PUT": ("POST", "add")}.get(
+        method, ("POST", "remove")
+    )
+    answer = _ask_ism(cluster, verb, f"{action}/{index}", body)
+    if answer.get("failures"):
+        reasons = "; ".join(failed["reason"] for failed in answer["failed_indices"])
+        raise RequestRefused(f"Index State Management refuses to {action} a policy: {reasons}")
+    return answer
+
+
+def _attachments(answer: Any) -> Definitions:
+    """The policies of indices, by the one or the other name that explanations have for them."""
+    return {
+        name: {"policy_id": policy}
+        for name, state in answer.items()
+        if isinstance(state, dict)
+        and (policy := next(filter(None, map(state.get, _POLICY_OF_INDEX)), None))
+    }
 
 
 def _stored_scripts(answer: Any) -> Definitions:
@@ -331,8 +349,18 @@ KINDS: tuple[Kind, ...] = (
         all="policies?size=1000",
         definitions=_index_policies,
         body=lambda _, definition: {"policy": definition},
-        consequences=_attachments,
         ask=_ask_ism,
+    ),
+    Kind(
+        "index policy attachment",
+        "index_policies",
+        path="{name}",
+        all="*",
+        definitions=_attachments,
+        ask=_ask_for_attachments,
+        needs=lambda _, definition: [("index policy", definition["policy_id"])],
+        of_indices=True,
+        when_moved=True,
     ),
     Kind(
         "component template",
