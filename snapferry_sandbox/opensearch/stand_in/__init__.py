@@ -1,4 +1,6 @@
-"""Stands in for the plugins of a version of which none is published: security and repository-s3.
+"""Stands in for the plugins of a version of which none is published.
+
+They are security, repository-s3 and Index State Management, whose policies don't act.
 
 It is what clients take for the node: TLS, passwords or the identity that a domain's front states,
 roles and their mappings by the documented REST API, kept in memory. A repository of the type `s3`

@@ -11,6 +11,7 @@ from yarl import URL
 
 from snapferry_sandbox.fronts import end_to_end, pass_on
 from snapferry_sandbox.opensearch.stand_in import Configuration
+from snapferry_sandbox.opensearch.stand_in.index_management import IndexManagement
 from snapferry_sandbox.opensearch.stand_in.repositories import Repositories
 from snapferry_sandbox.opensearch.stand_in.security import DeniedError, Security
 
@@ -27,6 +28,7 @@ class _StandIn:
         self._node_url = configuration.node_url
         self._node = node
         self._security = Security(configuration)
+        self._index_management = IndexManagement(configuration.security_api)
         self._repositories = Repositories(configuration.objects_folder)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -43,12 +45,22 @@ class _StandIn:
             if isinstance(denial.body, str):
                 return web.Response(text=denial.body, status=denial.status)
             return web.json_response(denial.body, status=denial.status)
+        if self._index_management.is_api(path):
+            return await self._manage(request, path, body)
         match path.strip("/").split("/"):
             case ["_snapshot", name] if request.method in ("PUT", "POST"):
                 return await self._forward(request, self._repositories.register(name, body))
             case ["_snapshot"] | ["_snapshot", _] if request.method == "GET":
                 return await self._show_repositories(request)
         return await self._forward(request, body)
+
+    async def _manage(self, request: web.Request, path: str, body: bytes) -> web.Response:
+        if index := self._index_management.index_of(path):
+            async with self._node.get(f"{self._node_url}/{index}") as answer:
+                if not answer.ok:
+                    return web.json_response(await answer.json(), status=answer.status)
+        status, content = self._index_management.answer(request.method, path, body)
+        return web.json_response(content, status=status)
 
     async def _show_repositories(self, request: web.Request) -> web.Response:
         async with self._node.get(self._node_url + request.rel_url.raw_path_qs) as answer:

@@ -9,6 +9,7 @@ import pytest
 
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 from snapferry_sandbox.opensearch.stand_in import Configuration
+from snapferry_sandbox.opensearch.stand_in.index_management import IndexManagement
 from snapferry_sandbox.opensearch.stand_in.repositories import Repositories
 from snapferry_sandbox.opensearch.stand_in.security import DeniedError, Security
 
@@ -160,3 +161,39 @@ def test_repository_lies_where_the_objects_of_the_bucket_are() -> None:
         },
         "other": other,
     }
+
+
+def test_policies_are_put_on_indices_and_taken_off() -> None:
+    plugin = IndexManagement(API)
+    policy = {"description": "", "default_state": "a", "states": [{"name": "a"}]}
+
+    def ask(method: str, resource: str, body: Any = None) -> tuple[int, Any]:
+        return plugin.answer(method, f"/_opendistro/_ism/{resource}", json.dumps(body).encode())
+
+    assert ask("POST", "add/logs", {"policy_id": "keep"})[0] == 404
+    assert ask("PUT", "policies/keep", {"policy": policy})[0] == 201
+    assert ask("PUT", "policies/keep", {"policy": policy})[0] == 409
+    [shown] = ask("GET", "policies")[1]["policies"]
+    assert (shown["_id"], shown["policy"].items() >= policy.items()) == ("keep", True)
+    updated = {"updated_indices": 1, "failures": False, "failed_indices": []}
+    assert ask("POST", "add/logs", {"policy_id": "keep"}) == (200, updated)
+    assert ask("POST", "add/logs", {"policy_id": "keep"})[1]["failures"]
+    for name in ("*", "logs"):
+        explained = ask("GET", f"explain/{name}")[1]
+        assert explained["logs"]["policy_id"] == "keep"
+        assert explained["total_managed_indices"] == 1
+    assert ask("POST", "remove/logs") == (200, updated)
+    assert ask("POST", "remove/logs")[1]["failures"]
+    assert ask("GET", "explain/logs")[1]["logs"]["policy_id"] is None
+    assert ask("DELETE", "policies/keep")[0] == 200
+    assert ask("GET", "policies/keep")[0] == 404
+
+
+def test_only_requests_about_one_index_need_it_there() -> None:
+    plugin = IndexManagement(API)
+
+    assert plugin.is_api("/_opendistro/_ism/policies")
+    assert not plugin.is_api("/_plugins/_ism/policies")
+    assert plugin.index_of("/_opendistro/_ism/add/logs") == "logs"
+    for resource in ("explain/*", "policies/keep", "policies"):
+        assert plugin.index_of(f"/_opendistro/_ism/{resource}") is None
