@@ -26,15 +26,14 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
 
 
 def _show(report: dict[str, Any], output: Output) -> None:
-    output.say(f"{report['migration_id']}: {report['status']}")
-    if "cause" in report:
-        output.say(f"{report['error']}: {report['cause']}")
+    _say_outcome(report["migration_id"], report, output)
+    output.say(report_tables.period(report))
     for name, number in report_tables.figures(report).items():
         output.say(f"  {number.text} {name}")
     if report["to_do"]:
         output.say("\n  ".join(["What is left to do:", *report["to_do"]]))
     for domain in report["domains"]:
-        output.say(f"\n{domain['domain']}: {domain['status']}")
+        _say_outcome(f"\n{domain['domain']}", domain, output)
         phases = [
             (phase["phase"], report_tables.seconds(phase["ended_at"] - phase["began_at"]))
             for phase in domain["timeline"]
@@ -43,6 +42,13 @@ def _show(report: dict[str, Any], output: Output) -> None:
         for table in report_tables.of_domain(domain):
             _show_table(table, output)
     _show_table(report_tables.changes(report), output)
+
+
+def _say_outcome(name: str, outcome: dict[str, Any], output: Output) -> None:
+    """Says the status, and why it isn't a better one."""
+    output.say(f"{name}: {outcome['status']}")
+    if "cause" in outcome:
+        output.say(f"{outcome['error']}: {outcome['cause']}")
 
 
 def _show_table(table: Table, output: Output) -> None:

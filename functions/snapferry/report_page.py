@@ -4,7 +4,6 @@ Every number in it is one of the report's JSON: a cell's `data-value`, by which 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def _summary(title: str, report: Mapping[str, Any]) -> str:
     )
     return (
         f"<header>{_headline('h1', title, report)}"
-        f"<p>From {_time(report['started_at'])} to {_time(report['ended_at'])}</p>"
+        f"<p>{report_tables.period(report)}</p>"
         f'<dl class="figures">{shown}</dl></header>'
     )
 
@@ -133,7 +132,3 @@ def _kind(cell: Cell) -> str:
 
 def _value(number: Number) -> str:
     return "" if number.value is None else f' data-value="{number.value}"'
-
-
-def _time(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 _NONE = "-"
@@ -56,6 +57,15 @@ def figures(report: Mapping[str, Any]) -> dict[str, Number]:
         found[f"write stop{name}"] = seconds(stop["seconds"])
         found[f"write stop{name} predicted"] = _predicted(stop)
     return found
+
+
+def period(report: Mapping[str, Any]) -> str:
+    """From when to when the migration went, in words."""
+    began, ended = (
+        f"{datetime.fromisoformat(report[name]).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        for name in ("started_at", "ended_at")
+    )
+    return f"From {began} to {ended}"
 
 
 def of_domain(domain: Mapping[str, Any]) -> Iterator[Table]:

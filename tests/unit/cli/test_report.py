@@ -28,6 +28,7 @@ def test_people_see_what_the_page_shows(aws: FakeAws, run: Run) -> None:
 
     assert said.code == 0
     assert "m-1: SUCCEEDED" in said.out
+    assert "From 2026-11-23 20:00:00 UTC to 20" in said.out
     assert "40,000 documents" in said.out
     assert "4.1 MB in primaries" in said.out
     assert "1.8 s write stop" in said.out
@@ -42,7 +43,8 @@ def test_a_failure_is_said_with_its_cause(aws: FakeAws, run: Run) -> None:
     said = run("report", "m-1")
 
     assert said.code == 1
-    assert "Unavailable: no route" in said.out
+    # Once for the migration, and once for its domain.
+    assert said.out.count("FAILED\nUnavailable: no route\n") == 2
 
 
 def test_programs_get_the_whole_report(aws: FakeAws, run: Run) -> None:
