@@ -8,8 +8,6 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthenticationException, AuthorizationException
 
-from snapferry import clients
-from snapferry.artifacts.kinds import KINDS
 from snapferry_sandbox.opensearch.cluster import Cluster
 from tests.sandbox import bare_clusters
 
@@ -41,28 +39,6 @@ def cluster(request: pytest.FixtureRequest, bucket: Path) -> Iterator[Cluster]:
 
 def as_user(cluster: Cluster, name: str, password: str) -> OpenSearch:
     return OpenSearch(cluster.url, http_auth=(name, password), ca_certs=str(cluster.ca_file))
-
-
-@pytest.mark.exhaustive
-def test_policies_are_put_on_indices_and_taken_off(cluster: Cluster) -> None:
-    client = clients._cluster(
-        "bare",
-        cluster.url.removeprefix("https://"),
-        http_auth=(cluster.user, cluster.password),
-        ca_certs=str(cluster.ca_file),
-    )
-    policies, attachments = (kind for kind in KINDS if kind.group == "index_policies")
-    policy = {"description": "", "default_state": "a", "states": [{"name": "a"}]}
-    client.indices.create(index="logs", body={"settings": {"number_of_replicas": 0}})
-    assert attachments.read_all(client) == policies.read_all(client) == {}
-
-    policies.create(client, "keep", policy)
-    attachments.create(client, "logs", {"policy_id": "keep"})
-
-    assert policies.read_all(client) == {"keep": policy}
-    assert attachments.read_all(client) == {"logs": {"policy_id": "keep"}}
-    attachments.remove(client, "logs")
-    assert attachments.read(client, "logs") is None
 
 
 def test_snapshots_by_who_was_granted_the_right(cluster: Cluster, bucket: Path) -> None:
