@@ -310,6 +310,10 @@ class Sandbox:
         mark = Fence(self.table, started.migration_id).mark()
         return mark["state"] if mark else None
 
+    def open_gates(self, migration_id: str, gate: str) -> int:
+        """At how many gates of a name a migration waits, or has waited."""
+        return [name for name, _ in self._gates(migration_id)].count(gate)
+
     def _gates(self, migration_id: str) -> list[tuple[str, str]]:
         answer = self.table.query(
             KeyConditionExpression="migration_id = :id AND begins_with(#record, :gate)",

@@ -13,7 +13,7 @@ from snapferry_sandbox.demo import leftovers
 from snapferry_sandbox.world import NODES, Options
 from tests.clusters.test_catch_up import Clients, content
 from tests.sandbox import bare_clusters
-from tests.sandbox.migrations import Sandbox, fill
+from tests.sandbox.migrations import Sandbox, fill, wait_until
 
 # Old engines announce what newer ones will have changed.
 pytestmark = pytest.mark.filterwarnings("ignore::opensearchpy.exceptions.OpenSearchWarning")
@@ -113,14 +113,10 @@ def test_moves_to_a_newer_engine(sandbox: Sandbox) -> None:
     assert domain["rounds"][-1]["restore"]["bytes_reused"] > 0
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    "sandbox", [pytest.param(Options(clusters=2, destination_nodes=2), id="2-to-1")], indirect=True
-)
-def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
-    """The copies have replicas, on the other node."""
+def request_of_all(sandbox: Sandbox, **changes: Any) -> dict[str, Any]:
+    """The input that moves an index of each source, which is filled here: `many-0` and so on."""
     secrets = sandbox.world.deployment["domain_master_secrets"]
-    document = sandbox.request("*", domain__replicas=1)
+    document = sandbox.request("*", **changes)
     [domain] = document["domains"]
     document["domains"] = []
     for number, source in enumerate(sandbox.world.sources):
@@ -134,6 +130,16 @@ def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
                 "indices": {"include": [f"many-{number}"]},
             }
         )
+    return document
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "sandbox", [pytest.param(Options(clusters=2, destination_nodes=2), id="2-to-1")], indirect=True
+)
+def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
+    """The copies have replicas, on the other node."""
+    document = request_of_all(sandbox, domain__replicas=1)
     before = leftovers.look(sandbox.world)
 
     outcome = sandbox.migrate(document)
@@ -145,6 +151,43 @@ def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
     shards = sandbox.destination.cat.shards(index="many-*", format="json", h="index,prirep,node")
     assert len(shards) == 8
     assert {shard["node"] for shard in shards} == {"destination-1", "destination-1-node-2"}
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("sandbox", [pytest.param(Options(clusters=4), id="4-to-1")], indirect=True)
+def test_a_domain_that_fails_midway_leaves_the_others_running(sandbox: Sandbox) -> None:
+    """Somebody closes its index while all four wait at their gates, side by side."""
+    document = request_of_all(sandbox)
+    *whole, failing = sandbox.world.sources
+    before = leftovers.look(sandbox.world)
+    started = sandbox.start(document)
+
+    def close_index() -> None:
+        if len(started.answered) == 1:  # that of the plan, so this is the first of the domains'
+            wait_until(lambda: sandbox.open_gates(started.migration_id, "stop_writes") == 4)
+            failing.client().indices.close(index="many-3")
+
+    sandbox.follow(
+        started,
+        lambda: sandbox.outcome(started) is not None,
+        at_gate={"stop_writes": close_index},
+    )
+
+    outcome = sandbox.outcome(started)
+    assert outcome
+    assert (outcome.status, outcome.error) == ("FAILED", "DomainsFailed")
+    assert outcome.cause.startswith(f"1 of 4 domains failed. {failing.name}: ")
+    assert "many-3" in outcome.cause
+    report = sandbox.record(outcome.migration_id, "report")
+    assert {domain["domain"]: domain["status"] for domain in report["domains"]} == {
+        **{source.name: "SUCCEEDED" for source in whole},
+        failing.name: "FAILED",
+    }
+    for number, source in enumerate(whole):
+        index = f"many-{number}"
+        assert content(sandbox.destination, index) == content(source.client(), index)
+    failing.client().indices.open(index="many-3")
     assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
 
 
