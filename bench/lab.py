@@ -19,7 +19,6 @@ from snapferry import (
     roll_back,
     security,
     snapshots,
-    verification,
 )
 from snapferry.indices import Index
 from snapferry.journal import Journal
@@ -219,9 +218,9 @@ class Lab:
 
     def compare(self) -> None:
         """Compare what is on both sides; the destination has the client's first write besides."""
-        expected = verification.count(self.sandbox.source, INDICES)
+        expected = indices.count(self.sandbox.source, INDICES)
         expected[INDICES[0]] += 1
-        found = verification.count(self.sandbox.destination, INDICES)
+        found = indices.count(self.sandbox.destination, INDICES)
         assert found == expected, (found, expected)
 
     def clean(self) -> None:

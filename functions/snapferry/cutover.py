@@ -233,7 +233,7 @@ class CutOver:
         began_at = time.monotonic()
         for cluster in (self.source, self.destination):
             indices.list_all(cluster)
-            verification.count(cluster, names)
+            indices.count(cluster, names)
         checks_seconds = time.monotonic() - began_at
         # The block, the settings of before and the aliases are changes of the same kind.
         steps_seconds = round(checks_seconds + 3 * tuning_seconds, 3)

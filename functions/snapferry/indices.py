@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
+from urllib.parse import quote
 
 from opensearchpy import OpenSearch
 
 from snapferry.engines import Engine
-from snapferry.errors import Conflict, InvalidInput
+from snapferry.errors import Conflict, InvalidInput, Unavailable
 from snapferry.request import Indices
 
 # Below the 4,096 bytes that a cluster accepts as the first line of a request.
@@ -80,6 +81,37 @@ def settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, A
             index=path, params={"flat_settings": "true"}
         ).items()
     }
+
+
+def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
+    """Counts the documents of each index after a refresh, nested ones not counted apart.
+
+    One search counts many indices. Partial answers are refused, since an empty answer isn't an
+    empty index.
+
+    Raises:
+        Unavailable: where a shard didn't answer.
+    """
+    documents: dict[str, int] = {}
+    for path in paths(names):
+        piece = path.split(",")
+        _complete(cluster.indices.refresh(index=path), path)
+        answer = cluster.search(
+            index=path,
+            body={
+                "size": 0,
+                "track_total_hits": True,
+                "aggs": {"indices": {"terms": {"field": "_index", "size": len(piece)}}},
+            },
+            params={"allow_partial_search_results": "false"},
+        )
+        _complete(answer, path)
+        counted = {
+            bucket["key"]: bucket["doc_count"]
+            for bucket in answer["aggregations"]["indices"]["buckets"]
+        }
+        documents |= {name: counted.get(name, 0) for name in piece}
+    return documents
 
 
 def data_streams(cluster: OpenSearch) -> dict[str, list[str]]:
@@ -195,13 +227,13 @@ def paths(names: Iterable[str]) -> Iterator[str]:
     piece: list[str] = []
     length = 0
     for name in names:
-        # A letter outside ASCII takes up to nine bytes once it is percent-encoded.
-        name_bytes = 3 * len(name.encode())
+        # With a comma, which is percent-encoded as well by some clients.
+        name_bytes = len(quote(name, safe="")) + 3
         if piece and length + name_bytes > _LONGEST_PATH_BYTES:
             yield ",".join(piece)
             piece, length = [], 0
         piece.append(name)
-        length += name_bytes + 3
+        length += name_bytes
     if piece:
         yield ",".join(piece)
 
@@ -216,3 +248,8 @@ def some(names: Iterable[str]) -> str:
     listed = sorted(names)
     more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
     return ", ".join(listed[:10]) + more if listed else "none"
+
+
+def _complete(answer: dict[str, Any], path: str) -> None:
+    if answer["_shards"]["failed"] or answer.get("timed_out"):
+        raise Unavailable(f"{path}: not every shard answered: {answer['_shards']}")

@@ -7,6 +7,7 @@ people and tools look them up while the migration runs.
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -71,15 +72,21 @@ class Records:
 
     def put(self, record: str, **attributes: Any) -> None:
         """Writes an item of the table, such as `progress#logs`; floats become decimals."""
+        self.table.put_item(Item=self._item(record, attributes))
+
+    def put_all(self, items: Mapping[str, Mapping[str, Any]]) -> None:
+        """Writes items of the table as `put` does, by their records, many with one call."""
+        with self.table.batch_writer() as batch:
+            for record, attributes in items.items():
+                batch.put_item(Item=self._item(record, attributes))
+
+    def _item(self, record: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         item: dict[str, Any] = json.loads(json.dumps(attributes), parse_float=Decimal)
-        self.table.put_item(
-            Item={
-                **item,
-                "migration_id": self.migration_id,
-                "record": record,
-                "updated_at": int(time.time()),
-            }
-        )
+        return item | {
+            "migration_id": self.migration_id,
+            "record": record,
+            "updated_at": int(time.time()),
+        }
 
     def _key(self, name: str) -> str:
         return f"migrations/{self.migration_id}/{name}.json"

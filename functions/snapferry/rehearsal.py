@@ -10,7 +10,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry import indices, restores, verification
+from snapferry import indices, restores
 from snapferry.catchup import primaries
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.indices import Index
@@ -79,8 +79,7 @@ def start(
     there = indices.list_all(destination).keys() & set(names)
     if restores.started_before(destination, job.snapshot(round_number), there):
         return
-    for name in names:
-        journal.note(_place(name), None, value=True)
+    journal.note_all(dict.fromkeys(map(_place, names)), value=True)
     restores.restore(
         destination,
         job,
@@ -108,8 +107,8 @@ def verify(
     Returns:
         A verdict for each index.
     """
-    at_source = verification.count(source, [index.name for index in selected])
-    at_destination = verification.count(destination, [copy.name for copy in copies(job, selected)])
+    at_source = indices.count(source, [index.name for index in selected])
+    at_destination = indices.count(destination, [copy.name for copy in copies(job, selected)])
     health = destination.cluster.health(
         params={"level": "indices", "filter_path": "indices.*.status"}
     )["indices"]

@@ -73,8 +73,8 @@ def _base_path(value: str) -> str:
     return value
 
 
-# A state passes on 256 KiB; the jobs aren't alone in it.
-_LARGEST_JOBS_BYTES = 240 * 1024
+LARGEST_JOBS_BYTES = 240 * 1024
+"""Of all domains' jobs: a state passes on 256 KiB, and they aren't alone in it."""
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 IndexPattern = Annotated[str, AfterValidator(_index_pattern)]
@@ -828,10 +828,10 @@ def _refuse_shared(jobs: list[DomainJob]) -> None:
 def _refuse_too_large(jobs: list[DomainJob]) -> None:
     """States pass all jobs on, and each holds what the domains have in common."""
     size_bytes = len(json.dumps([job.model_dump(mode="json") for job in jobs]).encode())
-    if size_bytes > _LARGEST_JOBS_BYTES:
+    if size_bytes > LARGEST_JOBS_BYTES:
         raise InvalidInput(
             f"domains: with all that is to be known of them they take {size_bytes} bytes, and at "
-            f"most {_LARGEST_JOBS_BYTES} can be passed on; name fewer patterns in "
+            f"most {LARGEST_JOBS_BYTES} can be passed on; name fewer patterns in "
             "domains[].indices, or move the domains by several migrations, one after the other"
         )
 

@@ -175,7 +175,9 @@ def started_before(destination: OpenSearch, snapshot: str, names: Iterable[str])
     return any(
         shard["type"] == "SNAPSHOT" and shard["source"]["snapshot"] == snapshot
         for path in indices.paths(sorted(names))
-        for index in destination.indices.recovery(index=path).values()
+        for index in destination.indices.recovery(
+            index=path, params={"filter_path": "*.shards.type,*.shards.source.snapshot"}
+        ).values()
         for shard in index["shards"]
     )
 

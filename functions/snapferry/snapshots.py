@@ -202,7 +202,12 @@ def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
     ended = info["state"] == "SUCCESS" and not info.get("failures")
     if not (ended or info["state"] == "IN_PROGRESS"):
         raise SnapshotFailed(_failure(job, info))
-    status = source.snapshot.status(repository=job.repository, snapshot=snapshot)["snapshots"][0]
+    # A cluster would name each shard of each index besides.
+    status = source.snapshot.status(
+        repository=job.repository,
+        snapshot=snapshot,
+        params={"filter_path": "snapshots.stats,snapshots.shards_stats"},
+    )["snapshots"][0]
     stats, shards = status["stats"], status["shards_stats"]
     incremental = stats["incremental"]
     # `processed` is left out once everything was processed, which is before the end.

@@ -6,6 +6,7 @@ Everything here is judged by facts that were read before; nothing asks a cluster
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from snapferry.indices import Index
@@ -119,6 +120,11 @@ class Target:
     present: Mapping[str, Index]
     owned: Collection[str]
     aliases: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    @cached_property
+    def foreign(self) -> set[str]:
+        """The names of its indices that no migration has restored from this domain."""
+        return self.present.keys() - set(self.owned)
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,7 @@ def _fields(mapping: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _by_names(candidate: Candidate, target: Target) -> Iterator[Refusal]:
     name = candidate.index.name
-    foreign = target.present.keys() - set(target.owned)
+    foreign = target.foreign
     if name in foreign:
         yield Refusal(
             "the destination has an index of this name that no migration restored",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from opensearchpy import OpenSearch
 
-from snapferry import clients, indices, repositories, restores, snapshots, verification
+from snapferry import clients, indices, repositories, restores, snapshots
 from snapferry.errors import Conflict, RestoreFailed, SnapshotFailed, SnapshotInProgress
 from snapferry.indices import Index
 from snapferry.journal import Journal
@@ -73,7 +73,7 @@ def test_second_round_copies_what_is_new(
     assert first.bytes_reused == 0
     for progress in (second_snapshot, second):
         assert progress.bytes_total < progress.bytes_reused
-    assert verification.count(destination, ["rounds-1"]) == {"rounds-1": 5050}
+    assert indices.count(destination, ["rounds-1"]) == {"rounds-1": 5050}
     again = indices.list_all(destination)["rounds-1"]
     assert again.uuid == restored.uuid
     # By this an index is known whose restore wasn't noted any more.
@@ -102,7 +102,7 @@ def test_index_of_somebody_else_stays(
     take(1, selected)
     with pytest.raises(Conflict, match="theirs-1"):
         restore(1, selected)
-    assert verification.count(destination, ["theirs-1"]) == {"theirs-1": 3}
+    assert indices.count(destination, ["theirs-1"]) == {"theirs-1": 3}
 
 
 def test_snapshot_without_a_shard_fails(sandbox: Sandbox, source: OpenSearch, take: Copy) -> None:

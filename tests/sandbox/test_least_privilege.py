@@ -99,7 +99,8 @@ def _as_iam_sees_it(sandbox: Sandbox, call: Mapping[str, Any]) -> Call:
         prefix = f"arn:aws:secretsmanager:{aws.region}:{account}:secret:"
         return Call(action, name if name.startswith("arn:") else prefix + name)
     if service == "dynamodb":
-        return Call(action, f"arn:aws:dynamodb:{aws.region}:{account}:table/{request['TableName']}")
+        [table] = request.get("RequestItems", {request.get("TableName"): None})
+        return Call(action, f"arn:aws:dynamodb:{aws.region}:{account}:table/{table}")
     if service == "s3":
         key = f"/{request['Key']}" if "Key" in request else ""
         return Call(action, f"arn:aws:s3:::{request['Bucket']}{key}")

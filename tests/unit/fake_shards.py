@@ -282,7 +282,10 @@ class FakeTailCluster(FakeCluster):
 
     def _count_all(self, found: dict[str, FakeTailIndex]) -> dict[str, Any]:
         buckets = [
-            {"key": name, "doc_count": sum(len(shard.visible) for shard in index.shards)}
+            {
+                "key": name,
+                "doc_count": sum(len(shard.visible.keys() - index.hides) for shard in index.shards),
+            }
             for name, index in found.items()
         ]
         return {

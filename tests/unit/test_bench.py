@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from bench import scale
 from bench.results import Figures, Results, shown
 from bench.workload import Workload
 
@@ -93,3 +94,15 @@ def test_the_figures_of_the_comparison_are_the_measured_ones() -> None:
             f"{figures['documents_per_second']:,}",
             f"{figures['most_mebibytes']}",
         ]
+
+
+def test_the_document_shows_the_figures_of_scale() -> None:
+    sizes = json.loads(scale.RESULTS.read_text())
+    document = scale.DOCUMENT.read_text()
+
+    assert scale.shown(document, sizes) == document
+    small, large = sizes
+    times = int(large) / int(small)
+    for name, measured in sizes[large].items():
+        assert measured["answer_bytes"] < 256 * 1024
+        assert measured["cpu_seconds"] < 2 * times * sizes[small][name]["cpu_seconds"]

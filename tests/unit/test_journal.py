@@ -290,3 +290,45 @@ def test_what_is_kept_is_left_until_it_is_released(
     assert changes.kept_changes() == []
     changes.give_back(world.find)
     assert world.values[RECOVERY] is None
+
+
+def test_changes_of_many_indices_are_noted_by_a_call_for_each(
+    items: "Table", changes: Journal, world: World
+) -> None:
+    places = [replace(RECOVERY, key=f"index-{number}") for number in range(100)]
+    calls: list[str] = []
+    items.meta.client.meta.events.register(
+        "before-call.dynamodb", lambda model, **_: calls.append(model.name)
+    )
+
+    changes.note_all(dict.fromkeys(places, "as found"), "ours")
+
+    assert len(calls) == 102  # they are read, and numbered, together
+    assert len({change.number for change in changes.open_changes()}) == 100
+    world.values = dict.fromkeys(places, "ours")
+    changes.keep(RECOVERY.side, {RECOVERY.kind})
+    assert changes.give_back(world.find).done == []
+    assert changes.release(RECOVERY.side) == 100
+    assert len(changes.give_back(world.find).done) == 100
+    assert world.values == dict.fromkeys(places, "as found")
+
+
+def test_many_changes_are_noted_like_single_ones(
+    changes: Journal, world: World, change: Callable[[Place, Any], None]
+) -> None:
+    """What is noted already keeps its first value; what someone else made it since counts."""
+    first, second, third = (replace(RECOVERY, key=f"index-{number}") for number in range(3))
+    world.values = {first: "as found", second: "as found", third: "as found"}
+    change(first, "earlier")
+    change(second, "earlier")
+    world.values[second] = "somebody's"
+
+    changes.note_all(dict(world.values), "ours")
+
+    noted = {change.place: change for change in changes.open_changes()}
+    assert [noted[place].before for place in (first, second, third)] == [
+        "as found",
+        "somebody's",
+        "as found",
+    ]
+    assert noted[first].ours == ("earlier", "ours")

@@ -154,3 +154,18 @@ def test_asking_changes_nothing() -> None:
     before = dict(source.tails["orders"].settings)
     reason(source)
     assert source.tails["orders"].settings == before
+
+
+def test_thousands_of_indices_are_judged_in_few_requests() -> None:
+    names = [f"logs-{number:05}" for number in range(1_000)]
+    source = FakeTailCluster({name: FakeTailIndex(shards(1, documents=1)) for name in names})
+    source.tails["logs-00500"].hides = {"0-0"}
+
+    reasons = catchup.qualify(
+        source.client("source"),
+        FakeTailCluster({}).client("destination"),
+        [index(name) for name in names],
+    )
+
+    assert reasons.keys() == {"logs-00500"}
+    assert len(source.requests) < len(names) / 5

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from snapferry import verification
+from snapferry import indices, verification
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.ownership import Ownership
 from snapferry.verification import Verdict
@@ -145,13 +145,13 @@ def test_a_search_that_ended_early_is_no_count(source: Side, flaw: dict[str, Any
     source.cluster.faults = [Fault("POST .*/_search", (200, answer | flaw))]
 
     with pytest.raises(Unavailable, match="not every shard answered"):
-        verification.count(source.client, ["logs"])
+        indices.count(source.client, ["logs"])
 
 
 def test_documents_are_counted_after_a_refresh_and_never_in_part(source: Side) -> None:
     source.cluster.indices = {"logs": FakeIndex(documents=3), "orders": FakeIndex(documents=4)}
 
-    assert verification.count(source.client, ["logs", "orders"]) == {"logs": 3, "orders": 4}
+    assert indices.count(source.client, ["logs", "orders"]) == {"logs": 3, "orders": 4}
     refresh, search = source.cluster.requests
     assert refresh.path == "/logs,orders/_refresh"
     assert search.parameters["allow_partial_search_results"] == "false"
@@ -163,7 +163,7 @@ def test_ten_thousand_indices_are_counted_in_few_requests(source: Side) -> None:
         name: FakeIndex(documents=number) for number, name in enumerate(names)
     }
 
-    counts = verification.count(source.client, names)
+    counts = indices.count(source.client, names)
 
     assert counts == {name: number for number, name in enumerate(names)}
     assert len(source.cluster.requests) < 300

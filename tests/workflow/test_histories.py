@@ -1,18 +1,22 @@
-"""The histories of a migration that takes two weeks: an execution can hold 25,000 events."""
+"""What an execution can hold: 25,000 events, and 256 KiB in what a state takes or gives."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from snapferry import request
 from snapferry.polling import next_wait_seconds
 from tests.workflow.conftest import Migrations
 from tests.workflow.fake_handlers import Payload, in_turn
-from tests.workflow.migration import CAUGHT_UP, Migration
+from tests.workflow.migration import CAUGHT_UP, Migration, request_document
 from tests.workflow.state_machines import StateMachines
 
 MOST_EVENTS = 5_000
 LIMIT_EVENTS = 25_000
+LIMIT_BYTES = 256 * 1024
+MOST_DOMAINS = 100
 TWO_WEEKS_SECONDS = 14 * 86_400
 # What the input allows.
 MOST_ROUNDS = 50
@@ -86,3 +90,38 @@ def test_catching_up_beside_a_gate_goes_on_in_a_new_execution(migration: Migrati
     lengths = [len(events) for events in migration.state_machines.histories("catch_up")]
     assert len(lengths) == earlier + 3
     assert max(lengths) < MOST_EVENTS
+
+
+@pytest.mark.exhaustive
+def test_as_many_domains_as_the_input_allows_with_as_much_to_say_of_each(
+    migration: Migration,
+) -> None:
+    """All of them fail, each with a long cause: an execution never passes on more."""
+
+    def domains(pattern: str) -> Any:
+        names = (f"domain-{number:02}" for number in range(MOST_DOMAINS))
+        return [
+            domain | {"indices": {"include": [pattern]}}
+            for domain in request_document(*names)["domains"]
+        ]
+
+    document = request_document(domains=domains("a"), cutover={"gates": []}, domains_at_once=40)
+    jobs, _ = request.parse(document, migration.migration_id)
+    jobs_bytes = len(json.dumps([job.model_dump(mode="json") for job in jobs]))
+    spare_bytes = request.LARGEST_JOBS_BYTES - jobs_bytes
+    migration.handlers["list_indices"] = in_turn(RuntimeError("no such index " * 1000))
+
+    document["domains"] = domains("a" * (1 + spare_bytes // MOST_DOMAINS))
+    execution = migration.state_machines.run("migrate", document, migration.migration_id)
+
+    assert execution.error == "DomainsFailed"
+    assert len(migration.called("list_indices")) == MOST_DOMAINS
+    assert len(execution.events) < MOST_EVENTS
+    assert max(map(_passed_on_bytes, execution.events)) < LIMIT_BYTES
+
+
+def _passed_on_bytes(event: Any) -> int:
+    """The largest text that an event of a history passes on."""
+    details = [value for value in event.values() if isinstance(value, dict)]
+    texts = [value for one in details for value in one.values() if isinstance(value, str)]
+    return max((len(text.encode()) for text in texts), default=0)

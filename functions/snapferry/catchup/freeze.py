@@ -60,10 +60,15 @@ def _note(journal: Journal, domain: str, present: Mapping[str, Mapping[str, str]
         for change in journal.open_changes({WRITE_BLOCK})
         if _BLOCKED in change.ours
     }
-    for name, settings in present.items():
-        place, value = _place(domain, name), _block(settings)
-        if value != _BLOCKED and (place not in noted or noted[place] != value):
-            journal.note(place, value, _BLOCKED)
+    blocks = {_place(domain, name): _block(settings) for name, settings in present.items()}
+    journal.note_all(
+        {
+            place: block
+            for place, block in blocks.items()
+            if block != _BLOCKED and (place not in noted or noted[place] != block)
+        },
+        _BLOCKED,
+    )
 
 
 def freeze(

@@ -138,9 +138,9 @@ def load(records: Records, domain: str, names: Iterable[str]) -> list[IndexMarks
     return [_index_marks(item) for item in items if item["index"] in wanted]
 
 
-def begin(records: Records, domain: str, marks: IndexMarks) -> None:
-    """Stores the first marks of an index after a restore."""
-    records.put(_record(domain, marks.index), **asdict(marks))
+def begin(records: Records, domain: str, marks: Iterable[IndexMarks]) -> None:
+    """Stores the first marks of indices after a restore."""
+    records.put_all({_record(domain, index.index): _attributes(index) for index in marks})
 
 
 def claim(records: Records, domain: str, marks: IndexMarks) -> IndexMarks:
@@ -167,7 +167,7 @@ def _put(records: Records, domain: str, marks: IndexMarks, present_writer: str) 
     item = {
         "migration_id": records.migration_id,
         "record": _record(domain, marks.index),
-        **asdict(marks),
+        **_attributes(marks),
     }
     if not table.put_if(records.table, item, "#writer = :writer", writer=present_writer):
         raise Conflict(f"another call catches {marks.index} up")
@@ -188,14 +188,15 @@ def _index_marks(item: Mapping[str, Any]) -> IndexMarks:
                 fences=tuple(Fence(**fence) for fence in shard["fences"]),
                 deletions=shard["deletions"],
             )
-            for shard in _whole(item["shards"])
+            for shard in json.loads(item["shards"])
         ),
     )
 
 
-def _whole(value: Any) -> Any:
-    """Makes the decimals of the table whole numbers again."""
-    return json.loads(json.dumps(value, default=int))
+def _attributes(marks: IndexMarks) -> dict[str, Any]:
+    attributes = asdict(marks)
+    # As text, which the client reads at once, and not attribute by attribute of each shard.
+    return attributes | {"shards": json.dumps(attributes["shards"])}
 
 
 def _record(domain: str, name: str) -> str:

@@ -11,7 +11,7 @@ from snapferry.catchup import mappings, primaries
 from snapferry.catchup.documents import LARGEST_PAGE
 from snapferry.catchup.marks import MOST_SHARDS
 from snapferry.catchup.side import Side
-from snapferry.catchup.visibility import hidden_documents
+from snapferry.catchup.visibility import hidden_documents, unshown
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.indices import Index
@@ -35,7 +35,7 @@ def qualify(
         The reason by the name of each index that can't; none for those that can.
     """
     reasons = foresee(source, destination, selected)
-    names = [index.name for index in selected if index.name not in reasons]
+    names = unshown(source, [index.name for index in selected if index.name not in reasons])
     found = primaries.look(source, names)
     side = Side(source, Engine.of(source), primaries.nodes(found))
     for name, mapping in mappings.read(side, names).items():
@@ -63,11 +63,16 @@ def foresee(
         if (reason := _unfit_index(index, present.get(index.name), streamed))
     }
     names = [index.name for index in selected if index.name not in reasons]
-    mapping_of = mappings.read(Side(source, engine, {}), names)
-    settings_of = indices.settings(source, names)
-    for name in names:
-        if reason := _unfit_settings(settings_of[name], engine) or _unfit_mapping(mapping_of[name]):
-            reasons[name] = reason
+    # In pieces, because the mappings of many indices are large.
+    for path in indices.paths(names):
+        piece = path.split(",")
+        mapping_of = mappings.read(Side(source, engine, {}), piece)
+        settings_of = indices.settings(source, piece)
+        for name in piece:
+            if reason := (
+                _unfit_settings(settings_of[name], engine) or _unfit_mapping(mapping_of[name])
+            ):
+                reasons[name] = reason
     return reasons
 
 

@@ -64,6 +64,7 @@ def begin(
     at_source, at_destination = (
         primaries.look(cluster, names) for cluster in (source, destination)
     )
+    begun: list[IndexMarks] = []
     unfit = {}
     for name in names:
         here, there = at_source.get(name, []), at_destination.get(name, [])
@@ -73,7 +74,8 @@ def begin(
         except Unfit as error:
             unfit[name] = str(error)
         else:
-            marks.begin(records, domain, index_marks)
+            begun.append(index_marks)
+    marks.begin(records, domain, begun)
     return unfit
 
 

@@ -1,16 +1,40 @@
 """Whether searches show all documents, which document-level security prevents in silence."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from opensearchpy import OpenSearch
+
+from snapferry import indices
 from snapferry.catchup.documents import search_each
 from snapferry.catchup.mappings import nested_paths
-from snapferry.catchup.primaries import look
+from snapferry.catchup.primaries import Primary, look
 from snapferry.catchup.side import Side, refresh
 from snapferry.engines import total_hits
 from snapferry.errors import Unavailable
 
 _ATTEMPTS = 20
+
+
+def unshown(source: OpenSearch, names: Iterable[str]) -> list[str]:
+    """The indices of which a search of many at once doesn't show every document.
+
+    Those that have nested documents, or are written to meanwhile, are among them, too:
+    `hidden_documents` tells which of them hide some.
+    """
+    found = []
+    for path in indices.paths(names):
+        piece = path.split(",")
+        refresh(source, piece)
+        before = look(source, piece)
+        shown = indices.count(source, piece)
+        after = look(source, piece)
+        found += [
+            name
+            for name in piece
+            if not _documents(before[name]) == shown[name] == _documents(after[name])
+        ]
+    return found
 
 
 def hidden_documents(
@@ -43,4 +67,8 @@ def hidden_documents(
 
 def _lucene_documents(source: Side, index: str, shards: Sequence[int]) -> int:
     present = look(source.client, [index])[index]
-    return sum(present[shard].lucene_documents for shard in shards)
+    return _documents([present[shard] for shard in shards])
+
+
+def _documents(shards: Iterable[Primary]) -> int:
+    return sum(shard.lucene_documents for shard in shards)

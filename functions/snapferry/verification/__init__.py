@@ -9,7 +9,7 @@ In the order of a migration:
                    compared as they were at the cut-over
 """
 
-from snapferry.verification.copy import Verdict, count, prove, raise_faults, verify
+from snapferry.verification.copy import Verdict, prove, raise_faults, verify
 from snapferry.verification.documents import Verification, outcome, run
 from snapferry.verification.ends import keep_ends
 from snapferry.verification.slices import MOMENTS, Moment
@@ -19,7 +19,6 @@ __all__ = [
     "Moment",
     "Verdict",
     "Verification",
-    "count",
     "keep_ends",
     "outcome",
     "prove",

@@ -106,8 +106,8 @@ def verify(
     # Clients are waiting: everything is asked at the same time.
     with ThreadPoolExecutor() as pool:
         healths = pool.submit(_health, destination, there)
-        at_source = pool.submit(count, source, names)
-        at_destination = pool.submit(count, destination, there)
+        at_source = pool.submit(indices.count, source, names)
+        at_destination = pool.submit(indices.count, destination, there)
         structures = pool.submit(structural_faults, source, destination, there)
         health, source_documents = healths.result(), at_source.result()
         destination_documents, structure = at_destination.result(), structures.result()
@@ -146,37 +146,6 @@ def raise_faults(verdicts: Sequence[Verdict]) -> None:
         )
 
 
-def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
-    """Counts the documents of each index after a refresh, nested ones not counted apart.
-
-    One search counts many indices. Partial answers are refused, since an empty answer isn't an
-    empty index.
-
-    Raises:
-        Unavailable: where a shard didn't answer.
-    """
-    documents: dict[str, int] = {}
-    for path in indices.paths(names):
-        piece = path.split(",")
-        _complete(cluster.indices.refresh(index=path), path)
-        answer = cluster.search(
-            index=path,
-            body={
-                "size": 0,
-                "track_total_hits": True,
-                "aggs": {"indices": {"terms": {"field": "_index", "size": len(piece)}}},
-            },
-            params={"allow_partial_search_results": "false"},
-        )
-        _complete(answer, path)
-        counted = {
-            bucket["key"]: bucket["doc_count"]
-            for bucket in answer["aggregations"]["indices"]["buckets"]
-        }
-        documents |= {name: counted.get(name, 0) for name in piece}
-    return documents
-
-
 def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The health of each index, once the replicas of restored primaries had time to be built."""
     for path in indices.paths(names):
@@ -190,11 +159,6 @@ def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str
         params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
     ).get("indices", {})
     return health
-
-
-def _complete(answer: dict[str, Any], path: str) -> None:
-    if answer["_shards"]["failed"] or answer.get("timed_out"):
-        raise Unavailable(f"{path}: not every shard answered: {answer['_shards']}")
 
 
 def _judge(

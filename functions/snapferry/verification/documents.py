@@ -9,7 +9,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry import metrics, progress
+from snapferry import indices, metrics, progress
 from snapferry.catchup import mappings, marks, primaries
 from snapferry.catchup.primaries import Primary
 from snapferry.catchup.side import Side, refresh
@@ -19,7 +19,6 @@ from snapferry.indices import Index
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.verification.content import Comparison, Difference, Findings
-from snapferry.verification.copy import count
 from snapferry.verification.ends import kept_ends
 from snapferry.verification.slices import Ends, Moment, Slice, cut, sample, width
 
@@ -207,7 +206,7 @@ def run(
     # An index that is gone by now is the clients' doing.
     plan = {name: plan[name] for name in plan if name in at_source and name in at_destination}
     if "documents_total" not in record:
-        record["documents_total"] = sum(count(destination, plan).values())
+        record["documents_total"] = sum(indices.count(destination, plan).values())
     done = Verification(moment, list(plan.values()))
     documents_before = done.documents
     here, there = (

@@ -1,6 +1,6 @@
 """What an index is made of besides its documents: its mapping, its analysis, its settings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -43,27 +43,23 @@ def structural_faults(
     """
     if Engine.of(source).is_too_old:
         return {}
-    here, there = (_definitions(cluster, names) for cluster in (source, destination))
-    return {
-        name: [
-            *differences("mapping", here[name]["mappings"], there[name]["mappings"]),
-            *differences("setting", _that_matter(here[name]), _that_matter(there[name])),
-        ]
-        for name in names
-        if name in here and name in there
-    }
-
-
-def _definitions(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    parameters = Engine.of(cluster).mapping_parameters
-    return {
-        name: definition
-        for path in indices.paths(names)
-        for name, definition in cluster.indices.get(
-            index=path,
-            params={"flat_settings": "true", "ignore_unavailable": "true", **parameters},
-        ).items()
-    }
+    parameters = [Engine.of(cluster).mapping_parameters for cluster in (source, destination)]
+    faults: dict[str, list[str]] = {}
+    # In pieces, because the mappings of many indices are large.
+    for path in indices.paths(names):
+        here, there = (
+            cluster.indices.get(
+                index=path,
+                params={"flat_settings": "true", "ignore_unavailable": "true", **its_own},
+            )
+            for cluster, its_own in zip((source, destination), parameters, strict=True)
+        )
+        for name in here.keys() & there.keys():
+            faults[name] = [
+                *differences("mapping", here[name]["mappings"], there[name]["mappings"]),
+                *differences("setting", _that_matter(here[name]), _that_matter(there[name])),
+            ]
+    return faults
 
 
 def _that_matter(definition: Mapping[str, Any]) -> dict[str, Any]:
