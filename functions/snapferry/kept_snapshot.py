@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
-from snapferry import indices, listing, verification
+from snapferry import indices, listing
 from snapferry.errors import InvalidInput
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
@@ -128,7 +128,7 @@ def verify(
     Raises:
         Unavailable: a shard doesn't answer.
     """
-    documents = verification.count(destination, [index.name for index in selected])
+    documents = indices.count(destination, [index.name for index in selected])
     health = destination.cluster.health(
         params={"level": "indices", "filter_path": "indices.*.status"}
     )["indices"]

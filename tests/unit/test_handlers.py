@@ -485,7 +485,11 @@ def test_a_restore_alone_reads_a_snapshot_and_asks_nothing_of_the_source(
     take("register_destination_repository")
     assert take("plan_domain") == {"restore": 2, "skip": 0, "reject": 0}
     assert "error" not in take("write_plan")
-    assert take("list_indices") == {"indices": 2, "primary_store_bytes": 2_000}
+    assert take("list_indices") == {
+        "indices": 2,
+        "primary_store_bytes": 2_000,
+        "for_snapshot": 2,
+    }
     for _ in range(2):
         take("start_restore")
         take("check_restore")
