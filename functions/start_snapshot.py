@@ -19,10 +19,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     source = clients.source(job.domain)
     indices = listing.for_snapshot(records, job.domain.name, event["round"])
     names = [index.name for index in indices]
-    cutover.keep_base(source, records, job, event["round"], names)
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):
+        cutover.keep_base(source, records, job, event["round"], names)
         snapshot = snapshots.start(
             clients.journal(job.migration_id), source, job, event["round"], names
         )

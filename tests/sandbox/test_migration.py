@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import scan
+from opensearchpy.helpers import BulkIndexError, scan
 
 from snapferry_sandbox.demo import leftovers
 from tests.clusters.test_catch_up import Clients, content, create
@@ -207,7 +207,9 @@ def test_copy_that_differs_is_not_given_to_clients(sandbox: Sandbox) -> None:
 
     def write_on() -> None:
         for number in itertools.count(10):
-            fill(sandbox.source, "late-1", 1, first=number)
+            # While writes are stopped, it is refused.
+            with contextlib.suppress(BulkIndexError):
+                fill(sandbox.source, "late-1", 1, first=number)
             if ended.wait(0.05):
                 break
 

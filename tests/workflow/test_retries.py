@@ -69,10 +69,21 @@ def test_every_task_is_tried_again(migration: Migration) -> None:
     others = [call for call in migration.calls if call[0] != "catch_up"]
     for calls in (beside, others):
         assert calls[::2] == calls[1::2]
-    # What is left after hours is reported: see test_roll_back.py. And nothing changed after all.
+    # What is left after hours is reported: see test_roll_back.py. And nothing changed meanwhile.
     assert {handler for handler, _ in migration.calls} == set(migration.handlers) - {
         *("report_leftovers", "return_source_to_service")
     }
+
+
+def test_the_return_of_the_source_to_service_is_tried_again(migration: Migration) -> None:
+    migration.handlers["look_for_new_indices"] = in_turn({"new": 1}, {"new": 0})
+    returned = migration.handlers["return_source_to_service"]
+    migration.handlers["return_source_to_service"] = _stumbling(returned)
+
+    assert migration.run("migrate_domain", cutover={"gates": []}).status == "SUCCEEDED"
+
+    first, second = migration.called("return_source_to_service")
+    assert first == second
 
 
 @pytest.mark.parametrize(
