@@ -218,7 +218,8 @@ class CutOver:
         names = [index.name for index in selected]
         ways = Ways.of(self.records, self._domain)
         ways.forget_all_but(names)
-        restored = [index for index in selected if index.name not in ways.caught_up]
+        already = set(ways.caught_up)
+        restored = [index for index in selected if index.name not in already]
         ways.round_number, ways.by_snapshot = self.round_number, {}
         ways.caught_up = names
         ways.leave_out(catchup.qualify(self.source, self.destination, restored))

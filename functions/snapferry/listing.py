@@ -85,7 +85,7 @@ def left_out(records: Records, domain: str) -> set[str]:
 
 def for_snapshot(records: Records, domain: str, round_number: int) -> list[Index]:
     """Those that the round's snapshot takes; the others are caught up."""
-    already = Ways.of(records, domain).caught_up
+    already = set(Ways.of(records, domain).caught_up)
     listed = selected(records, domain, round_number)
     return [index for index in listed if index.name not in already]
 

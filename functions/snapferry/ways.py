@@ -1,6 +1,6 @@
 """By which way each index of a domain comes to its end: caught up, or by a last snapshot."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
@@ -35,9 +35,10 @@ class Ways:
         self.by_snapshot |= unfit
         self.caught_up = [name for name in self.caught_up if name not in unfit]
 
-    def forget_all_but(self, names: Collection[str]) -> None:
+    def forget_all_but(self, names: Iterable[str]) -> None:
         """Forgets indices that are gone."""
-        self.caught_up = [name for name in self.caught_up if name in names]
+        present = set(names)
+        self.caught_up = [name for name in self.caught_up if name in present]
 
 
 def _name(domain: str) -> str:
