@@ -16,8 +16,6 @@ from snapferry import (
     repositories,
     request,
     restore_limits,
-    roll_back,
-    security,
     snapshots,
 )
 from snapferry.indices import Index
@@ -25,7 +23,7 @@ from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry_sandbox import network
-from tests.sandbox.migrations import Sandbox
+from tests.sandbox.migrations import Sandbox, granted
 
 _PATIENCE_SECONDS = 900
 _CLIENT_WRITES_SECONDS = 2
@@ -87,31 +85,18 @@ def taken_base(sandbox: Sandbox, names: Sequence[str]) -> Iterator[Base]:
         sandbox.request(*names, bucket__base_path=f"snapferry/{migration_id}"), migration_id
     )
     source, destination = clients.source(job.domain), clients.destination(job.destination)
-    records, journal = clients.records(migration_id), clients.journal(migration_id)
-    records.write("jobs", [job.model_dump(mode="json")])
-    security.grant_at_source(journal, source, clients.source_administrator(job.domain), job)
-    security.grant_at_destination(
-        journal,
-        destination,
-        clients.destination_administrator(job.destination),
-        job,
-        clients.destination_user(job.destination),
-    )
-    access.let_source_write(journal, clients.bucket(job.bucket), [job], job.way)
-    repositories.register_source(journal, source, job)
-    repositories.register_destination(journal, destination, job)
-    selected = indices.select(indices.list_all(source).values(), job.domain.indices)
-    started_at = time.monotonic()
-    cutover.keep_base(source, records, job, ROUND, list(names))
-    snapshot = snapshots.start(journal, source, job, ROUND, names)
-    taken = snapshots.check(source, job, snapshot, _PATIENCE_SECONDS)
-    assert taken.ended
-    snapshot_seconds = time.monotonic() - started_at
-    try:
+    with granted(job) as (journal, records):
+        access.let_source_write(journal, clients.bucket(job.bucket), [job], job.way)
+        repositories.register_source(journal, source, job)
+        repositories.register_destination(journal, destination, job)
+        selected = indices.select(indices.list_all(source).values(), job.domain.indices)
+        started_at = time.monotonic()
+        cutover.keep_base(source, records, job, ROUND, list(names))
+        snapshot = snapshots.start(journal, source, job, ROUND, names)
+        taken = snapshots.check(source, job, snapshot, _PATIENCE_SECONDS)
+        assert taken.ended
+        snapshot_seconds = time.monotonic() - started_at
         yield Base(job, records, journal, selected, taken.bytes_total, snapshot_seconds)
-    finally:
-        outcome = roll_back.give_back(journal, records, clients.sides(records), float("inf"))
-        assert not outcome["failed"], outcome
 
 
 @dataclass

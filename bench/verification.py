@@ -20,10 +20,10 @@ import boto3
 from botocore.config import Config
 from opensearchpy import OpenSearch
 
-from snapferry import clients, indices, listing, request, roll_back, security, verification
+from snapferry import clients, indices, listing, request, verification
 from snapferry.request import DomainJob
 from snapferry_sandbox import deployment, world
-from tests.sandbox.migrations import Sandbox
+from tests.sandbox.migrations import Sandbox, granted
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -49,31 +49,22 @@ def main() -> None:
         os.environ |= sandbox.function_environment
         migration_id = f"bench-{uuid.uuid4().hex[:12]}"
         [job], _ = request.parse(sandbox.request(_INDEX, verification="full"), migration_id)
-        journal, records = clients.journal(migration_id), clients.records(migration_id)
-        records.write("jobs", [job.model_dump(mode="json")])
-        source, destination = clients.source(job.domain), clients.destination(job.destination)
-        security.grant_at_source(journal, source, clients.source_administrator(job.domain), job)
-        security.grant_at_destination(
-            journal,
-            destination,
-            clients.destination_administrator(job.destination),
-            job,
-            clients.destination_user(job.destination),
-        )
         function = _Function.deployed()
         figures = {}
         try:
-            for part, documents, one_by_one in (
-                ("digests", options.documents, False),
-                ("one by one", options.caught_up, True),
-            ):
-                _fill((sandbox.source, sandbox.destination), documents)
-                # Records of its own: nothing was compared earlier.
-                of_part = job.model_copy(update={"migration_id": f"{migration_id}-{one_by_one}"})
-                figures[part] = _compare(function, of_part, documents, one_by_one=one_by_one)
-                print(part, figures[part])
+            with granted(job):
+                for part, documents, one_by_one in (
+                    ("digests", options.documents, False),
+                    ("one by one", options.caught_up, True),
+                ):
+                    _fill((sandbox.source, sandbox.destination), documents)
+                    # Records of its own: nothing was compared earlier.
+                    of_part = job.model_copy(
+                        update={"migration_id": f"{migration_id}-{one_by_one}"}
+                    )
+                    figures[part] = _compare(function, of_part, documents, one_by_one=one_by_one)
+                    print(part, figures[part])
         finally:
-            roll_back.give_back(journal, records, clients.sides(records), float("inf"))
             for cluster in (sandbox.source, sandbox.destination):
                 cluster.indices.delete(index=_INDEX, ignore_unavailable=True)
         FIGURES.write_text(json.dumps(figures, indent=2) + "\n")

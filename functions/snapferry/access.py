@@ -342,20 +342,25 @@ def prove(
         AccessDenied: another right is missing, or the canonical ID for the other way.
     """
     snapshot = _probe(job)
+    # Where nothing was changed, nothing is on its way.
+    patience_seconds = _SETTLING_SECONDS if bucket else 0
     probe = ProbeSnapshot(source, f"{job.repository}/{snapshot}")
     try:
         try:
-            _once_settled(lambda: journal.change(_probe_place(job), probe, True), sleep)
+            _once_settled(
+                lambda: journal.change(_probe_place(job), probe, True), patience_seconds, sleep
+            )
             let_destination_read(journal, bucket, job.way)
             _once_settled(
                 lambda: destination.snapshot.get(repository=job.repository, snapshot=snapshot),
+                patience_seconds,
                 sleep,
             )
         finally:
             # The policy's statements are for all domains; a look at them may be out of date.
             if job.way == "acl":
                 let_source_write(journal, bucket, [job], job.way)
-            _once_settled(probe.delete, sleep)
+            _once_settled(probe.delete, patience_seconds, sleep)
     except (AclRefused, BucketDenied) as refusal:
         return _other_way(job, refusal)
     return job.way
@@ -483,14 +488,16 @@ def _own(journal: Journal, bucket: Bucket, ownership: str) -> None:
     )
 
 
-def _once_settled(attempt: Callable[[], Any], sleep: Callable[[float], None]) -> None:
+def _once_settled(
+    attempt: Callable[[], Any], patience_seconds: int, sleep: Callable[[float], None]
+) -> None:
     """Tries until what the bucket was told last holds everywhere, or should have."""
     waited_seconds = 0
     while True:
         try:
             attempt()
         except (AclRefused, BucketDenied, NotFound):
-            if waited_seconds >= _SETTLING_SECONDS:
+            if waited_seconds >= patience_seconds:
                 raise
         else:
             return

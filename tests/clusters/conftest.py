@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from snapferry import access, clients, repositories, request, roll_back, security
+from snapferry import access, clients, repositories, request, roll_back
 from snapferry.journal import Journal
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
-from tests.sandbox.migrations import Sandbox
+from tests.sandbox.migrations import Sandbox, granted
 
 
 # Not for the whole session: other layers have an environment and rights of their own.
@@ -39,22 +39,8 @@ def rights(sandbox: Sandbox, lambda_environment: None) -> Iterator[None]:  # noq
     """What a migration is granted when it begins."""
     migration_id = f"test-{uuid.uuid4().hex[:12]}"
     [job], _ = request.parse(sandbox.request("*"), migration_id)
-    journal, records = clients.journal(migration_id), clients.records(migration_id)
-    records.write("jobs", [job.model_dump(mode="json")])
-    source, destination = job.domain, job.destination
-    security.grant_at_source(
-        journal, clients.source(source), clients.source_administrator(source), job
-    )
-    security.grant_at_destination(
-        journal,
-        clients.destination(destination),
-        clients.destination_administrator(destination),
-        job,
-        clients.destination_user(destination),
-    )
-    yield
-    outcome = roll_back.give_back(journal, records, clients.sides(records), float("inf"))
-    assert not outcome["failed"]
+    with granted(job):
+        yield
 
 
 @pytest.fixture

@@ -19,8 +19,11 @@ import boto3
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 
-from snapferry import executions, leases
+from snapferry import clients, executions, leases, roll_back, security
 from snapferry.fence import Fence
+from snapferry.journal import Journal
+from snapferry.records import Records
+from snapferry.request import DomainJob
 from snapferry_sandbox.faults import Faults
 from snapferry_sandbox.world import RUN, World
 
@@ -447,3 +450,30 @@ def wait_until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < give_up_at
         time.sleep(_LOOK_EVERY_SECONDS / 4)
+
+
+@contextmanager
+def granted(job: DomainJob) -> Iterator[tuple[Journal, Records]]:
+    """What a migration is granted when it begins, and the rest of its journal, given back.
+
+    Args:
+        job: of one in the stack that this process acts as a function of.
+    """
+    journal, records = clients.journal(job.migration_id), clients.records(job.migration_id)
+    records.write("jobs", [job.model_dump(mode="json")])
+    source, destination = job.domain, job.destination
+    try:
+        security.grant_at_source(
+            journal, clients.source(source), clients.source_administrator(source), job
+        )
+        security.grant_at_destination(
+            journal,
+            clients.destination(destination),
+            clients.destination_administrator(destination),
+            job,
+            clients.destination_user(destination),
+        )
+        yield journal, records
+    finally:
+        outcome = roll_back.give_back(journal, records, clients.sides(records), float("inf"))
+        assert not outcome["failed"], outcome

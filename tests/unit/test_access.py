@@ -622,6 +622,17 @@ def test_a_right_that_takes_some_seconds_is_waited_for(
     assert source.cluster.bucket == {"snapferry/logs": {}}
 
 
+def test_a_refusal_of_a_bucket_that_is_left_as_it_is_is_told_at_once(
+    prove: Callable[[DomainJob], str], source: Side, destination: Side, make_job: MakeJob
+) -> None:
+    source.cluster.faults = [Fault("PUT /_snapshot/.*", NO_ACLS, times=float("inf"))]
+
+    with pytest.raises(AclRefused):
+        prove(make_job(bucket__access=None))
+
+    assert destination.cluster.now_seconds == 0
+
+
 def test_a_probe_that_was_left_while_the_bucket_is_read_from_holds_nothing_up(
     prove: Callable[[DomainJob], str],
     journal: Journal,
