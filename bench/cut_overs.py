@@ -2,14 +2,15 @@
 
 `python -m bench.cut_overs` brings the sandbox up, unless it is, and moves two indices again and
 again, while clients write at a rate that differs each time; the gates are answered at once. What is
-compared is what was predicted when the writes were stopped, and how long they stopped. With
-`--output` the figures are written as JSON.
+compared is what was predicted when the writes were stopped, and how long they stopped. The figures
+are written to bench/cut_overs.json.
 """
 
 import argparse
 import json
 import random
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from snapferry_sandbox.demo.data import Document
 from snapferry_sandbox.demo.writer import NEW_DOCUMENTS, Writer
 from tests.sandbox.migrations import Sandbox, fill
 
+FIGURES = Path(__file__).with_suffix(".json")
 _INDICES = ("cut-over-1", "cut-over-2")
 _DOCUMENTS = 5_000
 _RATES_PER_SECOND = (20, 400)
@@ -27,7 +29,6 @@ def main() -> None:
     """Runs the cut-overs, and prints a line for each and one for all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cut-overs", type=int, default=12)
-    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     chance = random.Random(1)  # noqa: S311
     with world.running(world.Options(), print) as up:
@@ -42,18 +43,24 @@ def main() -> None:
             figures = [_cut_over(sandbox, chance) for _ in range(options.cut_overs)]
         finally:
             _clean(sandbox)
+    print(summary(figures))
+    FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def summary(figures: Sequence[dict[str, Any]]) -> str:
+    """How far off the predictions were, in words."""
+    rates = [each["writes_per_second"] for each in figures]
     errors = [abs(each["predicted_seconds"] / each["seconds"] - 1) for each in figures]
     inside = sum(
         low <= each["seconds"] <= high
         for each in figures
         for low, high in [each["predicted_interval_seconds"]]
     )
-    print(
-        f"median error {statistics.median(errors):.0%}, inside the interval: {inside} of "
-        f"{len(figures)}"
+    return (
+        f"{len(figures)} cut-overs with {min(rates)} to {max(rates)} writes a second: the median "
+        f"error of the prediction was {statistics.median(errors):.0%}, and {inside} write stops "
+        "lay inside the interval"
     )
-    if options.output:
-        options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _clean(sandbox: Sandbox) -> None:

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from bench import scale
+from bench import cut_overs, scale
 from bench.results import Figures, Results, shown
 from bench.workload import Workload
 
@@ -94,6 +94,13 @@ def test_the_figures_of_the_comparison_are_the_measured_ones() -> None:
             f"{figures['documents_per_second']:,}",
             f"{figures['most_mebibytes']}",
         ]
+
+
+def test_the_runbook_shows_how_far_off_predictions_were() -> None:
+    figures = json.loads(cut_overs.FIGURES.read_text())
+    runbook = (Path(__file__).parents[2] / "docs/cut-over.md").read_text()
+
+    assert cut_overs.summary(figures) in " ".join(runbook.split())
 
 
 def test_the_document_shows_the_figures_of_scale() -> None:
