@@ -7,7 +7,7 @@ texts, what is exported and how an import fails, Dashboards itself.
 import copy
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from email.parser import BytesParser
 from typing import Any
@@ -50,7 +50,7 @@ class SavedObjects:
         tenant: str,
         method: str,
         resource: str,
-        query: Mapping[str, str],
+        query: Mapping[str, Sequence[str]],
         headers: Mapping[str, str],
         body: bytes,
     ) -> Answer:
@@ -60,7 +60,7 @@ class SavedObjects:
             tenant: whose objects it is about.
             method: of the request.
             resource: the path behind `API`.
-            query: of the request.
+            query: of the request, each name with all of its values.
             headers: of the request, their names in lower case.
             body: of the request.
         """
@@ -71,10 +71,10 @@ class SavedObjects:
                 return 200, self._find(tenant, query)
             case "POST", ["_import"]:
                 file = _file(headers["content-type"], body)
-                return 200, self._import(tenant, file, query.get("overwrite") == "true")
+                return 200, self._import(tenant, file, _is_true(query, "overwrite"))
             case "POST", [saved_type, saved_id]:
                 key = saved_type, saved_id
-                if key in self.of(tenant) and query.get("overwrite") != "true":
+                if key in self.of(tenant) and not _is_true(query, "overwrite"):
                     message = f"Saved object [{saved_type}/{saved_id}] conflict"
                     return _error(409, "Conflict", message)
                 self._write(tenant, key, json.loads(body))
@@ -83,9 +83,12 @@ class SavedObjects:
                 return self._one(tenant, method, (saved_type, saved_id))
         return _error(404, "Not Found", "Not Found")
 
-    def _find(self, tenant: str, query: Mapping[str, str]) -> dict[str, Any]:
-        types = query["type"].split(",")
-        page, per_page = int(query.get("page", 1)), int(query.get("per_page", 20))
+    def _find(self, tenant: str, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        types = query["type"]
+        [page], [per_page] = (
+            map(int, query.get(name, default))
+            for name, default in (("page", ["1"]), ("per_page", ["20"]))
+        )
         found = [
             found
             for (saved_type, _), found in sorted(self.of(tenant).items())
@@ -156,6 +159,10 @@ class SavedObjects:
             "version": f"W{number}",
             "namespaces": ["default"],
         }
+
+
+def _is_true(query: Mapping[str, Sequence[str]], name: str) -> bool:
+    return list(query.get(name, ())) == ["true"]
 
 
 def _file(content_type: str, body: bytes) -> str:

@@ -61,7 +61,7 @@ class FakeDashboards:
             tenant,
             "POST",
             f"{saved_type}/{quote(saved_id, safe='')}",
-            {"overwrite": "true"},
+            {"overwrite": ["true"]},
             {"osd-xsrf": "true"},
             json.dumps(body).encode(),
         )
@@ -88,7 +88,7 @@ class FakeDashboards:
             request.headers["securitytenant"],
             request.method,
             request.path.removeprefix(api),
-            request.parameters,
+            {name: [value] for name, value in request.parameters.items()},
             request.headers,
             request.body.encode() if request.body else b"",
         )
