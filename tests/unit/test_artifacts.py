@@ -725,9 +725,10 @@ def test_named_tenants_come_along_with_security(
     its, theirs = dashboards
     at_source, at_destination = plugins
     tenants = {"sales": {"description": "sales"}, "press": {"description": "press"}}
-    at_source.others = {"tenants": tenants}
+    # No header can hold the name of the last one.
+    at_source.others = {"tenants": tenants | {"東京": {"description": "東京"}}}
     at_destination.others = {"tenants": {"press": {"description": "another one"}}}
-    for tenant in ("global", "sales", "press"):
+    for tenant in ("global", "sales", "press", "東京"):
         its.add("dashboard", f"{tenant}/all")
     changes = _SAVED | {"artifacts": {"include": ["security", "saved_objects"]}}
 
@@ -736,6 +737,7 @@ def test_named_tenants_come_along_with_security(
     assert {name: verdict for name, (verdict, _) in found.items()} == {
         "tenant sales": "create",
         "tenant press": "conflict",
+        "tenant 東京": "create",
         "saved dashboard global/all": "create",
         "saved dashboard sales/all": "create",
         "saved dashboard press/all": "cannot",

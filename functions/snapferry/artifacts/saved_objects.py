@@ -74,7 +74,8 @@ class Dashboards:
         return {
             GLOBAL_TENANT if name == "global_tenant" else name: may_write
             for name, may_write in account["tenants"].items()
-            if name != account["user_name"]
+            # Requests can name no others: Dashboards would take another tenant.
+            if name != account["user_name"] and name.isascii()
         }
 
     def ask(
