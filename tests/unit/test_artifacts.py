@@ -747,21 +747,41 @@ def test_named_tenants_come_along_with_security(
     assert theirs.names() == set()
 
 
-def test_nothing_is_asked_of_a_tenant_for_which_dashboards_would_take_another(
+@pytest.mark.parametrize("side", [0, 1], ids=["source", "destination"])
+def test_a_global_tenant_that_is_not_open_is_named(
     plugins: tuple[FakeSecurity, FakeSecurity],
     dashboards: tuple[FakeDashboards, FakeDashboards],
     copy: Any,
     saved: DomainJob,
+    side: int,
 ) -> None:
-    its, theirs = dashboards
-    its.add("dashboard", "global/all")
-    plugins[1].closed_tenants = {"global_tenant"}
+    dashboards[0].add("dashboard", "global/all")
+    plugins[side].closed_tenants = {"global_tenant"}
 
-    verdict, reason = copy(saved)["saved dashboard global/all"]
+    verdict, reason = copy(saved)["saved dashboard *"]
 
     assert verdict == "cannot"
     assert "the tenant global of Dashboards isn't open" in reason
-    assert theirs.requests == []
+    assert dashboards[side].requests == []
+
+
+def test_nothing_is_asked_of_a_tenant_for_which_dashboards_would_take_another(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    copy: Any,
+    make_job: MakeJob,
+) -> None:
+    its, theirs = dashboards
+    its.add("dashboard", "sales/all")
+    plugins[0].others = {"tenants": {"sales": {"description": "sales"}}}
+    plugins[1].closed_tenants = {"sales"}
+    changes = _SAVED | {"artifacts": {"include": ["security", "saved_objects"]}}
+
+    verdict, reason = copy(make_job(**changes))["saved dashboard sales/all"]
+
+    assert verdict == "cannot"
+    assert "the tenant sales of Dashboards isn't open" in reason
+    assert {request.headers["securitytenant"] for request in theirs.requests} == {"global"}
 
 
 def test_kibana_is_asked_where_the_domain_is_elasticsearch(

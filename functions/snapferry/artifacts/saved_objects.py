@@ -12,7 +12,7 @@ https://docs.opensearch.org/latest/security/access-control/api/#account
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -56,27 +56,30 @@ class Dashboards:
         client: sends requests to where it listens.
         cluster: whose it is, as the same user; it says which tenants they may use.
         base_paths: with which the paths of its API may begin; the first that is there counts.
+        known: the tenants as they were told last.
     """
 
     client: OpenSearch
     cluster: OpenSearch
     base_paths: tuple[str, ...] = ("",)
+    known: dict[str, bool] = field(default_factory=dict)
 
     def tenants(self) -> Mapping[str, bool]:
         """The tenants that the user may use, and in which they may write.
 
         Private ones aren't among them. Without the security plugin there is only the global one.
         """
+        self.known.clear()
         try:
             account = security.ask(self.cluster, "GET", "account")
         except (NotFound, RequestRefused):
-            return {GLOBAL_TENANT: True}
-        return {
-            GLOBAL_TENANT if name == "global_tenant" else name: may_write
-            for name, may_write in account["tenants"].items()
+            self.known[GLOBAL_TENANT] = True
+            return self.known
+        for name, may_write in account["tenants"].items():
             # Requests can name no others: Dashboards would take another tenant.
-            if name != account["user_name"] and name.isascii()
-        }
+            if name != account["user_name"] and name.isascii():
+                self.known[GLOBAL_TENANT if name == "global_tenant" else name] = may_write
+        return self.known
 
     def ask(
         self,
@@ -93,7 +96,8 @@ class Dashboards:
             AccessDenied: the tenant isn't the user's to use: Dashboards would take another one.
             NotFound: there is no such object, or no Dashboards.
         """
-        tenants = self.tenants()
+        # One that isn't known may have been made since.
+        tenants = self.known if tenant in self.known else self.tenants()
         if tenant not in tenants or (method != "GET" and not tenants[tenant]):
             raise AccessDenied(
                 f"the tenant {tenant} of Dashboards isn't open to who asks. What to do: give "
@@ -163,7 +167,7 @@ def ask(dashboards: Dashboards, method: str, path: str, body: Any = None) -> Any
     if not name:
         return {
             f"{tenant}/{found['id']}": _definition(found)
-            for tenant in dashboards.tenants()
+            for tenant in sorted({GLOBAL_TENANT, *dashboards.tenants()})
             for found in dashboards.find(tenant, saved_type)
         }
     if method == "PUT":
