@@ -62,7 +62,7 @@ class Dashboards:
     client: OpenSearch
     cluster: OpenSearch
     base_paths: tuple[str, ...] = ("",)
-    known: dict[str, bool] = field(default_factory=dict)
+    known: dict[str, bool] = field(default_factory=dict, compare=False)
 
     def tenants(self) -> Mapping[str, bool]:
         """The tenants that the user may use, and in which they may write.
