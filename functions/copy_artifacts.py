@@ -24,10 +24,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             clients.journal(job.migration_id),
             clients.records(job.migration_id),
             job,
-            artifacts.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
+            artifacts.Side(
+                clients.source(job.domain),
+                clients.source_administrator(job.domain),
+                clients.source_dashboards(job.domain),
+            ),
             artifacts.Side(
                 clients.destination(job.destination),
                 clients.destination_administrator(job.destination),
+                clients.destination_dashboards(job.destination),
             ),
             artifacts.Vault(clients.secrets(), f"{prefix}users/{job.migration_id}/"),
             moved=event["moved"],

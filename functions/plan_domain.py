@@ -24,10 +24,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             job,
         )
     return plan.plan_domain(
-        artifacts.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
+        artifacts.Side(
+            clients.source(job.domain),
+            clients.source_administrator(job.domain),
+            clients.source_dashboards(job.domain),
+        ),
         artifacts.Side(
             clients.destination(job.destination),
             clients.destination_administrator(job.destination),
+            clients.destination_dashboards(job.destination),
         ),
         clients.destination_user(job.destination),
         clients.bucket(job.bucket),

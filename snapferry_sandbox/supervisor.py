@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from snapferry_sandbox import amazon_domain, java, localstack, network, processes
+from snapferry_sandbox import amazon_domain, dashboards, java, localstack, network, processes
 from snapferry_sandbox.certificates import create_authority
 from snapferry_sandbox.errors import SandboxError
 from snapferry_sandbox.identities import Identity
@@ -34,7 +34,7 @@ from snapferry_sandbox.opensearch.cluster import (
     StartedCluster,
     start_cluster,
 )
-from snapferry_sandbox.opensearch.distribution import assemble, has_plugins
+from snapferry_sandbox.opensearch.distribution import assemble, has_plugins, product
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 from snapferry_sandbox.processes import Process
 from snapferry_sandbox.s3 import bridge, gateway
@@ -66,6 +66,8 @@ _ACCOUNTS: dict[AccountName, str] = {
     "source": SOURCE_ACCOUNT,
     "destination": DESTINATION_ACCOUNT,
 }
+# Of a domain, by what it runs.
+_DASHBOARDS_PATHS = {"elasticsearch": "/_plugin/kibana", "opensearch": "/_dashboards"}
 # Those of many nodes have to fit into the memory of a laptop.
 _HEAP_MEGABYTES, _SMALL_HEAP_MEGABYTES = 512, 320
 _LARGE_WORLD_NODES = 3
@@ -279,7 +281,24 @@ def _start(options: Options, parts: _Parts) -> World:
         os.chown(s3_gateway.objects_folder / BUCKET, user, -1)
     logger.info("S3: ready at %s", bridge_endpoint)
 
-    for cluster in (*sources, destination):
+    certificate = authority.issue("dashboards", RUN / "certificates")
+    clusters = (*sources, destination)
+    its_dashboards = dashboards.start(
+        dashboards.Configuration(
+            port=processes.free_port(),
+            certificate_file=certificate.certificate_file,
+            key_file=certificate.key_file,
+            clusters={one.cluster.name: one.cluster.url for one in clusters},
+            ca_file=authority.ca_file,
+            identity_headers=identity_headers,
+        ),
+        folder=RUN,
+        log_file=LOGS / "dashboards.log",
+    )
+    parts.add(its_dashboards.process, its_dashboards.endpoint)
+    logger.info("Dashboards: ready at %s", its_dashboards.endpoint)
+
+    for cluster in clusters:
         cluster.wait_until_ready()
     certificate = authority.issue("domain", RUN / "certificates")
 
@@ -295,6 +314,8 @@ def _start(options: Options, parts: _Parts) -> World:
                 node_url=source.url,
                 node_ca_file=authority.ca_file,
                 node_identity_headers=identity_headers,
+                dashboards_path=_DASHBOARDS_PATHS[product(source.version)],
+                dashboards_url=f"{its_dashboards.endpoint}/{source.name}",
                 aws_endpoint=aws.endpoint,
                 identities=tuple(administrators.values()),
                 bridge_url=bridge_endpoint,
@@ -311,6 +332,7 @@ def _start(options: Options, parts: _Parts) -> World:
     return World(
         sources=tuple(start_domain(source.cluster) for source in sources),
         destinations=(destination.cluster,),
+        dashboards=its_dashboards.endpoint,
         s3=S3(
             endpoint=bridge_endpoint,
             gateway_endpoint=s3_gateway.endpoint,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from opensearchpy import OpenSearch
 from pydantic import BaseModel, ConfigDict
 
 from snapferry_sandbox.errors import SandboxError
@@ -102,6 +103,8 @@ class World(_Model):
 
     sources: tuple[Source, ...]
     destinations: tuple[Cluster, ...]
+    dashboards: str
+    """Of all clusters; behind it comes the name of one."""
     s3: S3
     aws: Aws
     ca_bundle_file: Path
@@ -110,6 +113,15 @@ class World(_Model):
     """What the deployed stacks gave out; empty before `sandbox deploy`."""
     logs: Path
     supervisor_pid: int
+
+    def dashboards_of(self, cluster: Cluster) -> OpenSearch:
+        """Return a client of a cluster's Dashboards, as the cluster's administrator."""
+        return OpenSearch(
+            f"{self.dashboards}/{cluster.name}",
+            http_auth=(cluster.user, cluster.password),
+            ca_certs=str(cluster.ca_file),
+            headers={"osd-xsrf": "true"},
+        )
 
     def save(self) -> None:
         """Write it where `load` finds it."""

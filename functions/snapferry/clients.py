@@ -219,10 +219,26 @@ def destination_administrator(target: Destination) -> OpenSearch:
         AccessDenied: where a secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    if target.master_user is None:
-        return destination(target)
-    secret = _secret(str(target.master_user.secret_arn), "destination.master_user.secret_arn")
+    secret = _administrator_secret(target)
     return _as_user(f"destination {target.endpoint}", target.endpoint, secret)
+
+
+def source_dashboards(domain: Domain) -> artifacts.Dashboards:
+    """The domain's Dashboards, or Kibana, as `source_administrator`.
+
+    Source: https://docs.aws.amazon.com/opensearch-service/latest/developerguide/dashboards.html
+    """
+    administrator = source_administrator(domain)
+    return artifacts.Dashboards(administrator, administrator, ("/_dashboards", "/_plugin/kibana"))
+
+
+def destination_dashboards(target: Destination) -> artifacts.Dashboards | None:
+    """The destination's Dashboards as `destination_administrator`; None where it has no address."""
+    if target.dashboards_endpoint is None:
+        return None
+    endpoint, slash, path = target.dashboards_endpoint.partition("/")
+    client = _as_user(f"Dashboards {endpoint}", endpoint, _administrator_secret(target))
+    return artifacts.Dashboards(client, destination_administrator(target), (slash + path,))
 
 
 def destination_user(target: Destination) -> str:
@@ -233,6 +249,12 @@ def destination_user(target: Destination) -> str:
         InvalidInput: where it doesn't hold what is needed.
     """
     return _secret(target.secret_arn, "destination.secret_arn").username
+
+
+def _administrator_secret(target: Destination) -> "_Secret":
+    if target.master_user is None:
+        return _secret(target.secret_arn, "destination.secret_arn")
+    return _secret(str(target.master_user.secret_arn), "destination.master_user.secret_arn")
 
 
 @dataclass(frozen=True, repr=False)
@@ -387,11 +409,12 @@ def sides(records: Records) -> Callable[[Place], Any]:
             return bucket(jobs[0].bucket)
         if place.side == SECRETS:
             return secrets()
-        by_administrator = place.kind in security.CHANGEABLES or (
-            place.kind in artifacts.BY_ADMINISTRATOR
-        )
+        owner = artifacts.OWNERS.get(place.kind)
+        by_administrator = place.kind in security.CHANGEABLES or owner == "administrator"
         if place.side == DESTINATION:
             target = jobs[0].destination
+            if owner == "dashboards":
+                return destination_dashboards(target)
             return destination_administrator(target) if by_administrator else destination(target)
         domain = domains[place.side]
         return source_administrator(domain) if by_administrator else source(domain)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
-from opensearchpy.exceptions import OpenSearchException, TransportError
+from opensearchpy.exceptions import OpenSearchException, SerializationError, TransportError
 
 
 class SnapferryError(Exception):
@@ -293,6 +293,11 @@ def explain(error: OpenSearchException, cluster: str, request: str) -> Snapferry
     Returns:
         The error to raise.
     """
+    if isinstance(error, SerializationError) and "mimetype" in str(error):
+        return AccessDenied(
+            f"{cluster} answered {request} with a page in place of data. What to do: check the "
+            "address, and that it takes passwords (basic authentication) besides other sign-ins."
+        )
     if isinstance(error, ClusterConnectionError) or not isinstance(error, TransportError):
         return Unavailable(
             f"{cluster} can't be reached by {request}: {error}. Check the address, and that the "

@@ -8,6 +8,7 @@ that they are there, or can be granted, is proven with the requests of `snapferr
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -135,8 +136,8 @@ def plan_domain(
         changes += artifacts.foresee(
             records,
             job,
-            artifacts.Side(at_source, at_source),
-            artifacts.Side(at_destination, at_destination),
+            replace(source, cluster=at_source),
+            replace(destination, cluster=at_destination),
         )
         names = [index.name for index in moved]
         changes += catchup.foresee_blocks(job.domain.name, names)

@@ -18,7 +18,8 @@ def ask(
     method: str,
     resource: str,
     body: Any = None,
-    params: Mapping[str, str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Any:
     """Asks a plugin, by whichever path it has.
 
@@ -29,6 +30,7 @@ def ask(
         resource: the rest of the path.
         body: of the request.
         params: of the request.
+        headers: of the request.
 
     Raises:
         NotFound: there is no such resource, or no such plugin.
@@ -37,7 +39,7 @@ def ask(
     for api in apis:
         try:
             return cluster.transport.perform_request(
-                method, f"{api}/{resource}", params=params, body=body
+                method, f"{api}/{resource}", params=params, body=body, headers=headers
             )
         except (NotFound, RequestRefused) as error:
             if isinstance(error, RequestRefused) and not re.search(_UNKNOWN_API, str(error)):

@@ -253,6 +253,11 @@ def _to_do(
                     f"Bring {artifact['kind']} {artifact['name']} of {domain['domain']} over by "
                     f"hand: {artifact['reason']}"
                 )
+        if any(artifact["kind"].startswith("saved ") for artifact in domain["artifacts"]):
+            yield (
+                f"Have everybody who has a private tenant in the Dashboards of {domain['domain']} "
+                "export what is in it there and import it at the destination: nobody else can."
+            )
         if "restored_from" in domain:
             yield (
                 f"Compare {domain['domain']} with what you know of it: it was restored from the "

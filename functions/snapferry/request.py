@@ -54,6 +54,14 @@ def _endpoint(value: str) -> str:
     return f"{hostname}:{port}" if port not in (None, 443) else hostname
 
 
+def _base_address(value: str) -> str:
+    """An endpoint with the path below which everything lies, if there is one."""
+    parts = urlsplit(value if "://" in value else f"https://{value}")
+    if not re.fullmatch(r"(/[\w.~-]+)*/?", parts.path):
+        raise ValueError("a path is of letters, digits and . _ ~ - between slashes")
+    return _endpoint(parts._replace(path="").geturl()) + parts.path.rstrip("/")
+
+
 def _index_pattern(value: str) -> str:
     if value.startswith("."):
         raise ValueError("system indices (their names start with a dot) are never moved")
@@ -77,6 +85,7 @@ LARGEST_JOBS_BYTES = 240 * 1024
 """Of all domains' jobs: a state passes on 256 KiB, and they aren't alone in it."""
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+BaseAddress = Annotated[str, AfterValidator(_base_address)]
 IndexPattern = Annotated[str, AfterValidator(_index_pattern)]
 BasePath = Annotated[str, Field(max_length=512), AfterValidator(_base_path)]
 Region = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
@@ -102,6 +111,7 @@ ArtifactGroup = Literal[
     "cluster_settings",
     "index_policies",
     "security",
+    "saved_objects",
 ]
 """Artifacts that the input takes or leaves together."""
 
@@ -343,6 +353,12 @@ class Destination(_Model):
             {"secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/m-a1"}
         ],
     )
+    dashboards_endpoint: BaseAddress | None = Field(
+        default=None,
+        description="the address of the cluster's Dashboards, with its base path if it has one; "
+        "needed where saved objects are copied",
+        examples=["dashboards.example.com:5601"],
+    )
     lift_restore_limits: bool = Field(
         default=True,
         description="whether the cluster's limits of recoveries are lifted while it restores",
@@ -489,7 +505,7 @@ class Artifacts(_Model):
         description="which groups are copied: scripts, pipelines, templates, data_streams (without "
         "documents), cluster_settings (those that applications feel), index_policies (of Index "
         "State Management), security (action groups, tenants, roles, internal users, mappings of "
-        "roles)",
+        "roles), saved_objects (of Dashboards)",
         examples=[["scripts", "pipelines", "templates"]],
         strict=False,
     )
@@ -705,6 +721,7 @@ def parse(
         ) from None
     _refuse_other_buckets(request)
     _refuse_missing_access(request)
+    _refuse_missing_dashboards(request)
     _refuse_unfit_series(request)
     access = request.bucket.access
     began_at = ""
@@ -782,6 +799,19 @@ def _refuse_missing_access(request: MigrationRequest) -> None:
                 f"{', '.join(missing)}: needed because bucket.access.way is 'acl'; it is what `aws "
                 "s3api list-buckets --query Owner.ID` tells in the account of the domain"
             )
+
+
+def _refuse_missing_dashboards(request: MigrationRequest) -> None:
+    """A domain's Dashboards has its place, any other cluster's anywhere."""
+    if (
+        "saved_objects" in request.artifacts.include
+        and request.destination.dashboards_endpoint is None
+    ):
+        raise InvalidInput(
+            "destination.dashboards_endpoint: needed because artifacts.include has saved_objects; "
+            "it is where people open Dashboards, for example dashboards.example.com:5601, or on "
+            "an Amazon domain search-logs-abc.eu-west-1.es.amazonaws.com/_dashboards"
+        )
 
 
 def _refuse_unfit_series(request: MigrationRequest) -> None:

@@ -24,6 +24,10 @@ class Configuration(BaseModel):
     node_url: str
     node_ca_file: Path
     node_identity_headers: IdentityHeaders
+    dashboards_path: str = "/_dashboards"
+    """Below which the domain has its Dashboards: for Elasticsearch `/_plugin/kibana`."""
+    dashboards_url: str = ""
+    """Of the domain's Dashboards; it has none if left out."""
     aws_endpoint: str
     """Of LocalStack, whose IAM and STS know the callers."""
     identities: tuple[Identity, ...]

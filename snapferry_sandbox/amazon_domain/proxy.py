@@ -142,7 +142,7 @@ class _Domain:
     async def _forward(
         self, request: web.Request, body: bytes, caller: Caller | None
     ) -> web.StreamResponse:
-        url = URL(self._configuration.node_url + request.rel_url.raw_path_qs, encoded=True)
+        url = URL(self._behind(request.rel_url.raw_path_qs), encoded=True)
         try:
             answer = await self._node.request(
                 request.method,
@@ -156,6 +156,14 @@ class _Domain:
             return web.json_response({"message": "Service Unavailable"}, status=503)
         async with answer:
             return await pass_on(request, answer)
+
+    def _behind(self, path: str) -> str:
+        """The URL of what a path of the domain leads to: the node, or Dashboards."""
+        configuration = self._configuration
+        dashboards_path = f"{configuration.dashboards_path}/"
+        if configuration.dashboards_url and path.startswith(dashboards_path):
+            return f"{configuration.dashboards_url}/{path.removeprefix(dashboards_path)}"
+        return configuration.node_url + path
 
     def _headers_for_node(self, request: web.Request, caller: Caller | None) -> CIMultiDict[str]:
         identity = self._configuration.node_identity_headers

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError
 from opensearchpy import OpenSearch
 
 from snapferry import leases
+from snapferry.artifacts.saved_objects import TYPES
 from snapferry_sandbox.demo.execution import session_of_destination
 from snapferry_sandbox.world import World
 
@@ -29,6 +31,8 @@ _ARTIFACTS: Mapping[str, str] = {
     "_plugins/_security/api/tenants": "*",
 }
 
+_MOST_SAVED_OBJECTS = 10_000
+
 type Facts = Mapping[str, Any]
 """What was found, by where it was found."""
 
@@ -38,6 +42,8 @@ def look(world: World) -> Facts:
     facts: dict[str, Any] = {}
     for cluster in (*world.sources, *world.destinations):
         for where, fact in _of_cluster(cluster.client()):
+            facts[f"{cluster.name}: {where}"] = fact
+        for where, fact in _of_dashboards(cluster.client(), world.dashboards_of(cluster)):
             facts[f"{cluster.name}: {where}"] = fact
     session = session_of_destination(world)
     s3 = session.client("s3", endpoint_url=world.s3.endpoint)
@@ -87,6 +93,17 @@ def _of_cluster(cluster: OpenSearch) -> Iterator[tuple[str, Any]]:
     for index, blocked in blocks.items():
         for name, value in blocked["settings"].items():
             yield f"{name} of {index}", value
+
+
+def _of_dashboards(cluster: OpenSearch, its_dashboards: OpenSearch) -> Iterator[tuple[str, Any]]:
+    account = cluster.transport.perform_request("GET", "/_plugins/_security/api/account")
+    query = urlencode([("per_page", _MOST_SAVED_OBJECTS), *(("type", one) for one in TYPES)])
+    for tenant in ("global", *account["tenants"]):
+        found = its_dashboards.transport.perform_request(
+            "GET", f"/api/saved_objects/_find?{query}", headers={"securitytenant": tenant}
+        )
+        for saved in found["saved_objects"]:
+            yield f"saved {saved['type']} {saved['id']} of tenant {tenant}", saved["attributes"]
 
 
 def _of_bucket(s3: "S3Client", bucket: str) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,14 @@
 """Two artifacts or more of each kind, as people make them."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
+
+from tests.sandbox.migrations import Sandbox, Side
 
 SECURITY = "/_plugins/_security/api"
 _MAPPED = {"properties": {"host": {"type": "keyword"}, "@timestamp": {"type": "date"}}}
@@ -41,6 +44,41 @@ class Kind:
         )
 
 
+class SavedKind(Kind):
+    """What Dashboards has of a kind, by tenant and id."""
+
+    def put(self, cluster: OpenSearch, name: str, body: Any) -> None:
+        self._ask(cluster, "POST", name, body)
+
+    def get(self, cluster: OpenSearch, name: str) -> Any:
+        try:
+            found = self._ask(cluster, "GET", name)
+        except NotFoundError:
+            return None
+        return {part: found[part] for part in ("attributes", "references")}
+
+    def remove(self, cluster: OpenSearch, name: str) -> None:
+        with suppress(NotFoundError):
+            self._ask(cluster, "DELETE", name)
+
+    def _ask(self, cluster: OpenSearch, method: str, name: str, body: Any = None) -> Any:
+        tenant, _, saved_id = name.partition("/")
+        return cluster.transport.perform_request(
+            method, f"{self.path}/{saved_id}", body=body, headers={"securitytenant": tenant}
+        )
+
+
+def _saved(title: str, *references: tuple[str, str], **attributes: Any) -> dict[str, Any]:
+    return {
+        "attributes": {"title": title} | attributes,
+        "references": [
+            {"name": f"panel_{number}", "type": saved_type, "id": saved_id}
+            for number, (saved_type, saved_id) in enumerate(references)
+        ],
+    }
+
+
+_PATTERN = ("index-pattern", "art-logs")
 # In an order in which they can be made.
 KINDS = (
     Kind(
@@ -195,6 +233,30 @@ KINDS = (
             "art-press": {"hosts": ["*.press.example"], "and_backend_roles": ["a", "b"]},
         },
     ),
+    SavedKind(
+        "saved index-pattern",
+        "/api/saved_objects/index-pattern",
+        {
+            "global/art-logs": _saved("art-*", timeFieldName="@timestamp"),
+            "art-sales/art-logs": _saved("art-sales-*", fields='[{"name": "state"}]'),
+        },
+    ),
+    SavedKind(
+        "saved visualization",
+        "/api/saved_objects/visualization",
+        {
+            "global/art-pie": _saved("Hosts", _PATTERN, visState='{"type": "pie"}'),
+            "art-sales/art-pie": _saved("Sales by state", _PATTERN, visState='{"type": "pie"}'),
+        },
+    ),
+    SavedKind(
+        "saved dashboard",
+        "/api/saved_objects/dashboard",
+        {
+            "global/art-all": _saved("Everything", ("visualization", "art-pie"), panelsJSON="[]"),
+            "art-sales/art-all": _saved("Sales", ("visualization", "art-pie"), hits=0),
+        },
+    ),
 )
 SETTINGS = {
     "action.auto_create_index": "-art-never*,+*",
@@ -219,31 +281,36 @@ def put_settings(cluster: OpenSearch, settings: dict[str, Any]) -> None:
     cluster.cluster.put_settings(body={"persistent": settings})
 
 
-def make(source: OpenSearch) -> None:
+def make(sandbox: Sandbox, side: Side) -> None:
     """Makes everything."""
     for kind in (*KINDS, *OTHERS):
         for name, body in kind.bodies.items():
-            kind.put(source, name, body)
-    put_settings(source, SETTINGS | OTHER_SETTINGS)
+            kind.put(owner(sandbox, side, kind), name, body)
+    put_settings(sandbox.cluster(side), SETTINGS | OTHER_SETTINGS)
 
 
-def remove(cluster: OpenSearch) -> None:
+def remove(sandbox: Sandbox, side: Side) -> None:
     """Removes everything, as far as it is there."""
     for kind in reversed((*KINDS, *OTHERS)):
         for name in kind.bodies:
-            kind.remove(cluster, name)
-    put_settings(cluster, dict.fromkeys(SETTINGS | OTHER_SETTINGS))
+            kind.remove(owner(sandbox, side, kind), name)
+    put_settings(sandbox.cluster(side), dict.fromkeys(SETTINGS | OTHER_SETTINGS))
 
 
-def look(cluster: OpenSearch) -> dict[str, Any]:
-    """What a cluster has of everything, by kind and name."""
-    settings = cluster.cluster.get_settings(flat_settings=True)["persistent"]
+def look(sandbox: Sandbox, side: Side) -> dict[str, Any]:
+    """What a side has of everything, by kind and name."""
+    settings = sandbox.cluster(side).cluster.get_settings(flat_settings=True)["persistent"]
     found = {f"cluster setting {name}": settings.get(name) for name in SETTINGS}
     for kind in KINDS:
         for name in kind.bodies:
-            answer = kind.get(cluster, name)
+            answer = kind.get(owner(sandbox, side, kind), name)
             found[f"{kind.name} {name}"] = _plain(kind, answer)
     return {name: one for name, one in found.items() if one is not None}
+
+
+def owner(sandbox: Sandbox, side: Side, kind: Kind) -> OpenSearch:
+    """A client of what has artifacts of a kind."""
+    return sandbox.dashboards(side) if isinstance(kind, SavedKind) else sandbox.cluster(side)
 
 
 def _plain(kind: Kind, answer: Any) -> Any:

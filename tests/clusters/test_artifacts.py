@@ -15,20 +15,28 @@ from tests.sandbox.migrations import Sandbox
 
 type Copy = Callable[[DomainJob], dict[str, int]]
 
-_ALL = ["scripts", "pipelines", "templates", "data_streams", "cluster_settings", "security"]
+_ALL = [
+    "scripts",
+    "pipelines",
+    "templates",
+    "data_streams",
+    "cluster_settings",
+    "security",
+    "saved_objects",
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def source_with_everything(sandbox: Sandbox) -> Iterator[None]:
-    everything.make(sandbox.source)
+    everything.make(sandbox, "source")
     yield
-    everything.remove(sandbox.source)
+    everything.remove(sandbox, "source")
 
 
 @pytest.fixture(autouse=True)
 def destination_with_nothing(sandbox: Sandbox) -> Iterator[None]:
     yield
-    everything.remove(sandbox.destination)
+    everything.remove(sandbox, "destination")
 
 
 def job_of(sandbox: Sandbox, **chosen: Any) -> DomainJob:
@@ -48,10 +56,15 @@ def copy(job: DomainJob) -> dict[str, int]:
         clients.journal(job.migration_id),
         clients.records(job.migration_id),
         job,
-        artifacts.Side(clients.source(job.domain), clients.source_administrator(job.domain)),
+        artifacts.Side(
+            clients.source(job.domain),
+            clients.source_administrator(job.domain),
+            clients.source_dashboards(job.domain),
+        ),
         artifacts.Side(
             clients.destination(job.destination),
             clients.destination_administrator(job.destination),
+            clients.destination_dashboards(job.destination),
         ),
         artifacts.Vault(clients.secrets(), f"snapferry/users/{job.migration_id}/"),
     )
@@ -71,7 +84,8 @@ def verdicts(job: DomainJob) -> dict[str, str]:
     return {
         f"{verdict.kind} {verdict.name}": verdict.verdict
         for verdict in artifacts.verdicts(clients.records(job.migration_id), job)
-        if verdict.name in everything.SETTINGS or verdict.name.startswith("art")
+        if verdict.name in everything.SETTINGS
+        or verdict.name.removeprefix("global/").startswith("art")
     }
 
 
@@ -97,7 +111,7 @@ def test_users_get_new_passwords(sandbox: Sandbox) -> None:
     assert give_back(job)["failed"] == []
     with pytest.raises(secrets.exceptions.ResourceNotFoundException):
         secrets.get_secret_value(SecretId=name)
-    assert everything.look(sandbox.destination) == {}
+    assert everything.look(sandbox, "destination") == {}
 
 
 def without_users(found: dict[str, Any]) -> dict[str, Any]:
@@ -107,12 +121,12 @@ def without_users(found: dict[str, Any]) -> dict[str, Any]:
 def test_everything_arrives_once_and_goes_with_a_roll_back(
     sandbox: Sandbox, job: DomainJob
 ) -> None:
-    there = everything.look(sandbox.source)
+    there = everything.look(sandbox, "source")
     assert len(there) >= 40
 
     counted = copy(job)
 
-    assert without_users(everything.look(sandbox.destination)) == without_users(there)
+    assert without_users(everything.look(sandbox, "destination")) == without_users(there)
     assert verdicts(job) == {
         name: "cannot" if name.startswith("internal user") else "create" for name in there
     }
@@ -123,12 +137,12 @@ def test_everything_arrives_once_and_goes_with_a_roll_back(
     assert verdicts(again) == {
         name: "cannot" if name.startswith("internal user") else "same" for name in there
     }
-    assert without_users(everything.look(sandbox.destination)) == without_users(there)
+    assert without_users(everything.look(sandbox, "destination")) == without_users(there)
     # Another attempt of the first one still knows what is its own.
     assert copy(job) == counted
     outcome = give_back(job)
     assert (outcome["failed"], outcome["foreign"]) == ([], [])
-    assert everything.look(sandbox.destination) == {}
+    assert everything.look(sandbox, "destination") == {}
 
 
 def test_what_is_there_stays(sandbox: Sandbox, job: DomainJob) -> None:
@@ -142,18 +156,19 @@ def test_what_is_there_stays(sandbox: Sandbox, job: DomainJob) -> None:
         "action group": ("art-read", {"allowed_actions": ["indices:*"], "type": "index"}),
         "tenant": ("art-sales", {"description": "theirs"}),
         "role": ("art-press", {"cluster_permissions": ["*"]}),
+        "saved visualization": ("global/art-pie", {"attributes": {"title": "theirs"}}),
     }
     for kind in everything.KINDS:
         if kind.name in theirs:
-            kind.put(sandbox.destination, *theirs[kind.name])
+            kind.put(everything.owner(sandbox, "destination", kind), *theirs[kind.name])
     everything.put_settings(sandbox.destination, {"search.max_buckets": "9"})
-    before = everything.look(sandbox.destination)
+    before = everything.look(sandbox, "destination")
 
     copy(job)
 
     found = verdicts(job)
     assert {name for name, verdict in found.items() if verdict == "conflict"} == before.keys()
-    now = everything.look(sandbox.destination)
+    now = everything.look(sandbox, "destination")
     assert {name: now[name] for name in before} == before
     # What would refer to another one of the same name isn't copied either.
     for needs in (
@@ -161,22 +176,24 @@ def test_what_is_there_stays(sandbox: Sandbox, job: DomainJob) -> None:
         "index template art-streams",
         "role art-sales",
         "role mapping art-press",
+        "saved dashboard global/art-all",
+        "saved dashboard art-sales/art-all",
     ):
         assert found[needs] == "cannot"
         assert needs not in now
     assert give_back(job)["failed"] == []
-    assert everything.look(sandbox.destination) == before
+    assert everything.look(sandbox, "destination") == before
 
 
 @pytest.mark.exhaustive
 def test_what_was_handed_over_stays(sandbox: Sandbox, job: DomainJob) -> None:
     copy(job)
-    there = everything.look(sandbox.destination)
+    there = everything.look(sandbox, "destination")
 
     artifacts.hand_over(clients.journal(job.migration_id), job)
 
     assert give_back(job)["kept"] == []
-    assert everything.look(sandbox.destination) == there
+    assert everything.look(sandbox, "destination") == there
 
 
 @pytest.mark.exhaustive

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -39,6 +39,9 @@ _LONGEST_WAIT_SECONDS = 60
 _SHORT_TIME_OUT_SECONDS = 5
 # Of one migration there are at most three: its own, that of the event, and that of somebody.
 _LATEST_ROLL_BACKS = 6
+
+
+type Side = Literal["source", "destination"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,15 @@ class Sandbox:
         )
         self.faults = Faults(RUN / "localstack" / "faults")
         self._records = self.session.client("s3", endpoint_url=endpoint)
+
+    def cluster(self, side: Side) -> OpenSearch:
+        """A cluster, as its administrator."""
+        return self.source if side == "source" else self.destination
+
+    def dashboards(self, side: Side) -> OpenSearch:
+        """Its Dashboards, likewise."""
+        clusters = self.world.sources if side == "source" else self.world.destinations
+        return self.world.dashboards_of(clusters[0])
 
     def client(self, service: str) -> Any:
         """A client of the account that runs the migrations."""
@@ -134,6 +146,9 @@ class Sandbox:
                 "endpoint": urlsplit(self.world.destinations[0].url).netloc,
                 "secret_arn": deployment["destination_secret"],
                 "master_user": {"secret_arn": deployment["destination_master_secret"]},
+                "dashboards_endpoint": (
+                    f"{self.world.dashboards}/{self.world.destinations[0].name}"
+                ),
             },
         }
         for place, value in changes.items():

@@ -266,6 +266,8 @@ def domain_before(
             node_url=node_url,
             node_ca_file=authority.ca_file,
             node_identity_headers=HEADERS,
+            # The same that stands for the node: the path tells one from the other.
+            dashboards_url=f"{node_url}/dashboards-of-it",
             aws_endpoint=localstack.endpoint,
             identities=IDENTITIES,
             bridge_url=bridge_url,
@@ -398,6 +400,22 @@ def test_no_header_of_the_client_says_who_calls(world: World) -> None:
 )
 def test_paths_reach_the_node_as_they_were_signed(world: World, path: str) -> None:
     assert world.send("GET", path).json()["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("path", "reached"),
+    [
+        ("/_dashboards/api/a%2Fb?type=map", "/dashboards-of-it/api/a%2Fb?type=map"),
+        ("/_dashboards", "/_dashboards"),
+        ("/logs/_dashboards/api", "/logs/_dashboards/api"),
+    ],
+)
+def test_dashboards_lies_below_the_domain(world: World, path: str, reached: str) -> None:
+    seen = world.send("GET", path, headers={"securitytenant": "global"}).json()
+
+    assert seen["path"] == reached
+    assert seen["headers"]["securitytenant"] == "global"
+    assert seen["headers"][HEADERS.user].endswith("DomainAccess")
 
 
 def test_opensearch_client_works(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ _CHOSEN = {
         "cluster_settings",
         "index_policies",
         "security",
+        "saved_objects",
     ],
     "internal_users": "create",
 }
@@ -27,13 +28,13 @@ _CHOSEN = {
 @pytest.fixture
 def document(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
     """The input that moves an index and everything else of the source."""
-    everything.make(sandbox.source)
+    everything.make(sandbox, "source")
     fill(sandbox.source, "art-index-1", 10)
     # The documents of its data streams aren't moved.
     yield sandbox.request("art-*", artifacts=_CHOSEN, rejected="leave_out")
     sandbox.source.indices.delete(index="art-index-1")
-    for cluster in (sandbox.source, sandbox.destination):
-        everything.remove(cluster)
+    everything.remove(sandbox, "source")
+    everything.remove(sandbox, "destination")
 
 
 def secrets_of_users(sandbox: Sandbox) -> list[str]:
@@ -56,14 +57,14 @@ def test_artifacts_come_along_and_go_with_a_migration_that_fails(
 
     verdicts = sandbox.record(failing.migration_id, "source/artifacts")
     made = {f"{verdict['kind']} {verdict['name']}": verdict["verdict"] for verdict in verdicts}
-    assert {made[name] for name in everything.look(sandbox.source)} == {"create"}
+    assert {made[name] for name in everything.look(sandbox, "source")} == {"create"}
     assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
     assert secrets_of_users(sandbox) == []
 
     outcome = sandbox.migrate(document)
 
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
-    assert everything.look(sandbox.destination) == everything.look(sandbox.source)
+    assert everything.look(sandbox, "destination") == everything.look(sandbox, "source")
     [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
     assert domain["artifacts"] == verdicts_with(
         verdicts, failing.migration_id, outcome.migration_id

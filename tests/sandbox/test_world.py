@@ -39,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     World(
         sources=(),
         destinations=(),
+        dashboards="",
         s3=S3(endpoint="", gateway_endpoint="", bucket="", accounts={}),
         aws=Aws(endpoint="", region="eu-west-1", accounts={}),
         ca_bundle_file=tmp_path,

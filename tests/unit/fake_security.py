@@ -30,6 +30,7 @@ class FakeSecurity:
         takes_effect_after: how many requests it takes until a mapping counts.
         requests: all that came.
         others: resources of other kinds, by their kind and their name.
+        closed_tenants: that nobody may use.
     """
 
     cluster: FakeCluster
@@ -41,6 +42,7 @@ class FakeSecurity:
     takes_effect_after: int = 0
     requests: list[Request] = field(default_factory=list)
     others: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    closed_tenants: set[str] = field(default_factory=set)
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
         """By the kind's name in the API."""
@@ -113,6 +115,10 @@ class _Door:
         security = self.security
         if not security.api or not request.path.startswith(security.api):
             return 400, {"error": f"no handler found for uri [{request.path}]"}
+        if request.path == f"{security.api}/account":
+            open_tenants = {"global_tenant", *security.resources("tenants")}
+            tenants = dict.fromkeys((open_tenants - security.closed_tenants) | {self.user}, True)
+            return 200, {"user_name": self.user, "tenants": tenants}
         if self.user not in security.administrators:
             return 403, {"status": "FORBIDDEN", "message": "No permission to access REST API"}
         kind, _, name = request.path.removeprefix(f"{security.api}/").partition("/")

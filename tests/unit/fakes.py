@@ -738,7 +738,9 @@ class _FakeConnection(Connection):
 
 
 def _parsed(body: bytes | None) -> Any:
-    """A body of one value, or of one in each line."""
+    """A body of one value, or of one in each line; a form stays the text that it is."""
+    if body and body.startswith(b"--"):
+        return body.decode()
     if body and body.endswith(b"\n"):
         return [json.loads(line) for line in body.splitlines()]
     return json.loads(body) if body else None

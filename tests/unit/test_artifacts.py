@@ -3,13 +3,16 @@ from typing import Any
 
 import boto3
 import pytest
+from opensearchpy.exceptions import ConnectionError
 
 from snapferry import artifacts
 from snapferry.artifacts.translation import translate_template
 from snapferry.errors import Unavailable
 from snapferry.journal import DESTINATION, SECRETS, Journal, Place
 from snapferry.request import DomainJob
+from snapferry_sandbox.dashboards.saved_objects import SavedObjects
 from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.fake_dashboards import FakeDashboards
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import Fault
 
@@ -29,13 +32,26 @@ def plugins(source: Side, destination: Side) -> tuple[FakeSecurity, FakeSecurity
 
 
 @pytest.fixture
+def dashboards() -> tuple[FakeDashboards, FakeDashboards]:
+    return FakeDashboards(base_path="/_dashboards"), FakeDashboards()
+
+
+@pytest.fixture
 def sides(
-    source: Side, destination: Side, plugins: tuple[FakeSecurity, FakeSecurity]
+    source: Side,
+    destination: Side,
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    dashboards: tuple[FakeDashboards, FakeDashboards],
 ) -> tuple[artifacts.Side, artifacts.Side]:
-    at_source, at_destination = plugins
+    at_source, at_destination = (plugin.client("admin") for plugin in plugins)
+    its_dashboards, theirs = dashboards
     return (
-        artifacts.Side(source.client, at_source.client("admin")),
-        artifacts.Side(destination.client, at_destination.client("admin")),
+        artifacts.Side(
+            source.client,
+            at_source,
+            its_dashboards.of(at_source, "/_dashboards", "/_plugin/kibana"),
+        ),
+        artifacts.Side(destination.client, at_destination, theirs.of(at_destination)),
     )
 
 
@@ -76,9 +92,8 @@ def give_back(
             assert vault
             return artifacts.CHANGEABLES[place.kind](vault.client, place.key)
         assert place.side == DESTINATION
-        by_administrator = place.kind in artifacts.BY_ADMINISTRATOR
-        client = sides[1].administrator if by_administrator else sides[1].cluster
-        return artifacts.CHANGEABLES[place.kind](client, place.key)
+        owner = getattr(sides[1], artifacts.OWNERS[place.kind])
+        return artifacts.CHANGEABLES[place.kind](owner, place.key)
 
     outcome = journal.give_back(find)
     assert (outcome.failed, outcome.waiting) == ([], 0)
@@ -556,6 +571,273 @@ def test_a_data_stream_that_was_written_to_is_not_removed(
 
     assert "data stream logs-a" in foreign
     assert "logs-a" in destination.cluster.artifacts.kept["_data_stream"]
+
+
+# Dashboards
+
+_SAVED = {
+    "artifacts": {"include": ["saved_objects"]},
+    "destination__dashboards_endpoint": "dashboards.example.com:5601",
+}
+
+
+@pytest.fixture
+def saved(make_job: MakeJob) -> DomainJob:
+    """A migration that copies saved objects, and nothing else."""
+    return make_job(**_SAVED)
+
+
+def test_saved_objects_come_with_what_they_refer_to_and_are_given_back(
+    journal: Journal,
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    copy: Any,
+    saved: DomainJob,
+    sides: Any,
+) -> None:
+    its, theirs = dashboards
+    its.add("index-pattern", "global/logs", timeFieldName="at")
+    its.add("visualization", "global/a pie/1", "index-pattern/logs", visState="{}")
+    its.add("dashboard", "global/all", "visualization/a pie/1")
+    its.add("dashboard", "sales/theirs")
+    theirs.add("dashboard", "global/other")
+    assert copy() == {}
+
+    found = copy(saved)
+
+    assert found == {
+        "saved index-pattern global/logs": ("create", "its title is logs"),
+        "saved visualization global/a pie/1": ("create", "its title is a pie/1"),
+        "saved dashboard global/all": ("create", "its title is all"),
+    }
+    for key in (("index-pattern", "logs"), ("visualization", "a pie/1"), ("dashboard", "all")):
+        for part in ("attributes", "references"):
+            assert theirs.saved.of("global")[key][part] == its.saved.of("global")[key][part]
+    # A second attempt, and another migration, write nothing more.
+    theirs.requests.clear()
+    assert copy(saved) == found
+    assert {request.method for request in theirs.requests} == {"GET"}
+    assert give_back(journal, sides) == []
+    assert theirs.names() == {"dashboard global/other"}
+
+
+def test_saved_objects_that_are_there_are_known_by_what_they_are(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    its, theirs = dashboards
+    for one, fields in (its, "[1]"), (theirs, "[1, 2]"):
+        one.add("query", f"global/{fields}")
+        # Dashboards reads the fields from the index, now and then.
+        one.add("index-pattern", "global/logs", fields=fields)
+    del its.saved.of("global")["query", "[1]"]
+
+    assert copy(saved) == {"saved index-pattern global/logs": ("same", "its title is logs")}
+    assert {request.method for request in theirs.requests} == {"GET"}
+
+
+def test_a_saved_object_of_others_stays_and_nothing_comes_that_would_show_it(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    its, theirs = dashboards
+    its.add("index-pattern", "global/logs")
+    its.add("search", "global/errors", "index-pattern/logs")
+    its.add("visualization", "global/pie", "search/errors")
+    its.add("dashboard", "global/all", "visualization/pie")
+    its.add("dashboard", "global/empty")
+    theirs.add("search", "global/errors", "index-pattern/other")
+
+    found = copy(saved)
+
+    assert found["saved index-pattern global/logs"][0] == "create"
+    assert found["saved search global/errors"] == (
+        "conflict",
+        "its title is errors; the destination has another one of this name, which stays",
+    )
+    assert found["saved visualization global/pie"] == (
+        "cannot",
+        "its title is pie; it needs the saved search global/errors, which isn't the source's there",
+    )
+    assert found["saved dashboard global/all"][0] == "cannot"
+    assert "the saved visualization global/pie" in found["saved dashboard global/all"][1]
+    assert found["saved dashboard global/empty"][0] == "create"
+    assert theirs.saved.of("global")["search", "errors"]["references"][0]["id"] == "other"
+    assert theirs.names() == {
+        "index-pattern global/logs",
+        "search global/errors",
+        "dashboard global/empty",
+    }
+
+
+def test_what_dashboards_refuses_to_import_is_told(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    its, theirs = dashboards
+    its.add("visualization", "global/orphan", "index-pattern/gone")
+    its.add("map", "global/world")
+
+    found = copy(saved)
+
+    assert found == {
+        "saved visualization global/orphan": (
+            "cannot",
+            "its title is orphan; it refers to what isn't there: index-pattern gone",
+        ),
+        "saved map global/world": (
+            "cannot",
+            "its title is world; the destination's Dashboards knows no such type",
+        ),
+    }
+    assert theirs.names() == set()
+
+
+def test_a_saved_object_that_an_import_changes_is_still_the_migrations_own(
+    journal: Journal,
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    copy: Any,
+    saved: DomainJob,
+    sides: Any,
+    make_job: MakeJob,
+) -> None:
+    its, theirs = dashboards
+    theirs.saved = SavedObjects(lambda attributes: attributes | {"version": 2})
+    its.add("dashboard", "global/all")
+    its.add("dashboard", "global/changed")
+    other = make_job(**_SAVED, domain__name="orders", domain__host="search-orders.example")
+
+    found = copy(saved)
+
+    assert {verdict for verdict, _ in found.values()} == {"create"}
+    assert copy(saved) == found
+    assert {verdict for verdict, _ in copy(other).values()} == {"same"}
+    theirs.add("dashboard", "global/changed", by="somebody")
+    [foreign] = give_back(journal, sides)
+    assert "saved dashboard global/changed" in foreign
+    assert theirs.names() == {"dashboard global/changed"}
+
+
+def test_named_tenants_come_along_with_security(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    journal: Journal,
+    copy: Any,
+    make_job: MakeJob,
+    sides: Any,
+) -> None:
+    its, theirs = dashboards
+    at_source, at_destination = plugins
+    tenants = {"sales": {"description": "sales"}, "press": {"description": "press"}}
+    # No header can hold the name of the last one.
+    at_source.others = {"tenants": tenants | {"東京": {"description": "東京"}}}
+    at_destination.others = {"tenants": {"press": {"description": "another one"}}}
+    for tenant in ("global", "sales", "press", "東京"):
+        its.add("dashboard", f"{tenant}/all")
+    changes = _SAVED | {"artifacts": {"include": ["security", "saved_objects"]}}
+
+    found = copy(make_job(**changes))
+
+    assert {name: verdict for name, (verdict, _) in found.items()} == {
+        "tenant sales": "create",
+        "tenant press": "conflict",
+        "tenant 東京": "create",
+        "saved dashboard global/all": "create",
+        "saved dashboard sales/all": "create",
+        "saved dashboard press/all": "cannot",
+    }
+    assert theirs.names() == {"dashboard global/all", "dashboard sales/all"}
+    assert give_back(journal, sides) == []
+    assert theirs.names() == set()
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["source", "destination"])
+def test_a_global_tenant_that_is_not_open_is_named(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    copy: Any,
+    saved: DomainJob,
+    side: int,
+) -> None:
+    dashboards[0].add("dashboard", "global/all")
+    plugins[side].closed_tenants = {"global_tenant"}
+
+    verdict, reason = copy(saved)["saved dashboard *"]
+
+    assert verdict == "cannot"
+    assert "the tenant global of Dashboards isn't open" in reason
+    assert dashboards[side].requests == []
+
+
+def test_nothing_is_asked_of_a_tenant_for_which_dashboards_would_take_another(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    copy: Any,
+    make_job: MakeJob,
+) -> None:
+    its, theirs = dashboards
+    its.add("dashboard", "sales/all")
+    plugins[0].others = {"tenants": {"sales": {"description": "sales"}}}
+    plugins[1].closed_tenants = {"sales"}
+    changes = _SAVED | {"artifacts": {"include": ["security", "saved_objects"]}}
+
+    verdict, reason = copy(make_job(**changes))["saved dashboard sales/all"]
+
+    assert verdict == "cannot"
+    assert "the tenant sales of Dashboards isn't open" in reason
+    assert {request.headers["securitytenant"] for request in theirs.requests} == {"global"}
+
+
+def test_kibana_is_asked_where_the_domain_is_elasticsearch(
+    plugins: tuple[FakeSecurity, FakeSecurity],
+    dashboards: tuple[FakeDashboards, FakeDashboards],
+    copy: Any,
+    saved: DomainJob,
+) -> None:
+    its, theirs = dashboards
+    its.base_path = "/_plugin/kibana"
+    plugins[0].api = None
+    its.add("dashboard", "global/all")
+
+    assert copy(saved)["saved dashboard global/all"][0] == "create"
+    assert theirs.names() == {"dashboard global/all"}
+
+
+def test_all_pages_of_saved_objects_are_read(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    for number in range(1_001):
+        for one in dashboards:
+            one.add("query", f"global/{number}")
+
+    assert [verdict for verdict, _ in copy(saved).values()] == ["same"] * 1_001
+    asked = [one.parameters for one in dashboards[0].requests]
+    pages = [parameters["page"] for parameters in asked if parameters["type"] == "query"]
+    assert pages == ["1", "2", "3"]
+
+
+def test_where_dashboards_is_not_found_every_kind_says_so(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    dashboards[0].base_path = "/elsewhere"
+
+    found = copy(saved)
+
+    assert {verdict for verdict, _ in found.values()} == {"cannot"}
+    assert "Dashboards dashboards.example answered" in found["saved dashboard *"][1]
+
+
+def test_a_page_in_place_of_an_answer_is_a_sign_in(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    dashboards[0].refusal = 200, "<html>Sign in</html>"
+
+    assert "basic authentication" in copy(saved)["saved dashboard *"][1]
+
+
+def test_dashboards_that_cannot_be_reached_is_tried_again(
+    dashboards: tuple[FakeDashboards, FakeDashboards], copy: Any, saved: DomainJob
+) -> None:
+    dashboards[0].refusal = ConnectionError("N/A", "no route", OSError())
+
+    with pytest.raises(Unavailable, match="have a route to it"):
+        copy(saved)
 
 
 # Other engines

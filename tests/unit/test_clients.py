@@ -385,6 +385,52 @@ def test_an_internal_master_user_comes_with_a_password(
     assert json.loads(cast("bytes", secret_request.body))["SecretId"] == MASTER_SECRET_ARN
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("dashboards.example.com", "https://dashboards.example.com:443"),
+        ("https://Example.com:5601/base/", "https://example.com:5601/base"),
+    ],
+)
+def test_dashboards_is_asked_where_it_is_as_the_master_user(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb, endpoint: str, url: str
+) -> None:
+    aws.secret = json.dumps({"username": "master", "password": "p"})
+    job = make_job(
+        destination__master_user={"secret_arn": MASTER_SECRET_ARN},
+        destination__dashboards_endpoint=endpoint,
+    )
+    dashboards = clients.destination_dashboards(job.destination)
+    assert dashboards
+
+    path = dashboards.base_paths[0]
+    dashboards.client.transport.perform_request("GET", f"{path}/api/status")
+    dashboards.cluster.info()
+
+    assert [request.url for request in web.requests] == [
+        f"{url}/api/status",
+        "https://search.example.com:9200/",
+    ]
+    assert {request.headers["Authorization"] for request in web.requests} == {"Basic bWFzdGVyOnA="}
+    assert clients.destination_dashboards(make_job().destination) is None
+
+
+def test_a_domains_dashboards_is_asked_by_signed_requests(
+    make_job: MakeJob,
+    aws: FakeAws,  # noqa: ARG001
+    web: FakeWeb,
+) -> None:
+    dashboards = clients.source_dashboards(make_job().domain)
+
+    dashboards.client.transport.perform_request(
+        "GET", f"{dashboards.base_paths[0]}/api/status", headers={"securitytenant": "global"}
+    )
+
+    [request] = web.requests
+    assert request.url == f"https://{HOST}:443/_dashboards/api/status"
+    assert Signature(request).value == Signature(request).expected(request)
+
+
 def test_the_user_of_the_destination_has_the_name_in_its_secret(
     make_job: MakeJob,
     aws: FakeAws,  # noqa: ARG001
@@ -397,6 +443,7 @@ def test_the_user_of_the_destination_has_the_name_in_its_secret(
     [
         (Place(DESTINATION, "repository", "x"), ":secret:snapferry/a"),
         (Place(DESTINATION, "role", "x"), MASTER_SECRET_ARN),
+        (Place(DESTINATION, "copied_role", "x"), MASTER_SECRET_ARN),
         (Place(side_of("logs"), "repository", "x"), ACCESS_ROLE_ARN),
         (Place(side_of("logs"), "role_mapping", "x"), MASTER_ROLE_ARN),
     ],

@@ -127,7 +127,10 @@ def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
 def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> None:
     place = Place("destination", "repository", "r-1")
     storage.journal.note(place, None, {"type": "s3"})
-    artifacts = [{"kind": "role", "name": "r", "verdict": "conflict", "reason": "it differs"}]
+    artifacts = [
+        {"kind": "role", "name": "r", "verdict": "conflict", "reason": "it differs"},
+        {"kind": "saved dashboard", "name": "global/a", "verdict": "create", "reason": ""},
+    ]
     storage.records.write("logs/artifacts", artifacts)
 
     report.write(
@@ -148,6 +151,8 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
         "Look at what failed: 1 of 2 domains failed. users: no route",
         "Decide about what was left: repository r-1 (destination)",
         "Bring role r of logs over by hand: it differs",
+        "Have everybody who has a private tenant in the Dashboards of logs export what is in it "
+        "there and import it at the destination: nobody else can.",
         "See that no client has the address of logs any more: it takes writes again, and nothing "
         "moves them.",
     ]

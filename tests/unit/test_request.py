@@ -123,6 +123,24 @@ MALFORMED = [
         id="host with a path",
     ),
     pytest.param(
+        document(artifacts={"include": ["saved_objects"]}),
+        "destination.dashboards_endpoint: needed because artifacts.include has saved_objects",
+        "for example dashboards.example.com:5601",
+        id="saved objects without Dashboards",
+    ),
+    pytest.param(
+        document(destination__dashboards_endpoint="dashboards.example.com/a b"),
+        "destination.dashboards_endpoint: a path is of letters",
+        'for example "dashboards.example.com:5601"',
+        id="Dashboards with a wrong path",
+    ),
+    pytest.param(
+        document(destination__dashboards_endpoint="http://dashboards.example.com:5601"),
+        "destination.dashboards_endpoint: only https is accepted",
+        'for example "dashboards.example.com:5601"',
+        id="Dashboards by http",
+    ),
+    pytest.param(
         document(domain__host="search logs"), "domains[0].host: ", "for example", id="no host"
     ),
     pytest.param(document(domain__host=""), "domains[0].host: ", "for example", id="empty host"),

@@ -7,13 +7,13 @@ They are read at the source, planned, and written to the destination, each with 
 - `conflict`: the destination has another one of this name, which stays
 - `cannot`: it can't be written, for the reason that is given
 
-`kinds` is the table of them, `translation` what they are called by another engine, `copying` the
-copying. Aliases aren't among them: they move at the cut-over.
+`kinds` is the table of them, `translation` what they are called by another engine, `saved_objects`
+what Dashboards has, `copying` the copying. Aliases aren't among them: they move at the cut-over.
 """
 
 from snapferry.artifacts.copying import (
-    BY_ADMINISTRATOR,
     CHANGEABLES,
+    OWNERS,
     Side,
     copy,
     foresee,
@@ -21,11 +21,13 @@ from snapferry.artifacts.copying import (
     leave_handed_over,
     verdicts,
 )
+from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.users import Vault
 
 __all__ = [
-    "BY_ADMINISTRATOR",
     "CHANGEABLES",
+    "OWNERS",
+    "Dashboards",
     "Side",
     "Vault",
     "copy",

@@ -1,7 +1,7 @@
 """Copies artifacts: reads both sides, gives each its verdict, writes what is missing."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from opensearchpy import OpenSearch
 
-from snapferry import indices, table
+from snapferry import table
 from snapferry.artifacts import users
-from snapferry.artifacts.kinds import INTERNAL_USER, KINDS, Kind
+from snapferry.artifacts.kinds import INTERNAL_USER, KINDS, Client, Kind, Owner
+from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.users import Vault
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, Conflict, NotFound, RequestRefused
@@ -38,14 +39,16 @@ class Side:
     Attributes:
         cluster: as the migration's user or role.
         administrator: as who may read and change its security.
+        dashboards: its Dashboards, likewise; None where the input doesn't say where it listens.
     """
 
     cluster: OpenSearch
     administrator: OpenSearch
+    dashboards: Dashboards | None = None
 
-    def client(self, kind: Kind) -> OpenSearch:
+    def client(self, kind: Kind) -> Any:
         """The one for artifacts of a kind."""
-        return self.administrator if kind.by_administrator else self.cluster
+        return getattr(self, kind.owner)
 
 
 @dataclass(frozen=True)
@@ -76,27 +79,27 @@ class Artifact:
 
     Attributes:
         kind: what it is.
-        cluster: a client of the destination.
+        owner: a client of who has it at the destination.
         name: its name.
-        password: of an internal user; no definition holds it.
+        rest: what is written with the definition, and not to be read in it.
     """
 
     kind: Kind
-    cluster: OpenSearch
+    owner: Client
     name: str
-    password: str = field(default="", repr=False)
+    rest: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def read(self) -> Any:
         """The definition; None where there is none."""
-        return self.kind.read(self.cluster, self.name)
+        return self.kind.read(self.owner, self.name)
 
     def write(self, value: Any) -> None:
         """Creates it, or removes it."""
         if value is None:
-            self.kind.remove(self.cluster, self.name)
+            self.kind.remove(self.owner, self.name)
         else:
-            whole = value | {"password": self.password} if self.password else value
-            self.kind.create(self.cluster, self.name, whole)
+            whole = value | self.rest if self.rest else value
+            self.kind.create(self.owner, self.name, whole)
 
 
 def _journalled(kind: Kind) -> str:
@@ -107,7 +110,8 @@ CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
     **{_journalled(kind): partial(Artifact, kind) for kind in KINDS},
     **users.CHANGEABLES,
 }
-BY_ADMINISTRATOR = frozenset(_journalled(kind) for kind in KINDS if kind.by_administrator)
+OWNERS: Mapping[str, Owner] = {_journalled(kind): kind.owner for kind in KINDS}
+"""Who has what is journalled as of a kind."""
 
 
 def copy(
@@ -143,13 +147,22 @@ def copy(
         if moved and not _KINDS[verdict.kind].when_moved
     ]
     kinds = [kind for kind in KINDS if kind.when_moved == moved]
-    planned = list(_plan(records, job, source, destination, kinds))
+    ours = {change.place: change.ours for change in journal.open_changes(OWNERS)}
+    planned = list(_plan(records, job, source, destination, kinds, ours))
     outcome = {verdict.key: verdict for verdict in (*earlier, *(each for each, _ in planned))}
     _keep(records, job, outcome.values())
     for verdict, definition in planned:
         if verdict.verdict == "create":
             outcome[verdict.key] = _create(
-                journal, job, destination, vault, verdict, definition, outcome
+                journal,
+                job,
+                source,
+                destination,
+                vault,
+                verdict,
+                definition,
+                outcome,
+                ours.get(_place(verdict.key), ()),
             )
     _keep(records, job, outcome.values())
     counted = Counter(verdict.verdict for verdict in outcome.values())
@@ -164,8 +177,8 @@ def copy(
 def foresee(records: Records, job: DomainJob, source: Side, destination: Side) -> list[Place]:
     """What `copy` will create."""
     return [
-        _place(verdict)
-        for verdict, _ in _plan(records, job, source, destination, KINDS)
+        _place(verdict.key)
+        for verdict, _ in _plan(records, job, source, destination, KINDS, {})
         if verdict.verdict == "create"
         and (verdict.kind != INTERNAL_USER or job.artifacts.internal_users == "create")
     ]
@@ -198,13 +211,23 @@ def leave_handed_over(journal: Journal, records: Records) -> None:
             verdict for verdict in verdicts(records, job) if verdict.verdict in ("create", "same")
         ]
         names = [verdict.name for verdict in there if verdict.kind == INTERNAL_USER]
-        journal.hand_over({*map(_place, there), *users.places(journal, names)})
+        journal.hand_over(
+            {*(_place(verdict.key) for verdict in there), *users.places(journal, names)}
+        )
 
 
 def _plan(
-    records: Records, job: DomainJob, source: Side, destination: Side, kinds: Iterable[Kind]
+    records: Records,
+    job: DomainJob,
+    source: Side,
+    destination: Side,
+    kinds: Iterable[Kind],
+    ours: Mapping[Place, tuple[Any, ...]],
 ) -> Iterator[tuple[Verdict, Any]]:
-    """The verdicts in the order in which the artifacts are written, each with its definition."""
+    """The verdicts in the order in which the artifacts are written, each with its definition.
+
+    What the migration has made itself, which `ours` holds, may differ in words from the source's.
+    """
     created = {verdict.key for verdict in verdicts(records, job) if verdict.verdict == "create"}
     engine = Engine.of(destination.cluster)
     # An OpenSearch 1 may say that it is Elasticsearch.
@@ -212,8 +235,8 @@ def _plan(
     for kind in kinds:
         if kind.group in job.artifacts.include:
             try:
-                yield from list(_plan_kind(kind, job, source, destination, created, major))
-            except AccessDenied as error:
+                yield from list(_plan_kind(kind, job, source, destination, created, ours, major))
+            except _REFUSALS as error:
                 yield Verdict(kind.name, "*", "cannot", str(error)), None
 
 
@@ -223,6 +246,7 @@ def _plan_kind(
     source: Side,
     destination: Side,
     created: Collection[tuple[str, str]],
+    ours: Mapping[Place, tuple[Any, ...]],
     major: int,
 ) -> Iterator[tuple[Verdict, Any]]:
     """The verdicts on those of one kind; what an earlier attempt has created is still `create`."""
@@ -233,9 +257,9 @@ def _plan_kind(
             continue
         definition, notes = kind.translate(original, major)
         key = kind.name, name
-        if name in present and not _is_same(present[name], definition):
+        if name in present and not _is_there(present[name], definition, ours.get(_place(key), ())):
             reason = "the destination has another one of this name, which stays"
-            yield Verdict(*key, "conflict", reason), definition
+            yield Verdict(*key, "conflict", "; ".join([*notes, reason])), definition
         elif name in present and key not in created:
             yield Verdict(*key, "same", "; ".join(notes)), definition
         else:
@@ -246,51 +270,71 @@ def _plan_kind(
 def _is_wanted(job: DomainJob, kind: Kind, name: str) -> bool:
     if any(fnmatchcase(name, pattern) for pattern in job.artifacts.exclude):
         return False
-    return not kind.of_indices or indices.is_wanted(name, job.domain.indices)
+    return kind.is_selected(name, job)
 
 
 def _create(
     journal: Journal,
     job: DomainJob,
+    source: Side,
     destination: Side,
     vault: Vault,
     verdict: Verdict,
     definition: Any,
     others: Mapping[tuple[str, str], Verdict],
+    made: Sequence[Any],
 ) -> Verdict:
     """Creates an artifact, unless others that it refers to aren't the source's there."""
     kind = _KINDS[verdict.kind]
     for needed in kind.needs(verdict.name, definition):
         if needed in others and others[needed].verdict in _MISSING:
             reason = f"it needs the {' '.join(needed)}, which isn't the source's there"
-            return replace(verdict, verdict="cannot", reason=reason)
+            return _cannot(verdict, reason)
     if kind.name == INTERNAL_USER and job.artifacts.internal_users == "list":
-        return replace(verdict, verdict="cannot", reason=_UNREADABLE)
+        return _cannot(verdict, _UNREADABLE)
     artifact = Artifact(kind, destination.client(kind), verdict.name)
     try:
         if kind.name == INTERNAL_USER:
-            artifact = replace(artifact, password=vault.password(journal, verdict.name))
+            password = vault.password(journal, verdict.name)
+            artifact = replace(artifact, rest={"password": password})
             secret = vault.place(verdict.name).key
             verdict = replace(verdict, reason=f"its new password is in the secret {secret}")
         present = artifact.read()
         if present is None:
+            if not artifact.rest:
+                rest = kind.rest(source.client(kind), verdict.name)
+                artifact = replace(artifact, rest=rest)
+            place = _place(verdict.key)
             # Of two domains that want different ones at the same moment, the first to note it wins.
-            present = journal.note(_place(verdict), None, definition).ours[0]
+            present = journal.note(place, None, definition).ours[0]
             if present == definition:
                 artifact.write(definition)
                 # The cluster may have put it into other words.
                 present = artifact.read()
-                journal.note(_place(verdict), definition, present)
+                made = journal.note(place, definition, present).ours
     except _REFUSALS as error:
-        return replace(verdict, verdict="cannot", reason=str(error))
-    if not _is_same(present, definition):
+        return _cannot(verdict, str(error))
+    if not _is_there(present, definition, made):
         reason = "someone else has made another one of this name meanwhile, which stays"
         return replace(verdict, verdict="conflict", reason=reason)
     return verdict
 
 
-def _is_same(present: Any, definition: Any) -> bool:
-    return bool(_comparable(present) == _comparable(definition))
+def _cannot(verdict: Verdict, reason: str) -> Verdict:
+    """The verdict with why it can't be created, after what there was to say of it."""
+    reasons = filter(None, (verdict.reason, reason))
+    return replace(verdict, verdict="cannot", reason="; ".join(reasons))
+
+
+def _is_there(present: Any, definition: Any, made: Sequence[Any]) -> bool:
+    """Whether what the destination has is what is wanted.
+
+    Also where it is what the migration has `made` of it, since an import may bring an object to the
+    destination's version.
+    """
+    if _comparable(present) == _comparable(definition):
+        return True
+    return present in made and made[0] == definition
 
 
 def _comparable(value: Any) -> Any:
@@ -308,8 +352,9 @@ def _comparable(value: Any) -> Any:
     return value
 
 
-def _place(verdict: Verdict) -> Place:
-    return Place(DESTINATION, _journalled(_KINDS[verdict.kind]), verdict.name)
+def _place(key: tuple[str, str]) -> Place:
+    kind, name = key
+    return Place(DESTINATION, _journalled(_KINDS[kind]), name)
 
 
 def _keep(records: Records, job: DomainJob, found: Iterable[Verdict]) -> None:

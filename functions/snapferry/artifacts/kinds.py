@@ -3,7 +3,7 @@
 Sources: https://docs.opensearch.org/latest/api-reference/ (index-apis, ingest-apis, script-apis,
 cluster-api), https://docs.opensearch.org/latest/search-plugins/search-pipelines/index/,
 https://docs.opensearch.org/latest/im-plugin/ism/api/ and
-https://docs.opensearch.org/latest/security/access-control/api/.
+https://docs.opensearch.org/latest/security/access-control/api/. For Dashboards see `saved_objects`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,11 +15,13 @@ from urllib.parse import parse_qsl, quote
 
 from opensearchpy import OpenSearch
 
-from snapferry import plugins, security
+from snapferry import indices, plugins, security
+from snapferry.artifacts import saved_objects
+from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.translation import translate_template, with_timestamp_field
 from snapferry.errors import NotFound, RequestRefused
 from snapferry.indices import some
-from snapferry.request import ArtifactGroup
+from snapferry.request import ArtifactGroup, DomainJob
 
 # Settings that applications feel. Those that follow from a cluster's machines, its size or its
 # operation stay what they are at the destination.
@@ -62,6 +64,10 @@ _OWN_ROLES = "snapferry-"
 
 type Definitions = dict[str, Any]
 """Definitions of artifacts by their names."""
+type Client = OpenSearch | Dashboards
+"""Of what has artifacts."""
+type Owner = Literal["cluster", "administrator", "dashboards"]
+"""Who has artifacts: a cluster, to whom it is or to its administrator alone, or its Dashboards."""
 
 
 def _ask(cluster: OpenSearch, method: str, path: str, body: Any = None) -> Any:
@@ -98,9 +104,11 @@ class Kind:
             there is to say of that.
         consequences: what people have to know of one that is created, by its name, its definition,
             the source and the destination.
-        ask: asks the cluster, by method, path and body.
-        by_administrator: whether only they may.
-        of_indices: whether its names are those of indices, which the input selects.
+        ask: asks the owner, by method, path and body.
+        owner: who is asked.
+        is_optional: whether an engine may know no such kind, and says so by an error.
+        is_selected: whether the rest of the input wants one, by its name.
+        rest: reads at the source what of one a definition leaves out, by its name.
         when_moved: whether it waits until clients have moved, as it acts on indices.
     """
 
@@ -116,15 +124,19 @@ class Kind:
     translate: Callable[[Any, int], tuple[Any, list[str]]] = lambda definition, _: (definition, [])
     consequences: Callable[[str, Any, OpenSearch, OpenSearch], list[str]] = lambda *_: []
     ask: Callable[..., Any] = _ask
-    by_administrator: bool = False
-    of_indices: bool = False
+    owner: Owner = "cluster"
+    is_optional: bool = True
+    is_selected: Callable[[str, DomainJob], bool] = lambda *_: True
+    rest: Callable[[Any, str], dict[str, Any]] = lambda *_: {}
     when_moved: bool = False
 
-    def read_all(self, cluster: OpenSearch) -> Definitions:
-        """All of the cluster, but for its own and its plugins'."""
+    def read_all(self, owner: Client) -> Definitions:
+        """All of the owner, but for its own and its plugins'."""
         try:
-            found = self.definitions(self.ask(cluster, "GET", self.all))
+            found = self.definitions(self.ask(owner, "GET", self.all))
         except (NotFound, RequestRefused):  # where there is none, or no such kind in this engine
+            if not self.is_optional:
+                raise
             return {}
         return {
             name: definition
@@ -132,23 +144,23 @@ class Kind:
             if not self.is_internal(name, definition)
         }
 
-    def read(self, cluster: OpenSearch, name: str) -> Any:
+    def read(self, owner: Client, name: str) -> Any:
         """The definition of one; None where there is none."""
         try:
-            answer = self.ask(cluster, "GET", self._path(name))
+            answer = self.ask(owner, "GET", self._path(name))
         except NotFound:
             return None
         return self.definitions(answer).get(name)
 
-    def create(self, cluster: OpenSearch, name: str, definition: Any) -> None:
+    def create(self, owner: Client, name: str, definition: Any) -> None:
         """Writes one that isn't there."""
-        self.ask(cluster, "PUT", self._path(name), self.body(name, definition))
+        self.ask(owner, "PUT", self._path(name), self.body(name, definition))
 
-    def remove(self, cluster: OpenSearch, name: str) -> None:
+    def remove(self, owner: Client, name: str) -> None:
         """Removes one, if it is there."""
         body = self.body(name, None) if self.removal == "PUT" else None
         with suppress(NotFound):
-            self.ask(cluster, self.removal, self._path(name), body)
+            self.ask(owner, self.removal, self._path(name), body)
 
     def _path(self, name: str) -> str:
         return self.path.format(name=quote(name, safe=""))
@@ -330,6 +342,29 @@ def _action_groups(_: str, definition: Any) -> Iterator[tuple[str, str]]:
                 yield "action group", name
 
 
+def _is_of_wanted_index(name: str, job: DomainJob) -> bool:
+    return indices.is_wanted(name, job.domain.indices)
+
+
+def _saved_object(saved_type: str) -> Kind:
+    return Kind(
+        saved_objects.kind_name(saved_type),
+        "saved_objects",
+        path=f"{saved_type}/{{name}}",
+        all=saved_type,
+        body=lambda _, definition: definition["object"],
+        needs=saved_objects.needs,
+        translate=saved_objects.with_title,
+        ask=saved_objects.ask,
+        owner="dashboards",
+        is_optional=False,
+        is_selected=saved_objects.is_selected,
+        rest=lambda dashboards, name: {
+            "object": saved_objects.export(dashboards, saved_type, name)
+        },
+    )
+
+
 # In the order in which they are written: what others refer to comes first.
 KINDS: tuple[Kind, ...] = (
     Kind(
@@ -359,7 +394,7 @@ KINDS: tuple[Kind, ...] = (
         definitions=_attachments,
         ask=_ask_for_attachments,
         needs=lambda _, definition: [("index policy", definition["policy_id"])],
-        of_indices=True,
+        is_selected=_is_of_wanted_index,
         when_moved=True,
     ),
     Kind(
@@ -401,7 +436,7 @@ KINDS: tuple[Kind, ...] = (
         body=lambda *_: None,
         translate=lambda definition, _: (definition, [_EMPTY]),
         needs=lambda _, definition: [("index template", definition["template"])],
-        of_indices=True,
+        is_selected=_is_of_wanted_index,
     ),
     Kind(
         "cluster setting",
@@ -419,7 +454,7 @@ KINDS: tuple[Kind, ...] = (
         all="actiongroups",
         definitions=_of_plugin,
         ask=security.ask,
-        by_administrator=True,
+        owner="administrator",
         needs=_action_groups,
     ),
     Kind(
@@ -429,7 +464,7 @@ KINDS: tuple[Kind, ...] = (
         all="tenants",
         definitions=_of_plugin,
         ask=security.ask,
-        by_administrator=True,
+        owner="administrator",
     ),
     Kind(
         "role",
@@ -439,7 +474,7 @@ KINDS: tuple[Kind, ...] = (
         definitions=_of_plugin,
         is_internal=_is_internal_role,
         ask=security.ask,
-        by_administrator=True,
+        owner="administrator",
         needs=_action_groups,
     ),
     Kind(
@@ -449,7 +484,7 @@ KINDS: tuple[Kind, ...] = (
         all="internalusers",
         definitions=_of_plugin,
         ask=security.ask,
-        by_administrator=True,
+        owner="administrator",
     ),
     Kind(
         "role mapping",
@@ -459,7 +494,8 @@ KINDS: tuple[Kind, ...] = (
         definitions=_of_plugin,
         is_internal=_is_internal_role,
         ask=security.ask,
-        by_administrator=True,
+        owner="administrator",
         needs=lambda name, _: [("role", name)],
     ),
+    *map(_saved_object, saved_objects.TYPES),
 )

@@ -147,6 +147,8 @@ class Security:
         """
         if path == f"{self._api}/health":
             return 200, {"message": None, "mode": "strict", "status": "UP"}
+        if path == f"{self._api}/api/account":
+            return 200, self._account(caller)
         if not self._may(caller, "*", None):
             return 403, {"status": "FORBIDDEN", "message": "No permission to access REST API"}
         kind, _, name = path.removeprefix(f"{self._api}/api/").partition("/")
@@ -165,6 +167,17 @@ class Security:
             return 403, {"status": "FORBIDDEN", "message": f"Resource '{name}' is reserved."}
         del resources[name]
         return 200, {"status": "OK", "message": f"'{name}' deleted."}
+
+    def _account(self, caller: Caller) -> dict[str, Any]:
+        """Who calls, and which tenants they may use; without the permissions by tenant."""
+        tenants = {caller.name, "global_tenant"}
+        if self._may(caller, "*", None):
+            tenants |= self._resources["tenants"].keys()
+        return {
+            "user_name": caller.name,
+            "backend_roles": list(caller.backend_roles),
+            "tenants": dict.fromkeys(sorted(tenants), True),
+        }
 
     def _put(self, kind: str, name: str, definition: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         resources = self._resources[kind]

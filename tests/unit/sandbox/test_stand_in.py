@@ -47,6 +47,19 @@ def administer(security: Security, method: str, resource: str, body: Any = None)
     return security.administer(administrator, method, path, json.dumps(body).encode())
 
 
+def test_who_calls_is_told_which_tenants_are_theirs(security: Security) -> None:
+    administer(security, "PUT", "tenants/sales", {"description": "sales"})
+    administer(security, "PUT", "internalusers/anna", {"password": "p"})
+    anna = security.authenticate(basic("anna", "p"))
+
+    _, administrator = administer(security, "GET", "account")
+    status, account = security.administer(anna, "GET", f"{API}/api/account", b"")
+
+    assert administrator["tenants"] == {"admin": True, "global_tenant": True, "sales": True}
+    assert (status, account["user_name"]) == (200, "anna")
+    assert account["tenants"] == {"anna": True, "global_tenant": True}
+
+
 @pytest.mark.parametrize(
     "headers",
     [

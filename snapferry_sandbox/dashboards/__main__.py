@@ -1,0 +1,20 @@
+"""The stand-in's process."""
+
+from snapferry_sandbox import serving
+from snapferry_sandbox.dashboards import Configuration
+from snapferry_sandbox.dashboards.server import application
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+    file = serving.configuration_file("snapferry_sandbox.dashboards")
+    configuration = Configuration.model_validate_json(file.read_text())
+    serving.serve(
+        application(configuration),
+        configuration.port,
+        certificate_file=configuration.certificate_file,
+        key_file=configuration.key_file,
+    )
+
+
+main()
