@@ -18,8 +18,8 @@ from snapferry.catchup.side import Side
 from snapferry.engines import total_hits
 
 _BEGIN, _END = -1, 2**63 - 1
-# Elasticsearch 7 makes at most 10,000 buckets.
-_BUCKETS = 8192
+# Many more take longer to send and to read than another request does.
+_BUCKETS = 1024
 # Fewer sequence numbers than these are listed rather than cut once more.
 _NARROW = 256
 # A query has at most 1,024 clauses.
