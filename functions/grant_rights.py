@@ -29,6 +29,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             clients.destination(job.destination),
             clients.destination_administrator(job.destination),
             job,
-            clients.destination_user(job.destination),
+            clients.destination_caller(job.destination),
         )
     return {"granted_at_source": at_source, "granted_at_destination": at_destination}

@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             clients.destination_administrator(job.destination),
             clients.destination_dashboards(job.destination),
         ),
-        clients.destination_user(job.destination),
+        clients.destination_caller(job.destination),
         clients.bucket(job.bucket),
         records,
         job,

@@ -16,7 +16,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `jobs` and the `outcomes` of their plans; returns where the whole plan is stored."""
     jobs = [DomainJob.model_validate(job) for job in event["jobs"]]
     return plan.write(
-        clients.destination_administrator(jobs[0].destination),
+        clients.destination_administrator,
         clients.records(jobs[0].migration_id),
         clients.bus(),
         jobs,

@@ -62,6 +62,8 @@ def _show(plan: Mapping[str, Any], output: Output) -> None:
     for domain in plan["failed"]:
         output.say(f"{domain['domain']}: {domain['error']}: {domain['cause']}")
     output.say("\n  ".join(["Will be changed, and given back:", *plan["changes"]]))
+    if plan["notes"]:
+        output.say("\n  ".join(["What else is to be known:", *plan["notes"]]))
     output.say(plan_page.summary(plan))
     if "error" in plan:
         output.say(f"{plan['error']}: {plan['cause']}")

@@ -32,6 +32,8 @@ def _show(report: dict[str, Any], output: Output) -> None:
         output.say(f"  {number.text} {name}")
     if report["to_do"]:
         output.say("\n  ".join(["What is left to do:", *report["to_do"]]))
+    if report["notes"]:
+        output.say("\n  ".join(["What else is to be known:", *report["notes"]]))
     for domain in report["domains"]:
         _say_outcome(f"\n{domain['domain']}", domain, output)
         phases = [

@@ -67,7 +67,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         world,
         "source",
         _SOURCE_STACK,
-        ROOT / "accounts" / "source.yaml",
+        ROOT / "accounts" / "domains.yaml",
         {
             "SnapferryAccountId": world.aws.accounts["destination"],
             "DomainArns": ",".join(domains),

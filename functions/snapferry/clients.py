@@ -35,7 +35,7 @@ from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.journal import BUCKET, DESTINATION, SECRETS, Journal, Place, side_of
 from snapferry.records import Records
-from snapferry.request import Bucket, Destination, Domain, DomainJob
+from snapferry.request import Bucket, Destination, Domain, DomainJob, MasterUser
 from snapferry.topic import Topic
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class _Serializer(JSONSerializer):
 
 def source(domain: Domain) -> OpenSearch:
     """A client of the domain, signed for the service `es` as the domain's access role."""
-    return _source(
+    return _as_role(
+        f"source {domain.host}",
         domain.host,
         domain.region,
         domain.access_role_arn,
@@ -96,32 +97,15 @@ def source_administrator(domain: Domain) -> OpenSearch:
         AccessDenied: where the master user's secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    master = domain.master_user
-    if master is None:
+    if domain.master_user is None:
         return source(domain)
-    if master.secret_arn is not None:
-        secret = _secret(master.secret_arn, "domains[].master_user.secret_arn")
-        return _as_user(f"source {domain.host}", domain.host, secret)
-    return _source(
+    return _as_master_user(
+        f"source {domain.host}",
         domain.host,
         domain.region,
-        str(master.role_arn),
-        "domains[].master_user.role_arn",
-        "DomainMasterRoleName",
+        domain.master_user,
+        "domains[].master_user",
     )
-
-
-@functools.cache
-def _source(host: str, region: str, role_arn: str, place: str, parameter: str) -> OpenSearch:
-    credentials = _assumed(
-        role_arn,
-        region,
-        f"{place}: the functions can't assume {role_arn}",
-        "its trust policy has to name the account of the stack, and its name has to be the stack's "
-        f"parameter {parameter}",
-    )
-    signature = AWS4Auth(region=region, service="es", refreshable_credentials=credentials)
-    return _cluster(f"source {host}", host, http_auth=signature)
 
 
 def bucket(target: Bucket) -> access.Bucket | None:
@@ -202,38 +186,53 @@ def _assumed(
 
 
 def destination(target: Destination) -> OpenSearch:
-    """A client of the destination with the user of its secret.
+    """A client of the destination: of a domain as its access role, else as its secret's user.
 
     Raises:
         AccessDenied: where the secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    secret = _secret(target.secret_arn, "destination.secret_arn")
-    return _as_user(f"destination {target.endpoint}", target.endpoint, secret)
+    name = f"destination {target.endpoint}"
+    if target.access_role_arn is not None:
+        return _as_role(
+            name,
+            target.endpoint,
+            str(target.region),
+            target.access_role_arn,
+            "destination.access_role_arn",
+            "DomainAccessRoleName",
+        )
+    secret = _secret(str(target.secret_arn), "destination.secret_arn")
+    return _as_user(name, target.endpoint, secret)
 
 
 def destination_administrator(target: Destination) -> OpenSearch:
-    """A client of the destination with its master user; with its user where none is given.
+    """A client of the destination as its master user; as its caller where none is given.
 
     Raises:
         AccessDenied: where a secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    secret = _administrator_secret(target)
-    return _as_user(f"destination {target.endpoint}", target.endpoint, secret)
+    if target.master_user is None:
+        return destination(target)
+    return _as_master_user(
+        f"destination {target.endpoint}",
+        target.endpoint,
+        str(target.region),
+        target.master_user,
+        "destination.master_user",
+    )
 
 
 def source_dashboards(domain: Domain) -> artifacts.Dashboards:
-    """The domain's Dashboards, or Kibana, as `source_administrator`.
-
-    Source: https://docs.aws.amazon.com/opensearch-service/latest/developerguide/dashboards.html
-    """
-    administrator = source_administrator(domain)
-    return artifacts.Dashboards(administrator, administrator, ("/_dashboards", "/_plugin/kibana"))
+    """The domain's Dashboards, or Kibana, as `source_administrator`."""
+    return _dashboards_of_domain(source_administrator(domain))
 
 
 def destination_dashboards(target: Destination) -> artifacts.Dashboards | None:
     """The destination's Dashboards as `destination_administrator`; None where it has no address."""
+    if target.is_domain:
+        return _dashboards_of_domain(destination_administrator(target))
     if target.dashboards_endpoint is None:
         return None
     endpoint, slash, path = target.dashboards_endpoint.partition("/")
@@ -241,19 +240,55 @@ def destination_dashboards(target: Destination) -> artifacts.Dashboards | None:
     return artifacts.Dashboards(client, destination_administrator(target), (slash + path,))
 
 
-def destination_user(target: Destination) -> str:
-    """The name of the user in the destination's secret.
+def _dashboards_of_domain(administrator: OpenSearch) -> artifacts.Dashboards:
+    """Dashboards, or Kibana, which lies below a domain's endpoint.
+
+    Source: https://docs.aws.amazon.com/opensearch-service/latest/developerguide/dashboards.html
+    """
+    return artifacts.Dashboards(administrator, administrator, ("/_dashboards", "/_plugin/kibana"))
+
+
+def destination_caller(target: Destination) -> str:
+    """By which name the destination knows its caller: an ARN, or that of the secret's user.
 
     Raises:
         AccessDenied: where the secret can't be read.
         InvalidInput: where it doesn't hold what is needed.
     """
-    return _secret(target.secret_arn, "destination.secret_arn").username
+    if target.access_role_arn is not None:
+        return target.access_role_arn
+    return _secret(str(target.secret_arn), "destination.secret_arn").username
+
+
+def _as_master_user(
+    name: str, endpoint: str, region: str, master: MasterUser, place: str
+) -> OpenSearch:
+    if master.role_arn is not None:
+        return _as_role(
+            name, endpoint, region, master.role_arn, f"{place}.role_arn", "DomainMasterRoleName"
+        )
+    return _as_user(name, endpoint, _secret(str(master.secret_arn), f"{place}.secret_arn"))
+
+
+@functools.cache
+def _as_role(
+    name: str, endpoint: str, region: str, role_arn: str, place: str, parameter: str
+) -> OpenSearch:
+    """A client of an Amazon domain."""
+    credentials = _assumed(
+        role_arn,
+        region,
+        f"{place}: the functions can't assume {role_arn}",
+        "its trust policy has to name the account of the stack, and its name has to be the stack's "
+        f"parameter {parameter}",
+    )
+    signature = AWS4Auth(region=region, service="es", refreshable_credentials=credentials)
+    return _cluster(name, endpoint, http_auth=signature)
 
 
 def _administrator_secret(target: Destination) -> "_Secret":
     if target.master_user is None:
-        return _secret(target.secret_arn, "destination.secret_arn")
+        return _secret(str(target.secret_arn), "destination.secret_arn")
     return _secret(str(target.master_user.secret_arn), "destination.master_user.secret_arn")
 
 

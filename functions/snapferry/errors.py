@@ -152,7 +152,7 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         BucketDenied,
         "the bucket denies access: its policy has to allow the source's snapshot_role_arn to list "
         "the bucket and to read, write and delete objects under the base path, and the "
-        "destination's own identity to list and read them",
+        "destination's own identity to list and read them; a domain's is its snapshot_role_arn",
     ),
     (
         r"Your request: .* is not allowed",
@@ -213,6 +213,18 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         r"version conflict, required seqNo",
         Unavailable,
         "someone else has changed the same at this moment: ask again",
+    ),
+    (
+        r"Request size exceeded",
+        RequestRefused,
+        "a document is larger than the domain takes in one request: a larger instance type takes "
+        "100 MiB in place of 10; or put its index into domains[].indices.exclude",
+    ),
+    (
+        r"multiple of total awareness attributes",
+        RequestRefused,
+        "the destination wants a copy of each shard in each zone: give domains[].replicas, 2 for "
+        "three zones",
     ),
     (
         r"more than one write index",

@@ -7,7 +7,7 @@ that they are there, or can be granted, is proven with the requests of `snapferr
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ from snapferry import (
     table,
     versions,
 )
+from snapferry.capacity import Capacity
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.events import Bus
@@ -39,7 +40,7 @@ from snapferry.indices import Index
 from snapferry.journal import Journal, Place
 from snapferry.ownership import Ownership
 from snapferry.records import Records
-from snapferry.request import DomainJob
+from snapferry.request import Destination, DomainJob
 from snapferry.verdicts import Candidate, Refusal, Target, Verdict, judge
 
 # What a data node copies to or from a bucket: 80 MB/s for three, hundreds for thirty.
@@ -64,7 +65,7 @@ _COLD = Refusal(
 def plan_domain(
     source: artifacts.Side,
     destination: artifacts.Side,
-    user: str,
+    caller: str,
     bucket: access.Bucket | None,
     records: Records,
     job: DomainJob,
@@ -74,7 +75,7 @@ def plan_domain(
     Args:
         source: the domain.
         destination: the cluster that takes the indices.
-        user: the name of the destination's caller.
+        caller: the name of the destination's caller.
         bucket: None where the migration isn't to change its permissions.
         records: of the migration.
         job: the domain's.
@@ -88,7 +89,9 @@ def plan_domain(
     """
     changes = [
         *security.foresee_at_source(source.cluster, source.administrator, job),
-        *security.foresee_at_destination(destination.cluster, destination.administrator, job, user),
+        *security.foresee_at_destination(
+            destination.cluster, destination.administrator, job, caller
+        ),
         *access.foresee(bucket, job),
         *repositories.foresee(job),
         *snapshots.foresee(job),
@@ -200,7 +203,7 @@ def plan_restore(
 
 
 def write(
-    destination: OpenSearch,
+    connect: Callable[[Destination], OpenSearch],
     records: Records,
     bus: Bus,
     jobs: Sequence[DomainJob],
@@ -209,7 +212,7 @@ def write(
     """Makes one plan of those of the domains, and stores it as JSON and as a page.
 
     Args:
-        destination: the cluster that takes the indices, as its administrator.
+        connect: makes a client of a destination, as its administrator.
         records: of the migration.
         bus: where is told that the plan is there.
         jobs: of all domains.
@@ -231,27 +234,21 @@ def write(
         records.write(_name(domain["domain"]), domain)
         verdicts = _verdicts(domain)
         listing.keep_left_out(records, domain["domain"], _names(verdicts, "reject"))
-    room = capacity.read(destination)
+    targets = {
+        job.destination.endpoint: job.destination for job in jobs if job.domain.name not in failed
+    }
+    rooms = {endpoint: capacity.read(connect(target)) for endpoint, target in targets.items()}
     verdicts = [verdict for domain in domains for verdict in _verdicts(domain)]
     restored = [verdict for verdict in verdicts if verdict.verdict == "restore"]
-    lacks = (
-        ()
-        if jobs[0].mode == "snapshot_only"
-        else room.lacks(
-            sum(verdict.all_shards for verdict in restored)
-            - sum(domain["replaced_shards"] for domain in domains),
-            sum(verdict.all_bytes for verdict in restored)
-            - sum(domain["replaced_bytes"] for domain in domains),
-        )
-    )
     plan: dict[str, Any] = {
         "migration_id": records.migration_id,
-        "destination": {"endpoint": jobs[0].destination.endpoint, **room.record()},
+        "destinations": [{"endpoint": name, **room.record()} for name, room in rooms.items()],
         **_count(verdicts),
         "primary_store_bytes": sum(verdict.primary_store_bytes for verdict in restored),
-        **_estimate(domains, room.data_nodes, jobs[0].cutover.write_stop_seconds),
-        "lacks": [{"reason": lack.reason, "remedy": lack.remedy} for lack in lacks],
+        **_estimate(domains, rooms, jobs[0].cutover.write_stop_seconds),
+        "lacks": [] if jobs[0].mode == "snapshot_only" else list(_lacks(domains, rooms)),
         "changes": sorted({change for domain in domains for change in domain["changes"]}),
+        "notes": sorted({note for job in jobs for note in restore_limits.notes(job)}),
         "domains": domains,
         "failed": list(failed.values()),
     }
@@ -281,6 +278,7 @@ def _keep(
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
     plan = {
         "host": job.domain.host,
+        "destination": job.destination.endpoint,
         "version": version,
         "data_nodes": data_nodes,
         "destination_version": str(target.version),
@@ -384,7 +382,12 @@ def _restored(index: Index, last_snapshot: Mapping[str, str], job: DomainJob) ->
 
 
 def _refuse_shared(domains: Sequence[dict[str, Any]]) -> None:
-    """Two domains can't give the destination indices, or write indices of an alias, of one name."""
+    """Two domains can't give a destination indices, or write indices of an alias, of one name."""
+    for _, sharing in _by_destination(domains):
+        _refuse_shared_names(sharing)
+
+
+def _refuse_shared_names(domains: Sequence[dict[str, Any]]) -> None:
     holders: dict[str, list[str]] = defaultdict(list)
     writers: dict[str, list[str]] = defaultdict(list)
     for domain in domains:
@@ -417,14 +420,44 @@ def _refuse_shared(domains: Sequence[dict[str, Any]]) -> None:
         ]
 
 
+def _by_destination(
+    domains: Iterable[dict[str, Any]],
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The plans of the domains that share a destination, with its endpoint."""
+    sharing: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for domain in domains:
+        sharing[domain["destination"]].append(domain)
+    yield from sharing.items()
+
+
+def _lacks(
+    domains: Iterable[dict[str, Any]], rooms: Mapping[str, Capacity]
+) -> Iterator[dict[str, str]]:
+    """What each destination hasn't enough of for all domains that share it."""
+    for endpoint, sharing in _by_destination(domains):
+        restored = [
+            verdict
+            for domain in sharing
+            for verdict in _verdicts(domain)
+            if verdict.verdict == "restore"
+        ]
+        for lack in rooms[endpoint].lacks(
+            sum(verdict.all_shards for verdict in restored)
+            - sum(domain["replaced_shards"] for domain in sharing),
+            sum(verdict.all_bytes for verdict in restored)
+            - sum(domain["replaced_bytes"] for domain in sharing),
+        ):
+            yield {"destination": endpoint, "reason": lack.reason, "remedy": lack.remedy}
+
+
 def _estimate(
-    domains: Sequence[dict[str, Any]], destination_nodes: int, write_stop_seconds: int
+    domains: Sequence[dict[str, Any]], rooms: Mapping[str, Capacity], write_stop_seconds: int
 ) -> dict[str, int]:
     """How long the first copy will take, and how long writes will stop; both roughly."""
 
     def copy_seconds(verdicts: Sequence[Verdict], domain: dict[str, Any]) -> float:
         size_bytes = sum(verdict.primary_store_bytes for verdict in verdicts)
-        nodes = (domain["data_nodes"], destination_nodes)
+        nodes = (domain["data_nodes"], rooms[domain["destination"]].data_nodes)
         return sum(size_bytes / (each * _BYTES_PER_SECOND_AND_NODE) for each in nodes if each)
 
     whole = [copy_seconds(_verdicts(domain), domain) for domain in domains]
@@ -445,7 +478,10 @@ def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, 
         return {"error": failed[0]["error"], "cause": failed[0]["cause"]}
     named = {(job.domain.name, pattern) for job in jobs for pattern in job.domain.indices.include}
     reasons = [f"{each['domain']}: {each['cause']}"[:_LONGEST_CAUSE] for each in failed]
-    reasons += [f"{lack['reason']}. What to do: {lack['remedy']}" for lack in plan["lacks"]]
+    reasons += [
+        f"{lack['destination']}: {lack['reason']}. What to do: {lack['remedy']}"
+        for lack in plan["lacks"]
+    ]
     rejected = [
         f"{domain['domain']}: {verdict.index}: {verdict.reason}. What to do: {verdict.remedy}"
         for domain in plan["domains"]

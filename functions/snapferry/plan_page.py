@@ -48,7 +48,6 @@ def size(size_bytes: int) -> str:
 
 def render(plan: Mapping[str, Any]) -> str:
     """Makes the page of a plan, as `snapferry.plan.write` stores it."""
-    destination = plan["destination"]
     objection = (
         f'<p class="objection">{escape(plan["error"])}: {escape(plan["cause"])}</p>'
         if "error" in plan
@@ -66,15 +65,21 @@ def render(plan: Mapping[str, Any]) -> str:
 <h1>Plan of {escape(plan["migration_id"])}</h1>
 {objection}
 <p>{summary(plan)}</p>
-<p>Destination {escape(destination["endpoint"])}: {destination["data_nodes"]:,} data nodes,
-{destination["shards"]:,} of {destination["most_shards"]:,} shards,
-{size(destination["free_bytes"])} free below the low watermark.</p>
+{"".join(_destination(destination) for destination in plan["destinations"])}
 {"".join(_domain(domain) for domain in plan["domains"])}
 {"".join(_failed(domain) for domain in plan["failed"])}
 <h2>What will be changed, and given back</h2>
-<ul>{"".join(f"<li>{escape(change)}</li>" for change in plan["changes"])}</ul>
+{_list(plan["changes"])}
+{_notes(plan["notes"])}
 </body>
 </html>
+"""
+
+
+def _destination(destination: Mapping[str, Any]) -> str:
+    return f"""<p>Destination {escape(destination["endpoint"])}: {destination["data_nodes"]:,} data
+nodes, {destination["shards"]:,} of {destination["most_shards"]:,} shards,
+{size(destination["free_bytes"])} free below the low watermark.</p>
 """
 
 
@@ -99,6 +104,14 @@ def _rows(indices: Iterable[Mapping[str, Any]]) -> str:
         f'<td class="end">{end(index)}<td>{escape(why(index))}</tr>'
         for index in indices
     )
+
+
+def _notes(notes: Iterable[str]) -> str:
+    return f"<h2>What else is to be known</h2>\n{_list(notes)}" if notes else ""
+
+
+def _list(lines: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _failed(domain: Mapping[str, Any]) -> str:

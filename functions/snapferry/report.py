@@ -73,6 +73,7 @@ def write(
         "seconds": round(ended.timestamp() - started, 1),
         **outcome,
         "to_do": list(_to_do(outcome, moved, changes)),
+        "notes": records.read("plan", default={}).get("notes", []),
         "given_back": given_back,
         "changes": changes,
         "domains": moved,

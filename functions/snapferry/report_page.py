@@ -22,6 +22,7 @@ def render(report: Mapping[str, Any]) -> str:
         (
             _summary(title, report),
             _section("What is left to do", _list(report["to_do"])),
+            _section("What else is to be known", _list(report["notes"])) if report["notes"] else "",
             *(part for domain in report["domains"] for part in _domain(domain)),
             _table(report_tables.changes(report)),
         )

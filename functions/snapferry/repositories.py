@@ -82,19 +82,20 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
 
 
 def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> None:
-    """Registers the same path at the destination, read-only.
+    """Registers the same path at the destination, read-only; a domain reads as its snapshot role.
 
     That takes no look at the bucket: whether the destination can read is shown by
     `snapferry.access.prove`.
 
     Raises:
-        AccessDenied: by the cluster.
+        AccessDenied: by the cluster, or by `iam:PassRole`.
     """
+    role_arn = job.destination.snapshot_role_arn
     settings = {
         "bucket": job.bucket.name,
         "base_path": job.base_path,
-        "region": job.bucket.region,
         "max_restore_bytes_per_sec": "0",
+        **({"role_arn": role_arn, **_place(job)} if role_arn else {"region": job.bucket.region}),
         **job.destination.repository_settings,
         "readonly": "true",
     }
@@ -123,7 +124,7 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _place(job: DomainJob) -> dict[str, Any]:
-    """Where the bucket is: us-east-1 is reached by its endpoint, every other by its region."""
+    """Where the bucket is for a domain: us-east-1 by its endpoint, any other by its region."""
     if job.bucket.region == "us-east-1":
         return {"endpoint": "s3.amazonaws.com"}
     return {"region": job.bucket.region}

@@ -336,19 +336,34 @@ class Bucket(_Model):
 
 
 class Destination(_Model):
-    """The cluster that takes the indices."""
+    """The cluster that takes the indices: an Amazon domain, or any other with an internal user."""
 
     endpoint: Endpoint = Field(
         description="the cluster's address", examples=["search.example.com:9200"]
     )
-    secret_arn: SecretArn = Field(
-        description="a secret with username, password and, for a CA of your own, ca_certificate",
+    secret_arn: SecretArn | None = Field(
+        default=None,
+        description="a secret with username, password and, for a CA of your own, ca_certificate; "
+        "not of an Amazon domain",
         examples=["arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/destination-a1"],
+    )
+    region: Region | None = Field(
+        default=None, description="of an Amazon domain, its region", examples=["eu-west-1"]
+    )
+    access_role_arn: RoleArn | None = Field(
+        default=None,
+        description="of an Amazon domain, the role which the functions assume to call it",
+        examples=["arn:aws:iam::333333333333:role/SnapferryDomainAccess"],
+    )
+    snapshot_role_arn: RoleArn | None = Field(
+        default=None,
+        description="of an Amazon domain, the role with which it reads the bucket",
+        examples=["arn:aws:iam::333333333333:role/SnapferrySnapshot"],
     )
     master_user: MasterUser | None = Field(
         default=None,
-        description="who grants the user of secret_arn the rights that it lacks; itself if left "
-        "out",
+        description="who grants the user of secret_arn, or access_role_arn, the rights that it "
+        "lacks; itself if left out",
         examples=[
             {"secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/m-a1"}
         ],
@@ -356,18 +371,20 @@ class Destination(_Model):
     dashboards_endpoint: BaseAddress | None = Field(
         default=None,
         description="the address of the cluster's Dashboards, with its base path if it has one; "
-        "needed where saved objects are copied",
+        "needed where saved objects are copied, but not of an Amazon domain",
         examples=["dashboards.example.com:5601"],
     )
     lift_restore_limits: bool = Field(
         default=True,
-        description="whether the cluster's limits of recoveries are lifted while it restores",
+        description="whether the cluster's limits of recoveries are lifted while it restores; an "
+        "Amazon domain's can't be",
         examples=[True],
     )
     reader_arn: PrincipalArn | None = Field(
         default=None,
         description="the role or user with which the cluster reads the bucket, where the bucket's "
-        "policy has to let it because it is of another account",
+        "policy has to let it because it is of another account; an Amazon domain's is "
+        "snapshot_role_arn",
         examples=["arn:aws:iam::333333333333:role/SearchNodes"],
     )
     repository_settings: dict[str, str] = Field(
@@ -376,18 +393,21 @@ class Destination(_Model):
         examples=[{"client": "default"}],
     )
 
-    @field_validator("master_user")
-    @classmethod
-    def _internal(cls, value: MasterUser | None) -> MasterUser | None:
-        if value is not None and value.role_arn is not None:
-            raise ValueError("the destination's is an internal user: give secret_arn")
-        return value
+    @property
+    def is_domain(self) -> bool:
+        """Whether it is an Amazon OpenSearch Service domain."""
+        return self.access_role_arn is not None
+
+    @property
+    def bucket_reader(self) -> str | None:
+        """The ARN by which the bucket's policy has to let it read; None where it needn't."""
+        return self.snapshot_role_arn or self.reader_arn
 
     @field_validator("repository_settings")
     @classmethod
     def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
-        ours = {"bucket", "base_path", "region", "readonly", "shard_path_type"} & value.keys()
-        if ours:
+        ours = {"bucket", "base_path", "region", "readonly", "role_arn", "shard_path_type"}
+        if ours := ours & value.keys():
             raise ValueError(f"{', '.join(sorted(ours))} can't be set: the migration sets it")
         secret = [name for name in value if re.search(r"key|token|password", name)]
         if secret:
@@ -396,6 +416,47 @@ class Destination(_Model):
                 "the keystore of the cluster's nodes"
             )
         return value
+
+    @model_validator(mode="after")
+    def _one_caller(self) -> Self:
+        of_domain = {
+            "region": self.region,
+            "access_role_arn": self.access_role_arn,
+            "snapshot_role_arn": self.snapshot_role_arn,
+        }
+        missing = [name for name, value in of_domain.items() if value is None]
+        given = [name for name in of_domain if name not in missing]
+        if self.secret_arn is None and missing:
+            raise ValueError(
+                "give secret_arn, of an internal user, or of an Amazon domain region, "
+                f"access_role_arn and snapshot_role_arn; missing of these: {', '.join(missing)}"
+            )
+        if self.secret_arn is not None and given:
+            raise ValueError(
+                f"secret_arn is of any cluster but an Amazon domain, and {', '.join(given)} of a "
+                "domain alone: leave out the one or the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.access_role_arn and self.snapshot_role_arn:
+            _refuse_other_account(self.access_role_arn, self.snapshot_role_arn, "snapshot_role_arn")
+            if self.reader_arn:
+                raise ValueError(
+                    "an Amazon domain reads the bucket as snapshot_role_arn: leave reader_arn out"
+                )
+            if self.dashboards_endpoint:
+                raise ValueError(
+                    "an Amazon domain has Dashboards below its endpoint: leave dashboards_endpoint "
+                    "out"
+                )
+        elif self.master_user is not None and self.master_user.role_arn is not None:
+            raise ValueError(
+                "master_user.role_arn is of Amazon domains alone: give master_user.secret_arn, of "
+                "an internal user"
+            )
+        return self
 
 
 _TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -805,12 +866,12 @@ def _refuse_missing_dashboards(request: MigrationRequest) -> None:
     """A domain's Dashboards has its place, any other cluster's anywhere."""
     if (
         "saved_objects" in request.artifacts.include
+        and not request.destination.is_domain
         and request.destination.dashboards_endpoint is None
     ):
         raise InvalidInput(
             "destination.dashboards_endpoint: needed because artifacts.include has saved_objects; "
-            "it is where people open Dashboards, for example dashboards.example.com:5601, or on "
-            "an Amazon domain search-logs-abc.eu-west-1.es.amazonaws.com/_dashboards"
+            "it is where people open Dashboards, for example dashboards.example.com:5601"
         )
 
 
@@ -831,7 +892,13 @@ def _refuse_unfit_series(request: MigrationRequest) -> None:
 
 
 def _refuse_shared(jobs: list[DomainJob]) -> None:
-    """Two domains must not share what has to be one's own."""
+    """Two clusters must not share what has to be one's own."""
+    for number, job in enumerate(jobs):
+        if job.domain.host == job.destination.endpoint:
+            raise InvalidInput(
+                f"domains[{number}].host: {job.domain.host!r} is the destination, too; give "
+                "destination.endpoint another cluster"
+            )
     for field, values, remedy in (
         ("host", [job.domain.host for job in jobs], "name each domain once"),
         ("name", [job.domain.name for job in jobs], "give each domain a name of its own"),

@@ -67,10 +67,12 @@ CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: Clu
 def lift(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]:
     """Lifts the limits while a domain's restore runs, if the input doesn't say otherwise.
 
-    A limit that is wider already isn't touched. Where it is set both persistently and transiently,
-    the transient value counts.
+    Amazon OpenSearch Service lets nobody change them, so those of a domain stay. A limit that is
+    wider already isn't touched. Where it is set both persistently and transiently, the transient
+    value counts.
 
-    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-settings/
+    Sources: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-settings/ and
+    https://docs.aws.amazon.com/opensearch-service/latest/developerguide/supported-operations.html
 
     Args:
         journal: of the migration.
@@ -80,7 +82,7 @@ def lift(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]
     Returns:
         The settings that the cluster doesn't know or doesn't let anybody change.
     """
-    if not job.destination.lift_restore_limits:
+    if not _may_lift(job):
         return []
     journal.items.put_item(Item=_running(journal, job))
     refused = []
@@ -94,9 +96,20 @@ def lift(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]
 
 def foresee(destination: OpenSearch, job: DomainJob) -> list[Place]:
     """What `lift` will change."""
-    if not job.destination.lift_restore_limits:
+    if not _may_lift(job):
         return []
     return [place for place, _ in _to_lift(destination)]
+
+
+def notes(job: DomainJob) -> list[str]:
+    """What people have to know of limits that stay though the input wants them lifted."""
+    wanted = job.destination.lift_restore_limits and job.mode != "snapshot_only"
+    if not wanted or _may_lift(job):
+        return []
+    return [
+        f"the limits of recoveries of {job.destination.endpoint} stay as they are, because Amazon "
+        "OpenSearch Service lets nobody change them: restores are slower than with other clusters"
+    ]
 
 
 def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> GivenBack:
@@ -119,6 +132,10 @@ def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> Give
     return journal.give_back(
         lambda place: CHANGEABLES[place.kind](destination, place.key), kinds=CHANGEABLES.keys()
     )
+
+
+def _may_lift(job: DomainJob) -> bool:
+    return job.destination.lift_restore_limits and not job.destination.is_domain
 
 
 def _to_lift(destination: OpenSearch) -> Iterator[tuple[Place, int]]:

@@ -118,6 +118,13 @@ _ON_BOTH_SIDES = (
     Right("GET", "/_cluster/health", cluster=("cluster:monitor/*",)),
     Right("GET", "/_cluster/state/version", cluster=("cluster:monitor/*",)),
     Right("GET", "/_cluster/pending_tasks", cluster=("cluster:monitor/*",)),
+    Right(
+        "PUT",
+        "/_cluster/settings",
+        # Amazon lets settings of plugins pass.
+        {"transient": {"plugins.snapferry.none": None}},
+        cluster=("cluster:admin/settings/update",),
+    ),
     Right("GET", _REPOSITORY, cluster=("cluster:admin/repository/get",)),
     Right(
         "POST",
@@ -176,12 +183,6 @@ _AT_SOURCE = (
         cluster=("cluster:admin/opendistro/ism/managedindex/explain",),
         indices=("indices:admin/opensearch/ism/managedindex",),
     ),
-    Right(
-        "PUT",
-        "/_cluster/settings",
-        {"transient": {"plugins.snapferry.none": None}},
-        cluster=("cluster:admin/settings/update",),
-    ),
     Right("GET", _SNAPSHOT, cluster=("cluster:admin/snapshot/get",)),
     Right("GET", f"{_SNAPSHOT}/_status", cluster=("cluster:admin/snapshot/status*",)),
     Right("PUT", _SNAPSHOT, cluster=("cluster:admin/snapshot/create",)),
@@ -202,12 +203,6 @@ _AT_DESTINATION = (
         "/_cluster/allocation/explain",
         {"index": "Snapferry", "shard": 0, "primary": True},
         cluster=("cluster:monitor/*",),
-    ),
-    Right(
-        "PUT",
-        "/_cluster/settings",
-        {"persistent": {"snapferry.none": None}},
-        cluster=("cluster:admin/settings/update",),
     ),
     Right("PUT", _INDEX, indices=("indices:admin/create",)),
     Right("POST", f"{_INDEX}/_close", indices=("indices:admin/close*",)),
@@ -312,10 +307,10 @@ def grant_at_destination(
     destination: OpenSearch,
     administrator: OpenSearch,
     job: DomainJob,
-    user: str,
+    caller: str,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Grants the destination's user the rights that it lacks, as `grant_at_source` does.
+    """Grants the destination's caller the rights that it lacks, as `grant_at_source` does.
 
     The role and its mapping are those of the whole migration, whichever domain is the first.
 
@@ -324,7 +319,7 @@ def grant_at_destination(
         destination: the cluster that takes the indices.
         administrator: the same, as who may change its security.
         job: whose rights.
-        user: the name of the user.
+        caller: the name of the user; of a domain the ARN of its access role.
         sleep: waits between looks, until the new rights are there.
 
     Returns:
@@ -333,7 +328,7 @@ def grant_at_destination(
     Raises:
         AccessDenied: naming all permissions that are missing, where they can't be granted.
     """
-    grantee = _grantee_at_destination(job, user)
+    grantee = _grantee_at_destination(job, caller)
     return _grant(journal, destination, administrator, job.role, grantee, _AT_DESTINATION, sleep)
 
 
@@ -348,10 +343,10 @@ def foresee_at_source(source: OpenSearch, administrator: OpenSearch, job: Domain
 
 
 def foresee_at_destination(
-    destination: OpenSearch, administrator: OpenSearch, job: DomainJob, user: str
+    destination: OpenSearch, administrator: OpenSearch, job: DomainJob, caller: str
 ) -> list[Place]:
     """What `grant_at_destination` will change, as `foresee_at_source` says it."""
-    grantee = _grantee_at_destination(job, user)
+    grantee = _grantee_at_destination(job, caller)
     return _foresee(destination, administrator, job.role, grantee, _AT_DESTINATION)
 
 
@@ -377,8 +372,8 @@ def _grantee_at_source(job: DomainJob) -> _Grantee:
     return _Grantee(side_of(job.domain.name), job.domain.host, entry, "domains[].master_user")
 
 
-def _grantee_at_destination(job: DomainJob, user: str) -> _Grantee:
-    entry = f"users/{user}"
+def _grantee_at_destination(job: DomainJob, caller: str) -> _Grantee:
+    entry = f"{'backend_roles' if job.destination.is_domain else 'users'}/{caller}"
     return _Grantee(DESTINATION, job.destination.endpoint, entry, "destination.master_user")
 
 

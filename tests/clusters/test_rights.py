@@ -120,7 +120,7 @@ def grant(job: DomainJob) -> tuple[int, int]:
             clients.destination(job.destination),
             clients.destination_administrator(job.destination),
             job,
-            clients.destination_user(job.destination),
+            clients.destination_caller(job.destination),
         ),
     )
 

@@ -486,7 +486,7 @@ def granted(job: DomainJob) -> Iterator[tuple[Journal, Records]]:
             clients.destination(destination),
             clients.destination_administrator(destination),
             job,
-            clients.destination_user(destination),
+            clients.destination_caller(destination),
         )
         yield journal, records
     finally:

@@ -40,6 +40,13 @@ settings.load_profile("unit")
 
 TOPIC_ARN = "arn:aws:sns:eu-west-1:222222222222:snapferry"
 
+DOMAIN_AS_DESTINATION = {
+    "endpoint": "search-new-abc.eu-central-1.es.amazonaws.com",
+    "region": "eu-central-1",
+    "access_role_arn": "arn:aws:iam::333333333333:role/SnapferryDomainAccess",
+    "snapshot_role_arn": "arn:aws:iam::333333333333:role/SnapferrySnapshot",
+}
+
 type MakeJob = Callable[..., DomainJob]
 
 

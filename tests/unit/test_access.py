@@ -12,7 +12,7 @@ from snapferry.journal import BUCKET, Changeable, Journal, Place
 from snapferry.request import DomainJob
 from tests.unit import buckets
 from tests.unit.buckets import NAME
-from tests.unit.conftest import MakeJob, Side
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side
 from tests.unit.fakes import Fault
 from tests.unit.tables import table
 
@@ -23,6 +23,7 @@ type Step = Callable[[], None]
 type State = tuple[str, Any, set[tuple[str, str]]]
 
 ACCESS = {"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}
+NODES = "arn:aws:iam::333333333333:role/SearchNodes"
 LOGS_ACCOUNT, ORDERS_ACCOUNT, STRANGER = "a" * 64, "b" * 64, "c" * 64
 OWNERSHIPS = ["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter", None]
 
@@ -51,7 +52,6 @@ def migration_bucket(items: "Table") -> Iterator[Bucket]:  # noqa: ARG001 - the 
 @pytest.fixture
 def jobs(make_job: MakeJob) -> list[DomainJob]:
     """Two domains of two accounts, and a destination of a third one."""
-    reader = "arn:aws:iam::333333333333:role/SearchNodes"
     return [
         make_job(
             domain__name=name,
@@ -59,7 +59,7 @@ def jobs(make_job: MakeJob) -> list[DomainJob]:
             domain__access_role_arn=f"arn:aws:iam::{account}:role/Access",
             domain__snapshot_role_arn=f"arn:aws:iam::{account}:role/Snapshot",
             bucket__access=ACCESS,
-            destination__reader_arn=reader,
+            destination__reader_arn=NODES,
         )
         for name, canonical_id, account in (
             ("orders", ORDERS_ACCOUNT, "444444444444"),
@@ -110,15 +110,26 @@ def steps(journal: Journal, bucket: Bucket, jobs: list[DomainJob]) -> list[Step]
     ]
 
 
+@pytest.mark.parametrize(
+    ("reader", "destination"),
+    [
+        (NODES, {"destination__reader_arn": NODES}),
+        (DOMAIN_AS_DESTINATION["snapshot_role_arn"], {"destination": DOMAIN_AS_DESTINATION}),
+    ],
+    ids=["any cluster", "Amazon domain"],
+)
 def test_a_restore_alone_lets_the_destination_read_and_nobody_write(
-    journal: Journal, migration_bucket: Bucket, make_job: MakeJob
+    journal: Journal,
+    migration_bucket: Bucket,
+    make_job: MakeJob,
+    reader: str,
+    destination: dict[str, Any],
 ) -> None:
     changes = {"mode": "restore_only", "bucket__access": ACCESS}
-    reader = "arn:aws:iam::333333333333:role/SearchNodes"
 
     access.let_source_write(journal, migration_bucket, [make_job(**changes)], "policy")
     assert policy(migration_bucket) == "absent"
-    job = make_job(**changes, destination__reader_arn=reader)
+    job = make_job(**changes, **destination)
     access.let_source_write(journal, migration_bucket, [job], "policy")
 
     assert [
@@ -138,13 +149,12 @@ def test_sources_write_and_the_destination_reads_below_their_paths_only(
     whole = f"arn:aws:s3:::{NAME}"
     objects = [f"{whole}/snapferry/logs/*", f"{whole}/snapferry/orders/*"]
     writers = ["arn:aws:iam::111111111111:role/Snapshot", "arn:aws:iam::444444444444:role/Snapshot"]
-    reader = "arn:aws:iam::333333333333:role/SearchNodes"
     statements = json.loads(policy(migration_bucket))
     assert [
         (statement["Principal"]["AWS"], statement["Action"], statement["Resource"])
         for statement in statements
     ] == [
-        ([writers[0], reader, writers[1]], "s3:ListBucket", whole),
+        ([writers[0], NODES, writers[1]], "s3:ListBucket", whole),
         (
             writers,
             [
@@ -159,7 +169,7 @@ def test_sources_write_and_the_destination_reads_below_their_paths_only(
             ],
             [whole, *objects],
         ),
-        (reader, ["s3:GetBucketLocation", "s3:GetObject"], [whole, *objects]),
+        (NODES, ["s3:GetBucketLocation", "s3:GetObject"], [whole, *objects]),
     ]
     assert [statement.get("Condition") for statement in statements] == [
         {"StringLike": {"s3:prefix": ["snapferry/logs/*", "snapferry/orders/*"]}},
@@ -356,7 +366,7 @@ def test_a_hundred_domains_of_as_many_accounts_fit_into_a_policy(
             domain__access_role_arn=f"arn:aws:iam::{number:012}:role/SnapferryDomainAccess",
             domain__snapshot_role_arn=f"arn:aws:iam::{number:012}:role/SnapferrySnapshot",
             bucket__access=ACCESS,
-            destination__reader_arn="arn:aws:iam::333333333333:role/SearchNodes",
+            destination__reader_arn=NODES,
         )
         for number in range(100)
     ]

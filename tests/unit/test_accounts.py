@@ -8,10 +8,10 @@ import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
 from snapferry.access import Bucket, _statements
-from tests.unit.conftest import MakeJob
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob
 
 ROOT = Path(__file__).parents[2]
-SOURCE: dict[str, Any] = yaml_parse((ROOT / "accounts/source.yaml").read_text())["Resources"]
+DOMAINS: dict[str, Any] = yaml_parse((ROOT / "accounts/domains.yaml").read_text())["Resources"]
 BUCKET: dict[str, Any] = yaml_parse((ROOT / "accounts/bucket.yaml").read_text())["Resources"]
 
 
@@ -43,24 +43,37 @@ def test_the_bucket_access_role_may_make_the_requests_that_the_code_makes() -> N
 
 
 def test_the_snapshot_role_may_do_what_the_buckets_policy_lets_it_do(make_job: MakeJob) -> None:
-    job = make_job()
+    of_bucket = list(_statements(Bucket(None, "b"), [make_job()]))  # type: ignore[arg-type]
+    of_role = [
+        *statements(DOMAINS["ReadSnapshotsPolicy"]),
+        *statements(DOMAINS["WriteSnapshotsPolicy"]),
+    ]
+
+    assert actions(of_role) == actions(of_bucket)
+    for listed in (of_role, of_bucket):
+        assert [statement["Action"] for statement in listed if "Condition" in statement] == [
+            "s3:ListBucket"
+        ]
+
+
+def test_a_role_that_reads_may_do_what_the_buckets_policy_lets_a_destination_do(
+    make_job: MakeJob,
+) -> None:
+    job = make_job(mode="restore_only", destination=DOMAIN_AS_DESTINATION)
     of_bucket = list(_statements(Bucket(None, "b"), [job]))  # type: ignore[arg-type]
 
-    assert actions(statements(SOURCE["WriteSnapshotsPolicy"])) == actions(of_bucket)
-    conditional = [statement["Action"] for statement in of_bucket if "Condition" in statement]
-    assert conditional == ["s3:ListBucket"]
-    assert [
-        statement["Action"]
-        for statement in statements(SOURCE["WriteSnapshotsPolicy"])
-        if "Condition" in statement
-    ] == conditional
+    assert DOMAINS["WriteSnapshotsPolicy"]["Condition"] == "Writes"
+    assert actions(statements(DOMAINS["ReadSnapshotsPolicy"])) == actions(of_bucket)
+    assert {statement["Principal"]["AWS"] for statement in of_bucket} == {
+        DOMAIN_AS_DESTINATION["snapshot_role_arn"]
+    }
 
 
 @pytest.mark.parametrize(
     ("role", "conditions"),
     [
-        (SOURCE["SnapshotRole"], {"aws:SourceAccount", "aws:SourceArn"}),
-        (SOURCE["DomainAccessRole"], {"aws:PrincipalArn"}),
+        (DOMAINS["SnapshotRole"], {"aws:SourceAccount", "aws:SourceArn"}),
+        (DOMAINS["DomainAccessRole"], {"aws:PrincipalArn"}),
         (BUCKET["BucketAccessRole"], {"aws:PrincipalArn", "sts:ExternalId"}),
     ],
     ids=["SnapshotRole", "DomainAccessRole", "BucketAccessRole"],
@@ -74,7 +87,7 @@ def test_nobody_else_may_assume_a_role(role: dict[str, Any], conditions: set[str
 def test_the_snapshot_role_is_passed_to_the_service_alone() -> None:
     [passing] = [
         statement
-        for statement in statements(SOURCE["CallDomainsPolicy"])
+        for statement in statements(DOMAINS["CallDomainsPolicy"])
         if statement["Action"] == "iam:PassRole"
     ]
 

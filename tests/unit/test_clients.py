@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import requests
@@ -24,7 +24,7 @@ from snapferry import access, clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
 from snapferry.journal import DESTINATION, Place, side_of
 from snapferry.records import Records
-from tests.unit.conftest import MakeJob
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob
 from tests.unit.fakes import FakeS3
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    clients._source.cache_clear()
+    clients._as_role.cache_clear()
     clients._bucket.cache_clear()
     clients._secrets.cache_clear()
     clients._file_of.cache_clear()
@@ -181,7 +181,7 @@ class Signature:
     def expected(self, request: requests.PreparedRequest) -> str:
         """The signature by the reference implementation."""
         auth = SigV4Auth(Credentials(self.access_key, "secret", "token"), "es", self.region)
-        headers = {"host": HOST, **request.headers}
+        headers = {"host": urlsplit(request.url).hostname, **request.headers}
         again = AWSRequest(
             request.method,
             request.url,
@@ -252,6 +252,26 @@ def test_the_destination_gets_the_user_of_the_secret(
     assert json.loads(cast("bytes", secret_request.body))["SecretId"].endswith(
         ":secret:snapferry/a"
     )
+
+
+def test_a_domain_as_destination_is_called_as_its_access_role(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb
+) -> None:
+    target = make_job(destination=DOMAIN_AS_DESTINATION).destination
+
+    clients.destination(target).info()
+
+    signature = Signature(web.requests[0])
+    assert (signature.service, signature.region) == ("es", "eu-central-1")
+    assert str(web.requests[0].url).startswith(f"https://{DOMAIN_AS_DESTINATION['endpoint']}:443/")
+    [assumption] = aws.requests
+    role_arn = DOMAIN_AS_DESTINATION["access_role_arn"]
+    assert parse_qs(str(assumption.body))["RoleArn"] == [role_arn]
+    assert clients.destination_caller(target) == role_arn
+    aws.refusal = "AccessDenied"
+    clients._as_role.cache_clear()
+    with pytest.raises(AccessDenied, match=r"^destination\.access_role_arn.*DomainAccessRoleName"):
+        clients.destination(target).info()
 
 
 def test_an_address_without_a_port_is_reached_at_443(source: OpenSearch, web: FakeWeb) -> None:
@@ -352,19 +372,31 @@ def test_without_a_master_user_the_migration_administers_by_itself(
     assert web.requests[0].headers["Authorization"] == "Basic bW92ZXI6cCB3"
 
 
+@pytest.mark.parametrize(
+    ("side", "region"), [("source", "eu-west-1"), ("destination", "eu-central-1")]
+)
 def test_an_iam_master_user_is_a_role_to_be_assumed(
-    make_job: MakeJob, aws: FakeAws, web: FakeWeb
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb, side: str, region: str
 ) -> None:
-    job = make_job(domain__master_user={"role_arn": MASTER_ROLE_ARN})
+    master = {"role_arn": MASTER_ROLE_ARN}
+    job = make_job(
+        domain__master_user=master, destination=DOMAIN_AS_DESTINATION | {"master_user": master}
+    )
 
-    clients.source_administrator(job.domain).info()
+    def administrator() -> OpenSearch:
+        if side == "source":
+            return clients.source_administrator(job.domain)
+        return clients.destination_administrator(job.destination)
 
-    assert Signature(web.requests[0]).service == "es"
+    administrator().info()
+
+    signature = Signature(web.requests[0])
+    assert (signature.service, signature.region) == ("es", region)
     assert parse_qs(str(aws.requests[0].body))["RoleArn"] == [MASTER_ROLE_ARN]
     aws.refusal = "AccessDenied"
-    clients._source.cache_clear()
+    clients._as_role.cache_clear()
     with pytest.raises(AccessDenied, match=r"master_user\.role_arn.*DomainMasterRoleName"):
-        clients.source_administrator(job.domain).info()
+        administrator().info()
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
@@ -415,19 +447,30 @@ def test_dashboards_is_asked_where_it_is_as_the_master_user(
     assert clients.destination_dashboards(make_job().destination) is None
 
 
+@pytest.mark.parametrize(
+    ("side", "host"), [("source", HOST), ("destination", DOMAIN_AS_DESTINATION["endpoint"])]
+)
 def test_a_domains_dashboards_is_asked_by_signed_requests(
     make_job: MakeJob,
     aws: FakeAws,  # noqa: ARG001
     web: FakeWeb,
+    side: str,
+    host: str,
 ) -> None:
-    dashboards = clients.source_dashboards(make_job().domain)
+    job = make_job(destination=DOMAIN_AS_DESTINATION)
+    dashboards = (
+        clients.source_dashboards(job.domain)
+        if side == "source"
+        else clients.destination_dashboards(job.destination)
+    )
+    assert dashboards
 
     dashboards.client.transport.perform_request(
         "GET", f"{dashboards.base_paths[0]}/api/status", headers={"securitytenant": "global"}
     )
 
     [request] = web.requests
-    assert request.url == f"https://{HOST}:443/_dashboards/api/status"
+    assert request.url == f"https://{host}:443/_dashboards/api/status"
     assert Signature(request).value == Signature(request).expected(request)
 
 
@@ -435,7 +478,7 @@ def test_the_user_of_the_destination_has_the_name_in_its_secret(
     make_job: MakeJob,
     aws: FakeAws,  # noqa: ARG001
 ) -> None:
-    assert clients.destination_user(make_job().destination) == "mover"
+    assert clients.destination_caller(make_job().destination) == "mover"
 
 
 @pytest.mark.parametrize(

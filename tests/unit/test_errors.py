@@ -53,6 +53,26 @@ RESTORE = "snapshot_restore_exception"
 
 MESSAGES = [
     pytest.param(
+        413,
+        {"Message": "Request size exceeded 10485760 bytes"},
+        RequestRefused,
+        "a larger instance type",
+        id="document too large for a domain",
+    ),
+    pytest.param(
+        400,
+        body(
+            (
+                "validation_exception",
+                "Validation Failed: 1: expected total copies needs to be a multiple of total "
+                "awareness attributes [3];",
+            )
+        ),
+        RequestRefused,
+        "give domains[].replicas",
+        id="copies for each zone",
+    ),
+    pytest.param(
         500,
         body(
             (

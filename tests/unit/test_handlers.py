@@ -125,7 +125,7 @@ def world(
         "source_administrator": lambda _: plugins.source.client("admin"),
         "destination": lambda _: plugins.destination.client("mover"),
         "destination_administrator": lambda _: plugins.destination.client("admin"),
-        "destination_user": lambda _: "mover",
+        "destination_caller": lambda _: "mover",
     }
     for name in ("plan_domain", "grant_rights"):
         monkeypatch.setattr(

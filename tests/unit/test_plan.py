@@ -8,7 +8,7 @@ import pytest
 from snapferry import artifacts, listing, ownership, plan, plan_page
 from snapferry.errors import AccessDenied, InvalidInput
 from snapferry.request import DomainJob
-from tests.unit.conftest import Events, MakeJob, Side, Storage
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, Events, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import FakeIndex
 
@@ -46,7 +46,7 @@ def written(destination: Side, storage: Storage, events: Events, planned: Plan) 
         for job in jobs:
             planned(job)
         outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
-        return plan.write(destination.client, storage.records, events.bus, jobs, outcomes)
+        return plan.write(lambda _: destination.client, storage.records, events.bus, jobs, outcomes)
 
     return make
 
@@ -216,7 +216,7 @@ def test_two_domains_with_a_write_index_of_one_alias(
         planned(job)
 
     outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
-    ended = plan.write(destination.client, storage.records, events.bus, jobs, outcomes)
+    ended = plan.write(lambda _: destination.client, storage.records, events.bus, jobs, outcomes)
 
     assert "its alias all would have several write indices: logs, orders" in ended["cause"]
 
@@ -249,9 +249,11 @@ def test_a_domain_whose_plan_failed_ends_it_with_its_error(
 ) -> None:
     failed = {"domain": "logs", "status": "FAILED", "error": "AccessDenied", "cause": "no rights"}
 
-    ended = plan.write(destination.client, storage.records, events.bus, [job], [failed])
+    ended = plan.write(lambda _: destination.client, storage.records, events.bus, [job], [failed])
 
     assert (ended["error"], ended["cause"]) == ("AccessDenied", "no rights")
+    # Who has no right to plan may have none to look for room.
+    assert destination.cluster.requests == []
     assert events.fake.told == [("PlanReady", {"migration_id": "m-1", **ended})]
 
 
@@ -268,7 +270,9 @@ def test_of_several_domains_it_is_named(
     planned(jobs[0])
     failed = {"domain": "orders", "status": "FAILED", "error": "AccessDenied", "cause": "no rights"}
 
-    ended = plan.write(destination.client, storage.records, events.bus, jobs, [PLANNED, failed])
+    ended = plan.write(
+        lambda _: destination.client, storage.records, events.bus, jobs, [PLANNED, failed]
+    )
 
     assert ended["error"] == "PlanRejected"
     assert "orders: no rights" in ended["cause"]
@@ -332,6 +336,20 @@ def test_no_name_and_no_room_stands_in_the_way_of_a_snapshot(
     assert "error" not in written(make_job(mode="snapshot_only"))
     changes = storage.records.read("plan")["changes"]
     assert not [change for change in changes if change.startswith(("restore limit", "write block"))]
+
+
+def test_what_a_domain_as_destination_refuses_is_noted(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+
+    page = written(make_job(destination=DOMAIN_AS_DESTINATION))["page"]
+
+    made = storage.records.read("plan")
+    assert not [change for change in made["changes"] if change.startswith("restore limit")]
+    [note] = made["notes"]
+    assert "Amazon OpenSearch Service lets nobody change them" in note
+    assert note in storage.s3.objects[page].decode()
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,15 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
     ]
 
 
+def test_what_the_plan_noted_is_said_again(storage: Storage, events: Events) -> None:
+    storage.records.write("plan", {"notes": ["limits stay"]})
+
+    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+
+    assert stored(storage)["notes"] == ["limits stay"]
+    assert "limits stay" in storage.s3.objects["migrations/m-1/report.html"].decode()
+
+
 def test_a_snapshot_that_was_skipped_is_no_failure(storage: Storage, events: Events) -> None:
     why = {"error": "SnapshotSkipped", "cause": "m-0 runs"}
 

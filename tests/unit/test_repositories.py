@@ -3,7 +3,7 @@ import pytest
 from snapferry import repositories
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
 from tests.unit.fakes import Bucket, FakeSnapshot, Fault
 
 
@@ -51,6 +51,30 @@ def test_the_destination_reads_the_same_path(
     }
     assert settings["readonly"] == "true"
     assert settings["max_restore_bytes_per_sec"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("region", "place"),
+    [
+        ("eu-west-1", {"region": "eu-west-1"}),
+        ("us-east-1", {"endpoint": "s3.amazonaws.com"}),
+    ],
+)
+def test_a_domain_as_destination_reads_as_its_snapshot_role(
+    destination: Side, storage: Storage, make_job: MakeJob, region: str, place: dict[str, str]
+) -> None:
+    job = make_job(destination=DOMAIN_AS_DESTINATION, bucket__region=region)
+
+    repositories.register_destination(storage.journal, destination.client, job)
+
+    assert destination.cluster.repositories[job.repository] == {
+        "bucket": "company-migration",
+        "base_path": "snapferry/logs",
+        "role_arn": DOMAIN_AS_DESTINATION["snapshot_role_arn"],
+        "max_restore_bytes_per_sec": "0",
+        "readonly": "true",
+        **place,
+    }
 
 
 def test_settings_of_the_destination_are_passed_on(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from snapferry import request
 from snapferry.errors import InvalidInput
 from snapferry.request import DomainJob, MigrationRequest, Window
-from tests.unit.conftest import MakeJob, document
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, document
 
 ROOT = Path(__file__).parents[2]
 SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/master-a1"
@@ -65,9 +65,56 @@ MALFORMED = [
     ),
     pytest.param(
         without(document(), "destination", "secret_arn"),
-        "destination.secret_arn: this field is required",
-        'for example "arn:aws:secretsmanager:',
+        "destination: give secret_arn, of an internal user, or of an Amazon domain region",
+        "missing of these: region, access_role_arn, snapshot_role_arn",
         id="no secret",
+    ),
+    pytest.param(
+        document(destination=without(DOMAIN_AS_DESTINATION, "snapshot_role_arn")),
+        "destination: give secret_arn",
+        "missing of these: snapshot_role_arn",
+        id="a domain as destination without a role for the bucket",
+    ),
+    pytest.param(
+        document(destination=without(DOMAIN_AS_DESTINATION, "region")),
+        "destination: give secret_arn",
+        "missing of these: region",
+        id="a domain as destination without its region",
+    ),
+    pytest.param(
+        document(destination=DOMAIN_AS_DESTINATION | {"secret_arn": SECRET_ARN}),
+        "destination: secret_arn is of any cluster but an Amazon domain",
+        "region, access_role_arn, snapshot_role_arn of a domain alone: leave out",
+        id="a domain as destination with a user",
+    ),
+    pytest.param(
+        document(destination=DOMAIN_AS_DESTINATION | {"snapshot_role_arn": ROLE_ARN}),
+        "destination: access_role_arn and snapshot_role_arn have to be of one account",
+        "a role can't be passed across accounts",
+        id="a domain as destination with a role of another account",
+    ),
+    pytest.param(
+        document(
+            destination=DOMAIN_AS_DESTINATION | {"reader_arn": ROLE_ARN}, bucket__access=ACCESS
+        ),
+        "destination: an Amazon domain reads the bucket as snapshot_role_arn",
+        "leave reader_arn out",
+        id="a domain as destination with another reader",
+    ),
+    pytest.param(
+        document(destination=DOMAIN_AS_DESTINATION | {"dashboards_endpoint": "d.example.com"}),
+        "destination: an Amazon domain has Dashboards below its endpoint",
+        "leave dashboards_endpoint out",
+        id="a domain as destination with Dashboards elsewhere",
+    ),
+    pytest.param(
+        document(
+            destination=DOMAIN_AS_DESTINATION
+            | {"endpoint": "https://search-logs-abc.eu-west-1.es.amazonaws.com:443/"}
+        ),
+        "domains[0].host: 'search-logs-abc.eu-west-1.es.amazonaws.com' is the destination, too",
+        "give destination.endpoint another cluster",
+        id="a domain as its own destination",
     ),
     pytest.param(
         without(document(), "domains", 0, "snapshot_role_arn"),
@@ -224,8 +271,8 @@ MALFORMED = [
     ),
     pytest.param(
         document(destination__master_user={"role_arn": ROLE_ARN}),
-        "destination.master_user: the destination's is an internal user",
-        "give secret_arn",
+        "destination: master_user.role_arn is of Amazon domains alone",
+        "give master_user.secret_arn",
         id="role as the destination's master user",
     ),
     pytest.param(
@@ -531,6 +578,10 @@ def test_an_execution_name_that_makes_no_snapshot_name_is_refused(migration_id: 
         {"domain__master_user": {"secret_arn": SECRET_ARN}},
         {"domain__master_user": {"role_arn": ROLE_ARN}},
         {"destination__master_user": {"secret_arn": SECRET_ARN}},
+        {"destination": DOMAIN_AS_DESTINATION},
+        {"destination": DOMAIN_AS_DESTINATION | {"master_user": {"role_arn": ROLE_ARN}}},
+        {"destination": DOMAIN_AS_DESTINATION, "bucket__access": ACCESS},
+        {"destination": DOMAIN_AS_DESTINATION, "artifacts": {"include": ["saved_objects"]}},
         {"destination__lift_restore_limits": False},
         {"domain__replicas": 20},
         {"domain__name": "l"},

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from snapferry.errors import Unavailable
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from snapferry.restore_limits import ClusterSetting
-from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
 from tests.unit.fakes import Fault
 
 PRIMARIES = "cluster.routing.allocation.node_initial_primaries_recoveries"
@@ -113,10 +114,21 @@ def test_other_failures_are_not_swallowed(
         restore_limits.lift(journal, destination.client, job)
 
 
-def test_limits_stay_where_the_input_says_so(
-    journal: Journal, destination: Side, make_job: MakeJob
+@pytest.mark.parametrize(
+    ("changes", "noted"),
+    [
+        ({"destination__lift_restore_limits": False}, 0),
+        ({"destination": DOMAIN_AS_DESTINATION}, 1),
+        ({"destination": DOMAIN_AS_DESTINATION | {"lift_restore_limits": False}}, 0),
+    ],
+    ids=["unwanted", "Amazon domain", "Amazon domain, unwanted"],
+)
+def test_limits_stay_where_the_input_says_so_or_amazon_does(
+    journal: Journal, destination: Side, make_job: MakeJob, changes: dict[str, Any], noted: int
 ) -> None:
-    job = make_job(destination__lift_restore_limits=False)
+    job = make_job(**changes)
+    assert restore_limits.foresee(destination.client, job) == []
+    assert len(restore_limits.notes(job)) == noted
     assert restore_limits.lift(journal, destination.client, job) == []
     assert restore_limits.give_back(journal, destination.client, job) == GivenBack()
     assert destination.cluster.requests == []

@@ -10,7 +10,7 @@ from snapferry.errors import AccessDenied
 from snapferry.journal import DESTINATION, Journal, Place, side_of
 from snapferry.request import DomainJob
 from snapferry.security import MappingEntry, Role
-from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import Fault
 
@@ -197,6 +197,21 @@ def test_domains_side_by_side_share_the_role_at_the_destination(
         Place(DESTINATION, "role_mapping", f"{ROLE}/users/ferry"),
         Place(DESTINATION, "role_mapping", "manage_snapshots/users/ferry"),
     }
+    assert give_back(journal, plugin) == []
+    assert plugin.mappings == {}
+
+
+def test_a_domain_as_destination_knows_its_caller_by_a_backend_role(
+    plugin: FakeSecurity, journal: Journal, make_job: MakeJob
+) -> None:
+    job = make_job(destination=DOMAIN_AS_DESTINATION)
+    caller = DOMAIN_AS_DESTINATION["access_role_arn"]
+
+    security.grant_at_destination(
+        journal, plugin.client(caller), plugin.client("admin"), job, caller
+    )
+
+    assert plugin.mappings[ROLE]["backend_roles"] == [caller]
     assert give_back(journal, plugin) == []
     assert plugin.mappings == {}
 

@@ -408,10 +408,10 @@ def test_the_schedule_may_start_migrations_and_nothing_else() -> None:
 
 # Policy of a function -> what its handler does that needs it.
 REASONS = {
-    "DomainAccessPolicy": r"clients\.(source|sides)\(",
-    "DomainMasterPolicy": r"clients\.(source_administrator|sides)\(",
+    "DomainAccessPolicy": r"clients\.(source|destination|destination_administrator|sides)\b",
+    "DomainMasterPolicy": r"clients\.(source_administrator|destination_administrator|sides)\b",
     "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
-    "DestinationSecretPolicy": r"clients\.(destination|destination_administrator|sides)\(",
+    "DestinationSecretPolicy": r"clients\.(destination|destination_administrator|sides)\b",
     "UserSecretsPolicy": r"clients\.(secrets|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
     r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.|"

@@ -50,6 +50,7 @@ PLAN: dict[str, Any] = {
     "copy_seconds": 10,
     "write_stop_seconds": 5,
     "changes": ["repository snapferry-m-1-logs (destination)"],
+    "notes": ["the limits of recoveries stay"],
     "domains": [
         {
             "domain": "logs",
