@@ -65,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of the destination cluster (default: %(default)s)",
     )
     up.add_argument(
+        "--destination-domain",
+        action="store_true",
+        help="have the destination be an Amazon domain, too",
+    )
+    up.add_argument(
         "--clusters",
         metavar="NUMBER",
         type=_number,
@@ -116,6 +121,7 @@ def _up(options: argparse.Namespace) -> None:
         source=options.source,
         destination=options.destination,
         destination_nodes=options.destination_nodes,
+        destination_domain=options.destination_domain,
         clusters=options.clusters,
         time_scale=options.time_scale,
         node_bytes_per_second=options.node_bytes_per_second,

@@ -8,9 +8,10 @@ import platform
 import re
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import boto3
 
@@ -20,6 +21,7 @@ from snapferry_sandbox.opensearch.cluster import Cluster
 from snapferry_sandbox.world import CACHE, ROOT, SANDBOX, AccountName, World
 
 _SOURCE_STACK = "snapferry-source"
+_DESTINATION_STACK = "snapferry-destination"
 _BUCKET_STACK = "snapferry-bucket"
 _STACK = "snapferry"
 _NAME = "snapferry"
@@ -59,22 +61,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
         )
         _BUILT.write_text(sources)
     report(f"Deploying {_SOURCE_STACK} to account {world.aws.accounts['source']}")
-    domains = [
-        f"arn:aws:es:{world.aws.region}:{world.aws.accounts['source']}:domain/{source.domain}"
-        for source in world.sources
-    ]
-    roles = _deploy_stack(
-        world,
-        "source",
-        _SOURCE_STACK,
-        ROOT / "accounts" / "domains.yaml",
-        {
-            "SnapferryAccountId": world.aws.accounts["destination"],
-            "DomainArns": ",".join(domains),
-            "DomainPathArns": ",".join(f"{domain}/*" for domain in domains),
-            "BucketName": world.s3.bucket,
-        },
-    )
+    roles = _deploy_roles(world, "source", _SOURCE_STACK, world.sources, "write")
     report(f"Deploying {_STACK} to account {world.aws.accounts['destination']}")
     outputs = _deploy_workflow(world, {})
     report(f"Deploying {_BUCKET_STACK} to account {world.aws.accounts['destination']}")
@@ -89,6 +76,18 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
             "BucketName": world.s3.bucket,
         },
     )
+    [destination] = world.destinations
+    of_domain: dict[str, Any] = {}
+    if destination.domain_endpoint:
+        report(f"Deploying {_DESTINATION_STACK} to account {world.aws.accounts['destination']}")
+        own = _deploy_roles(world, "destination", _DESTINATION_STACK, [destination], "read")
+        of_domain["destination_domain"] = {
+            "endpoint": urlsplit(destination.domain_endpoint).netloc,
+            "region": world.aws.region,
+            "access_role_arn": own["DomainAccessRoleArn"],
+            "snapshot_role_arn": own["SnapshotRoleArn"],
+            "master_user": {"role_arn": _ensure_master_role(world, "destination", [destination])},
+        }
     report("Making the users of the clusters")
     master_secrets = {source.name: _ensure_master_secret(world, source) for source in world.sources}
     deployed = world.model_copy(
@@ -101,16 +100,17 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                 "records_bucket": outputs["RecordsBucketName"],
                 "domain_access_role": roles["DomainAccessRoleArn"],
                 "snapshot_role": roles["SnapshotRoleArn"],
-                "domain_master_role": _ensure_master_role(world),
+                "domain_master_role": _ensure_master_role(world, "source", world.sources),
                 "domain_master_secret": master_secrets[world.sources[0].name],
                 "domain_master_secrets": master_secrets,
                 "bucket_access": {
                     "role_arn": bucket["BucketAccessRoleArn"],
                     "external_id": _EXTERNAL_ID,
                 },
-                "destination_secret": _ensure_destination_user(world, world.destinations[0]),
-                "destination_master_secret": _ensure_master_secret(world, world.destinations[0]),
+                "destination_secret": _ensure_destination_user(world, destination),
+                "destination_master_secret": _ensure_master_secret(world, destination),
             }
+            | of_domain
         }
     )
     deployed.save()
@@ -133,6 +133,33 @@ def schedule_snapshots(world: World, schedule: str, document: Any) -> None:
         {
             "SnapshotSchedule": json.dumps(schedule),
             "SnapshotInput": json.dumps(json.dumps(document)),
+        },
+    )
+
+
+def _deploy_roles(
+    world: World,
+    account: AccountName,
+    stack: str,
+    domains: Iterable[Cluster],
+    bucket_use: Literal["write", "read"],
+) -> dict[str, str]:
+    """Deploy the roles of an account with domains, and return the stack's outputs."""
+    arns = [
+        f"arn:aws:es:{world.aws.region}:{world.aws.accounts[account]}:domain/{domain.name}"
+        for domain in domains
+    ]
+    return _deploy_stack(
+        world,
+        account,
+        stack,
+        ROOT / "accounts" / "domains.yaml",
+        {
+            "SnapferryAccountId": world.aws.accounts["destination"],
+            "DomainArns": ",".join(arns),
+            "DomainPathArns": ",".join(f"{arn}/*" for arn in arns),
+            "BucketName": world.s3.bucket,
+            "BucketUse": bucket_use,
         },
     )
 
@@ -271,9 +298,9 @@ def _ensure_master_secret(world: World, cluster: Cluster) -> str:
     )
 
 
-def _ensure_master_role(world: World) -> str:
-    """Have a role that is the IAM master user of all domains; return its ARN."""
-    iam = boto3.client("iam", **_client_options(world, "source"))
+def _ensure_master_role(world: World, account: AccountName, domains: Iterable[Cluster]) -> str:
+    """Have a role that is the IAM master user of an account's domains; return its ARN."""
+    iam = boto3.client("iam", **_client_options(world, account))
     trust = {
         "Effect": "Allow",
         "Principal": {"AWS": f"arn:aws:iam::{world.aws.accounts['destination']}:root"},
@@ -291,7 +318,7 @@ def _ensure_master_role(world: World) -> str:
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [calls]}),
     )
     arn = iam.get_role(RoleName=_MASTER_ROLE)["Role"]["Arn"]
-    for domain in world.sources:
+    for domain in domains:
         domain.client().security.create_role_mapping(
             role="all_access", body={"backend_roles": ["admin", arn]}
         )

@@ -48,6 +48,7 @@ from snapferry_sandbox.world import (
     S3,
     AccountName,
     Aws,
+    Destination,
     Options,
     Part,
     Parts,
@@ -241,6 +242,7 @@ def _start(options: Options, parts: _Parts) -> World:
         DESTINATION,
         options.destination,
         destination_identity,
+        identity_headers if options.destination_domain else None,
         nodes=options.destination_nodes,
         settings=options.destination_settings,
     )
@@ -302,20 +304,22 @@ def _start(options: Options, parts: _Parts) -> World:
         cluster.wait_until_ready()
     certificate = authority.issue("domain", RUN / "certificates")
 
-    def start_domain(source: Cluster) -> Source:
+    def start_domain(cluster: Cluster, account: str, nodes: Identity) -> str:
+        """Start the domain that a cluster is, and return its endpoint."""
         domain = amazon_domain.start(
             amazon_domain.Configuration(
-                name=source.name,
-                account=SOURCE_ACCOUNT,
+                name=cluster.name,
+                account=account,
                 region=REGION,
                 port=processes.free_port(),
                 certificate_file=certificate.certificate_file,
                 key_file=certificate.key_file,
-                node_url=source.url,
+                node_url=cluster.url,
                 node_ca_file=authority.ca_file,
                 node_identity_headers=identity_headers,
-                dashboards_path=_DASHBOARDS_PATHS[product(source.version)],
-                dashboards_url=f"{its_dashboards.endpoint}/{source.name}",
+                node_access_key_id=nodes.access_key_id,
+                dashboards_path=_DASHBOARDS_PATHS[product(cluster.version)],
+                dashboards_url=f"{its_dashboards.endpoint}/{cluster.name}",
                 aws_endpoint=aws.endpoint,
                 identities=tuple(administrators.values()),
                 bridge_url=bridge_endpoint,
@@ -323,15 +327,31 @@ def _start(options: Options, parts: _Parts) -> World:
                 internal_users=True,
             ),
             folder=RUN / "domains",
-            log_file=LOGS / f"{source.name}-domain.log",
+            log_file=LOGS / f"{cluster.name}-domain.log",
         )
         parts.add(domain.process, domain.endpoint)
-        logger.info("%s: Amazon domain ready at %s", source.name, domain.endpoint)
-        return Source(**source.model_dump(), domain=source.name, domain_endpoint=domain.endpoint)
+        logger.info("%s: Amazon domain ready at %s", cluster.name, domain.endpoint)
+        return domain.endpoint
 
     return World(
-        sources=tuple(start_domain(source.cluster) for source in sources),
-        destinations=(destination.cluster,),
+        sources=tuple(
+            Source(
+                **source.cluster.model_dump(),
+                domain=source.cluster.name,
+                domain_endpoint=start_domain(source.cluster, SOURCE_ACCOUNT, service_identity),
+            )
+            for source in sources
+        ),
+        destinations=(
+            Destination(
+                **destination.cluster.model_dump(),
+                domain_endpoint=start_domain(
+                    destination.cluster, DESTINATION_ACCOUNT, destination_identity
+                )
+                if options.destination_domain
+                else "",
+            ),
+        ),
         dashboards=its_dashboards.endpoint,
         s3=S3(
             endpoint=bridge_endpoint,

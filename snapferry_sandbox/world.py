@@ -54,6 +54,8 @@ class Options(_Model):
     """Version of the destination cluster; likewise."""
     destination_nodes: int = 1
     """How many nodes the destination has."""
+    destination_domain: bool = False
+    """Whether the destination is an Amazon domain, too, besides a cluster with users."""
     clusters: int = 1
     """How many source clusters there are, of one node each."""
     time_scale: float = 1.0
@@ -70,6 +72,13 @@ class Source(Cluster):
     domain: str
     """The domain's name."""
     domain_endpoint: str
+
+
+class Destination(Cluster):
+    """A destination cluster, by basic authentication and, as an Amazon domain, by SigV4."""
+
+    domain_endpoint: str = ""
+    """Empty where it isn't a domain; one has the cluster's name."""
 
 
 class S3Account(_Model):
@@ -102,7 +111,7 @@ class World(_Model):
     """How to reach everything; `.sandbox/world.json`."""
 
     sources: tuple[Source, ...]
-    destinations: tuple[Cluster, ...]
+    destinations: tuple[Destination, ...]
     dashboards: str
     """Of all clusters; behind it comes the name of one."""
     s3: S3

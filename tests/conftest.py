@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A world with the deployed stack; its parameter, if there is one, says which engines."""
-    options: world.Options = getattr(request, "param", world.Options())
+    options: world.Options = getattr(request, "param", world.Options(destination_domain=True))
     # Waits of the state machines are cut short: nothing here is large.
     wanted = options.model_copy(update={"time_scale": 0.1})
     with world.running(wanted, print) as up:

@@ -24,6 +24,8 @@ class Configuration(BaseModel):
     node_url: str
     node_ca_file: Path
     node_identity_headers: IdentityHeaders
+    node_access_key_id: str
+    """Of the key with which the node reaches S3."""
     dashboards_path: str = "/_dashboards"
     """Below which the domain has its Dashboards: for Elasticsearch `/_plugin/kibana`."""
     dashboards_url: str = ""

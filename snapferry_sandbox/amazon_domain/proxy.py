@@ -131,6 +131,7 @@ class _Domain:
             f"{self._configuration.bridge_url}/_bridge/passed-roles",
             headers={"Authorization": f"Bearer {self._configuration.bridge_token}"},
             json={
+                "access_key_id": self._configuration.node_access_key_id,
                 "bucket": settings.get("bucket") or "",
                 "base_path": settings.get("base_path") or "",
                 "role_arn": settings["role_arn"],

@@ -190,9 +190,13 @@ class Bridge:
             raise _unavailable() from error
 
     async def _caller(self, identity: Identity, wanted: Operation, keys: Collection[str]) -> Caller:
-        if identity == self._configuration.service_identity:
-            prefix = wanted.context.get("s3:prefix", "")
-            role_arn = self._passed_roles.find(wanted.bucket, keys if any(keys) else [prefix])
+        prefix = wanted.context.get("s3:prefix", "")
+        role_arn = self._passed_roles.find(
+            identity.access_key_id, wanted.bucket, keys if any(keys) else [prefix]
+        )
+        if role_arn is None and identity == self._configuration.service_identity:
+            raise access_denied("The service was passed no role for this repository.")
+        if role_arn is not None:
             account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
             arn = f"arn:aws:sts::{account}:assumed-role/{name}/es"
             return role_session(arn, await self._role(role_arn))

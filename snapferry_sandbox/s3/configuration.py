@@ -31,10 +31,11 @@ class Configuration(BaseModel):
     aws_endpoint: str
     """Of LocalStack, whose IAM and STS know the callers."""
     identities: tuple[Identity, ...]
-    """Keys that LocalStack doesn't know: the accounts' administrators, the destination's nodes."""
+    """Keys that LocalStack doesn't know: the accounts' administrators, the destination's nodes.
+    Those act as the role that was passed when the repository was registered, if one was."""
     service_identity: Identity
-    """The key of the Amazon domains' own nodes. By itself it may do nothing: a request acts as the
-    role that was passed when the repository was registered."""
+    """The key of the sources' nodes, which likewise act as passed roles. By itself it may do
+    nothing."""
     control_token: str
     """Whoever presents it may say which roles were passed."""
     bucket_owner: Account

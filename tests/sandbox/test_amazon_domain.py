@@ -268,6 +268,7 @@ def domain_before(
             node_identity_headers=HEADERS,
             # The same that stands for the node: the path tells one from the other.
             dashboards_url=f"{node_url}/dashboards-of-it",
+            node_access_key_id="AKIANODE",
             aws_endpoint=localstack.endpoint,
             identities=IDENTITIES,
             bridge_url=bridge_url,
@@ -640,6 +641,7 @@ def test_registration(world: World) -> None:
     assert world.register(readonly=True, endpoint="s3.amazonaws.com").ok
 
     assert world.bridge.passed[-1] == {
+        "access_key_id": "AKIANODE",
         "bucket": "snapferry-migration",
         "base_path": "source-1",
         "role_arn": SNAPSHOT_ROLE,

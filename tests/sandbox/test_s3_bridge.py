@@ -248,8 +248,13 @@ def set_ownership(owner: "S3Client", bucket: str, ownership: Any) -> None:
     )
 
 
-def pass_role(endpoint: str, bucket: str, token: str) -> int:
-    passed = {"bucket": bucket, "base_path": BASE_PATH, "role_arn": SNAPSHOT_ROLE}
+def pass_role(endpoint: str, bucket: str, token: str, nodes: Identity) -> int:
+    passed = {
+        "access_key_id": nodes.access_key_id,
+        "bucket": bucket,
+        "base_path": BASE_PATH,
+        "role_arn": SNAPSHOT_ROLE,
+    }
     request = urllib.request.Request(  # noqa: S310
         f"{endpoint}/_bridge/passed-roles",
         json.dumps(passed).encode(),
@@ -572,7 +577,9 @@ def test_service_acts_as_the_role_that_was_passed(
         ),
     )
     assert code(service.put_object, **put) == "AccessDenied"
-    assert pass_role(endpoint, bucket, CONTROL_TOKEN) == 204
+    assert pass_role(endpoint, bucket, CONTROL_TOKEN, DESTINATION_NODES) == 204
+    assert code(service.put_object, **put) == "AccessDenied"
+    assert pass_role(endpoint, bucket, CONTROL_TOKEN, SERVICE) == 204
     service.put_object(**put)  # type: ignore[arg-type]
     assert code(service.put_object, **put | {"Key": "elsewhere"}) == "AccessDenied"
     listed = service.list_objects_v2(Bucket=bucket, Prefix=f"{BASE_PATH}/")
@@ -586,9 +593,30 @@ def test_service_acts_as_the_role_that_was_passed(
     assert code(service.put_object, **put) == "AccessDenied"
 
 
+def test_nodes_of_a_cluster_that_is_a_domain_too_act_as_a_role_only_where_one_was_passed(
+    client_of: ClientOf, endpoint: str, owner: "S3Client", bucket: str
+) -> None:
+    nodes = client_of(DESTINATION_NODES)
+    put_policy(
+        owner,
+        bucket,
+        statement(bucket, {"AWS": DESTINATION_NODES.arn}),
+        statement(bucket, {"AWS": SNAPSHOT_ROLE}, "s3:GetObject"),
+    )
+    for key in ("elsewhere", f"{BASE_PATH}/index-0"):
+        nodes.put_object(Bucket=bucket, Key=key, Body=b"x")
+
+    pass_role(endpoint, bucket, CONTROL_TOKEN, DESTINATION_NODES)
+
+    put = {"Bucket": bucket, "Key": f"{BASE_PATH}/index-0", "Body": b"y"}
+    assert code(nodes.put_object, **put) == "AccessDenied"
+    assert nodes.get_object(Bucket=bucket, Key=put["Key"])["Body"].read() == b"x"  # type: ignore[arg-type]
+    nodes.put_object(Bucket=bucket, Key="elsewhere", Body=b"y")
+
+
 def test_only_the_domain_says_which_role_was_passed(endpoint: str, bucket: str) -> None:
     with pytest.raises(HTTPError) as raised:
-        pass_role(endpoint, bucket, "another")
+        pass_role(endpoint, bucket, "another", SERVICE)
     with raised.value as answer:
         assert answer.status == 403
 
