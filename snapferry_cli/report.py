@@ -35,7 +35,7 @@ def _show(report: dict[str, Any], output: Output) -> None:
     if report["notes"]:
         output.say("\n  ".join(["What else is to be known:", *report["notes"]]))
     for domain in report["domains"]:
-        _say_outcome(f"\n{domain['domain']}", domain, output)
+        _say_outcome(f"\n{report_tables.title(domain)}", domain, output)
         phases = [
             (phase["phase"], report_tables.seconds(phase["ended_at"] - phase["began_at"]))
             for phase in domain["timeline"]

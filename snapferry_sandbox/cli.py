@@ -55,19 +55,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="VERSION",
         choices=known_versions(),
         default=defaults.destination,
-        help="version of the destination cluster: %(choices)s (default: %(default)s)",
+        help="version of the destination clusters: %(choices)s (default: %(default)s)",
+    )
+    up.add_argument(
+        "--destinations",
+        metavar="NUMBER",
+        type=_number,
+        default=defaults.destinations,
+        help="how many destination clusters (default: %(default)s)",
     )
     up.add_argument(
         "--destination-nodes",
         metavar="NUMBER",
         type=_number,
         default=defaults.destination_nodes,
-        help="of the destination cluster (default: %(default)s)",
+        help="of each destination cluster (default: %(default)s)",
     )
     up.add_argument(
         "--destination-domain",
         action="store_true",
-        help="have the destination be an Amazon domain, too",
+        help="have the destinations be Amazon domains, too",
     )
     up.add_argument(
         "--clusters",
@@ -120,6 +127,7 @@ def _up(options: argparse.Namespace) -> None:
     wanted = Options(
         source=options.source,
         destination=options.destination,
+        destinations=options.destinations,
         destination_nodes=options.destination_nodes,
         destination_domain=options.destination_domain,
         clusters=options.clusters,

@@ -76,18 +76,7 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
             "BucketName": world.s3.bucket,
         },
     )
-    [destination] = world.destinations
-    of_domain: dict[str, Any] = {}
-    if destination.domain_endpoint:
-        report(f"Deploying {_DESTINATION_STACK} to account {world.aws.accounts['destination']}")
-        own = _deploy_roles(world, "destination", _DESTINATION_STACK, [destination], "read")
-        of_domain["destination_domain"] = {
-            "endpoint": urlsplit(destination.domain_endpoint).netloc,
-            "region": world.aws.region,
-            "access_role_arn": own["DomainAccessRoleArn"],
-            "snapshot_role_arn": own["SnapshotRoleArn"],
-            "master_user": {"role_arn": _ensure_master_role(world, "destination", [destination])},
-        }
+    destination_domains = _deploy_destination_domains(world, report)
     report("Making the users of the clusters")
     master_secrets = {source.name: _ensure_master_secret(world, source) for source in world.sources}
     deployed = world.model_copy(
@@ -107,10 +96,17 @@ def deploy(world: World, report: Callable[[str], None]) -> World:
                     "role_arn": bucket["BucketAccessRoleArn"],
                     "external_id": _EXTERNAL_ID,
                 },
-                "destination_secret": _ensure_destination_user(world, destination),
-                "destination_master_secret": _ensure_master_secret(world, destination),
+                "destinations": [
+                    {
+                        "endpoint": urlsplit(destination.url).netloc,
+                        "secret_arn": _ensure_destination_user(world, destination),
+                        "master_user": {"secret_arn": _ensure_master_secret(world, destination)},
+                        "dashboards_endpoint": f"{world.dashboards}/{destination.name}",
+                    }
+                    for destination in world.destinations
+                ],
+                "destination_domains": destination_domains,
             }
-            | of_domain
         }
     )
     deployed.save()
@@ -135,6 +131,28 @@ def schedule_snapshots(world: World, schedule: str, document: Any) -> None:
             "SnapshotInput": json.dumps(json.dumps(document)),
         },
     )
+
+
+def _deploy_destination_domains(
+    world: World, report: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Deploy the roles of the destinations that are domains; return these as an input has them."""
+    domains = [one for one in world.destinations if one.domain_endpoint]
+    if not domains:
+        return []
+    report(f"Deploying {_DESTINATION_STACK} to account {world.aws.accounts['destination']}")
+    roles = _deploy_roles(world, "destination", _DESTINATION_STACK, domains, "read")
+    master_role = _ensure_master_role(world, "destination", domains)
+    return [
+        {
+            "endpoint": urlsplit(domain.domain_endpoint).netloc,
+            "region": world.aws.region,
+            "access_role_arn": roles["DomainAccessRoleArn"],
+            "snapshot_role_arn": roles["SnapshotRoleArn"],
+            "master_user": {"role_arn": master_role},
+        }
+        for domain in domains
+    ]
 
 
 def _deploy_roles(

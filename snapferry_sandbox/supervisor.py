@@ -61,8 +61,6 @@ REGION: Final = "eu-west-1"
 SOURCE_ACCOUNT = "111111111111"
 DESTINATION_ACCOUNT = "222222222222"
 BUCKET = "snapferry-migration"
-DESTINATION = "destination-1"
-
 _ACCOUNTS: dict[AccountName, str] = {
     "source": SOURCE_ACCOUNT,
     "destination": DESTINATION_ACCOUNT,
@@ -168,7 +166,8 @@ def _start(options: Options, parts: _Parts) -> World:
     bridge_port = processes.free_port()
     bridge_endpoint = f"http://127.0.0.1:{bridge_port}"
 
-    is_large = options.clusters + options.destination_nodes >= _LARGE_WORLD_NODES
+    nodes = options.clusters + options.destinations * options.destination_nodes
+    is_large = nodes >= _LARGE_WORLD_NODES
     heap_megabytes = _SMALL_HEAP_MEGABYTES if is_large else _HEAP_MEGABYTES
 
     def start(
@@ -237,15 +236,21 @@ def _start(options: Options, parts: _Parts) -> World:
         start(f"source-{number}", options.source, service_identity, identity_headers)
         for number in range(1, options.clusters + 1)
     ]
-    destination_identity = _node_identity(DESTINATION_ACCOUNT, DESTINATION)
-    destination = start(
-        DESTINATION,
-        options.destination,
-        destination_identity,
-        identity_headers if options.destination_domain else None,
-        nodes=options.destination_nodes,
-        settings=options.destination_settings,
-    )
+    destination_identities = {
+        name: _node_identity(DESTINATION_ACCOUNT, name)
+        for name in (f"destination-{number}" for number in range(1, options.destinations + 1))
+    }
+    destinations = [
+        start(
+            name,
+            options.destination,
+            identity,
+            identity_headers if options.destination_domain else None,
+            nodes=options.destination_nodes,
+            settings=options.destination_settings,
+        )
+        for name, identity in destination_identities.items()
+    ]
 
     logger.info("AWS: starting LocalStack")
     aws = localstack.start(
@@ -256,7 +261,8 @@ def _start(options: Options, parts: _Parts) -> World:
         time_scale=options.time_scale,
     )
     parts.add(aws.process, aws.endpoint)
-    _create_reader_role(aws.endpoint, administrators[DESTINATION_ACCOUNT])
+    for name in destination_identities:
+        _create_reader_role(name, aws.endpoint, administrators[DESTINATION_ACCOUNT])
     logger.info("AWS: ready at %s", aws.endpoint)
 
     control_token = secrets.token_urlsafe()
@@ -268,7 +274,7 @@ def _start(options: Options, parts: _Parts) -> World:
             gateway_access_key=s3_gateway.access_key,
             gateway_secret_key=s3_gateway.secret_key,
             aws_endpoint=aws.endpoint,
-            identities=(*administrators.values(), destination_identity),
+            identities=(*administrators.values(), *destination_identities.values()),
             service_identity=service_identity,
             control_token=control_token,
             bucket_owner=accounts[DESTINATION_ACCOUNT],
@@ -284,7 +290,7 @@ def _start(options: Options, parts: _Parts) -> World:
     logger.info("S3: ready at %s", bridge_endpoint)
 
     certificate = authority.issue("dashboards", RUN / "certificates")
-    clusters = (*sources, destination)
+    clusters = (*sources, *destinations)
     its_dashboards = dashboards.start(
         dashboards.Configuration(
             port=processes.free_port(),
@@ -342,15 +348,18 @@ def _start(options: Options, parts: _Parts) -> World:
             )
             for source in sources
         ),
-        destinations=(
+        destinations=tuple(
             Destination(
                 **destination.cluster.model_dump(),
                 domain_endpoint=start_domain(
-                    destination.cluster, DESTINATION_ACCOUNT, destination_identity
+                    destination.cluster,
+                    DESTINATION_ACCOUNT,
+                    destination_identities[destination.cluster.name],
                 )
                 if options.destination_domain
                 else "",
-            ),
+            )
+            for destination in destinations
         ),
         dashboards=its_dashboards.endpoint,
         s3=S3(
@@ -391,8 +400,8 @@ def _node_identity(account: str, role: str) -> Identity:
     )
 
 
-def _create_reader_role(endpoint: str, administrator: Identity) -> None:
-    """Create the role of the destination's nodes, which may read the bucket and no more."""
+def _create_reader_role(name: str, endpoint: str, administrator: Identity) -> None:
+    """Create the role of a destination's nodes, which may read the bucket and no more."""
     client = boto3.client(
         "iam",
         endpoint_url=endpoint,
@@ -411,9 +420,9 @@ def _create_reader_role(endpoint: str, administrator: Identity) -> None:
         "Action": ["s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket"],
         "Resource": [bucket, f"{bucket}/*"],
     }
-    client.create_role(RoleName=DESTINATION, AssumeRolePolicyDocument=json.dumps(_policy(trust)))
+    client.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(_policy(trust)))
     client.put_role_policy(
-        RoleName=DESTINATION, PolicyName="ReadSnapshots", PolicyDocument=json.dumps(_policy(read))
+        RoleName=name, PolicyName="ReadSnapshots", PolicyDocument=json.dumps(_policy(read))
     )
 
 

@@ -51,11 +51,13 @@ class Options(_Model):
     source: str = "3.6.0"
     """Version of the source clusters; one of `opensearch.distribution.known_versions`."""
     destination: str = "3.6.0"
-    """Version of the destination cluster; likewise."""
+    """Version of the destination clusters; likewise."""
+    destinations: int = 1
+    """How many destination clusters there are."""
     destination_nodes: int = 1
-    """How many nodes the destination has."""
+    """How many nodes each of them has."""
     destination_domain: bool = False
-    """Whether the destination is an Amazon domain, too, besides a cluster with users."""
+    """Whether they are Amazon domains, too, besides clusters with users."""
     clusters: int = 1
     """How many source clusters there are, of one node each."""
     time_scale: float = 1.0
@@ -63,7 +65,7 @@ class Options(_Model):
     node_bytes_per_second: int | None = None
     """What each node's network carries, either way; as much as the machine does if left out."""
     destination_settings: dict[str, Any] = {}
-    """More settings of the destination's nodes, for its `opensearch.yml`."""
+    """More settings of the destinations' nodes, for their `opensearch.yml`."""
 
 
 class Source(Cluster):

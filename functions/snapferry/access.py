@@ -388,8 +388,7 @@ def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str,
     objects = [f"{whole}/{path}/*" for path in paths]
     # A snapshot that is there already is restored without its source.
     writers = [job.domain.snapshot_role_arn for job in jobs if job.mode != "restore_only"]
-    reader = jobs[0].destination.bucket_reader
-    readers = [reader] if reader else []
+    readers = [job.destination.bucket_reader for job in jobs if job.destination.bucket_reader]
     digest = hashlib.sha256(jobs[0].migration_id.encode()).hexdigest()[:16]
 
     def statement(

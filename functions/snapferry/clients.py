@@ -33,7 +33,7 @@ from snapferry import access, artifacts, raw_json, security
 from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain, explain_s3
 from snapferry.events import Bus
 from snapferry.fence import Fence
-from snapferry.journal import BUCKET, DESTINATION, SECRETS, Journal, Place, side_of
+from snapferry.journal import BUCKET, SECRETS, Journal, Place, destination_side, side_of
 from snapferry.records import Records
 from snapferry.request import Bucket, Destination, Domain, DomainJob, MasterUser
 from snapferry.topic import Topic
@@ -438,6 +438,7 @@ def sides(records: Records) -> Callable[[Place], Any]:
     """Makes the client for a place of the journal, from the jobs in the migration's records."""
     jobs = [DomainJob.model_validate(job) for job in records.read("jobs", default=[])]
     domains = {side_of(job.domain.name): job.domain for job in jobs}
+    destinations = {destination_side(job.destination.endpoint): job.destination for job in jobs}
 
     def connect(place: Place) -> Any:
         if place.side == BUCKET:
@@ -446,8 +447,7 @@ def sides(records: Records) -> Callable[[Place], Any]:
             return secrets()
         owner = artifacts.OWNERS.get(place.kind)
         by_administrator = place.kind in security.CHANGEABLES or owner == "administrator"
-        if place.side == DESTINATION:
-            target = jobs[0].destination
+        if target := destinations.get(place.side):
             if owner == "dashboards":
                 return destination_dashboards(target)
             return destination_administrator(target) if by_administrator else destination(target)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 BUCKET = "bucket"
-DESTINATION = "destination"
 SECRETS = "secrets"
 _SOURCE = "source/"
+_DESTINATION = "destination/"
 _PREFIX = "change#"
 # Fewer than the connections that the table's client keeps.
 _WRITES_AT_ONCE = 8
@@ -42,7 +42,7 @@ class Place:
     """Where a value is.
 
     Attributes:
-        side: `bucket`, `destination`, `secrets` or what `side_of` returns.
+        side: `bucket`, `secrets` or what `side_of` or `destination_side` returns.
         kind: what it is, such as `repository`.
         key: which one of its kind, such as the repository's name.
     """
@@ -58,6 +58,11 @@ class Place:
 def side_of(domain: str) -> str:
     """The side of a domain, by its name in the input."""
     return _SOURCE + domain
+
+
+def destination_side(endpoint: str) -> str:
+    """The side of a destination, by its address."""
+    return _DESTINATION + endpoint
 
 
 @dataclass(frozen=True)

@@ -22,20 +22,20 @@ def begin(
     request_id: str,
     remaining_milliseconds: int,
 ) -> None:
-    """Notes the migration and its jobs, and takes the leases of its bucket and destination.
+    """Notes the migration and its jobs, and takes the leases of its bucket and destinations.
 
     Args:
         fence: of the migration.
         items: the table of the stack.
         records: of the migration.
-        jobs: one for each domain, with one bucket and one destination.
+        jobs: one for each domain, with one bucket.
         execution_arn: of the state machine `migrate`.
         request_id: of the function's invocation.
         remaining_milliseconds: after which Lambda ends it.
 
     Raises:
         Conflict: there has been a migration of this id before.
-        LeaseHeld: another migration uses the bucket or the destination.
+        LeaseHeld: another migration uses the bucket or a destination.
         SnapshotSkipped: so it is, and this is a snapshot of a series.
         MigrationEnded: it is being rolled back already.
     """
@@ -46,7 +46,10 @@ def begin(
         try:
             leases.acquire(
                 items,
-                [f"bucket {jobs[0].bucket.name}", f"destination {jobs[0].destination.endpoint}"],
+                [
+                    f"bucket {jobs[0].bucket.name}",
+                    *sorted({f"destination {job.destination.endpoint}" for job in jobs}),
+                ],
                 fence.migration_id,
                 execution_arn,
             )

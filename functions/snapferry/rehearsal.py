@@ -14,7 +14,7 @@ from snapferry import indices, restores
 from snapferry.catchup import primaries
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.indices import Index
-from snapferry.journal import DESTINATION, Changeable, Journal, Place
+from snapferry.journal import Changeable, Journal, Place, destination_side
 from snapferry.request import DomainJob
 from snapferry.verification import Verdict
 
@@ -48,7 +48,7 @@ CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: Reh
 
 def foresee(job: DomainJob, selected: Sequence[Index]) -> list[Place]:
     """What `start` will change."""
-    return [_place(copy.name) for copy in copies(job, selected)]
+    return [_place(job, copy.name) for copy in copies(job, selected)]
 
 
 def copies(job: DomainJob, selected: Sequence[Index]) -> list[Index]:
@@ -79,7 +79,7 @@ def start(
     there = indices.list_all(destination).keys() & set(names)
     if restores.started_before(destination, job.snapshot(round_number), there):
         return
-    journal.note_all(dict.fromkeys(map(_place, names)), value=True)
+    journal.note_all(dict.fromkeys(_place(job, name) for name in names), value=True)
     restores.restore(
         destination,
         job,
@@ -141,5 +141,5 @@ def _is_unchanged(source: OpenSearch, index: Index, destination: OpenSearch, cop
     return False
 
 
-def _place(name: str) -> Place:
-    return Place(DESTINATION, _KIND, name)
+def _place(job: DomainJob, name: str) -> Place:
+    return Place(destination_side(job.destination.endpoint), _KIND, name)

@@ -126,6 +126,8 @@ def _domain(records: Records, domain: Mapping[str, Any]) -> dict[str, Any]:
     }
     whole = {
         **domain,
+        # Known since its plan was made.
+        "destination": records.read(f"{name}/plan", default={}).get("destination"),
         "rounds": rounds.copied(records, name),
         "catch_up": cutover.outcome(records, name),
         "verification": records.read(f"{name}/verification", default=[]),

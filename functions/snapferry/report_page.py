@@ -61,7 +61,7 @@ def _summary(title: str, report: Mapping[str, Any]) -> str:
 
 
 def _domain(domain: Mapping[str, Any]) -> Iterator[str]:
-    yield _headline("h2", domain["domain"], domain)
+    yield _headline("h2", report_tables.title(domain), domain)
     yield _section("Timeline", _timeline(domain["timeline"]))
     yield from map(_table, report_tables.of_domain(domain))
 

@@ -41,6 +41,12 @@ class Table:
     is_long: bool = False
 
 
+def title(domain: Mapping[str, Any]) -> str:
+    """What a domain of a report is called: its name, and where it went."""
+    to = f" to {domain['destination']}" if domain["destination"] else ""
+    return f"{domain['domain']}{to}"
+
+
 def figures(report: Mapping[str, Any]) -> dict[str, Number]:
     """The few numbers that people ask for first, by what they are."""
     moved = [domain for domain in report["domains"] if domain["status"] == "SUCCEEDED"]

@@ -7,7 +7,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry.errors import NotFound
-from snapferry.journal import DESTINATION, Journal, Place, side_of
+from snapferry.journal import Journal, Place, destination_side, side_of
 from snapferry.request import DomainJob
 
 _KIND = "repository"
@@ -116,7 +116,7 @@ def _at_source(job: DomainJob) -> Place:
 
 
 def _at_destination(job: DomainJob) -> Place:
-    return Place(DESTINATION, _KIND, job.repository)
+    return Place(destination_side(job.destination.endpoint), _KIND, job.repository)
 
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,6 +157,130 @@ class MasterUser(_Model):
         return self
 
 
+class Destination(_Model):
+    """The cluster that takes the indices: an Amazon domain, or any other with an internal user."""
+
+    endpoint: Endpoint = Field(
+        description="the cluster's address", examples=["search.example.com:9200"]
+    )
+    secret_arn: SecretArn | None = Field(
+        default=None,
+        description="a secret with username, password and, for a CA of your own, ca_certificate; "
+        "not of an Amazon domain",
+        examples=["arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/destination-a1"],
+    )
+    region: Region | None = Field(
+        default=None, description="of an Amazon domain, its region", examples=["eu-west-1"]
+    )
+    access_role_arn: RoleArn | None = Field(
+        default=None,
+        description="of an Amazon domain, the role which the functions assume to call it",
+        examples=["arn:aws:iam::333333333333:role/SnapferryDomainAccess"],
+    )
+    snapshot_role_arn: RoleArn | None = Field(
+        default=None,
+        description="of an Amazon domain, the role with which it reads the bucket",
+        examples=["arn:aws:iam::333333333333:role/SnapferrySnapshot"],
+    )
+    master_user: MasterUser | None = Field(
+        default=None,
+        description="who grants the user of secret_arn, or access_role_arn, the rights that it "
+        "lacks; itself if left out",
+        examples=[
+            {"secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/m-a1"}
+        ],
+    )
+    dashboards_endpoint: BaseAddress | None = Field(
+        default=None,
+        description="the address of the cluster's Dashboards, with its base path if it has one; "
+        "needed where saved objects are copied, but not of an Amazon domain",
+        examples=["dashboards.example.com:5601"],
+    )
+    lift_restore_limits: bool = Field(
+        default=True,
+        description="whether the cluster's limits of recoveries are lifted while it restores; an "
+        "Amazon domain's can't be",
+        examples=[True],
+    )
+    reader_arn: PrincipalArn | None = Field(
+        default=None,
+        description="the role or user with which the cluster reads the bucket, where the bucket's "
+        "policy has to let it because it is of another account; an Amazon domain's is "
+        "snapshot_role_arn",
+        examples=["arn:aws:iam::333333333333:role/SearchNodes"],
+    )
+    repository_settings: dict[str, str] = Field(
+        default={},
+        description="more settings of the read-only repository, such as client or endpoint",
+        examples=[{"client": "default"}],
+    )
+
+    @property
+    def is_domain(self) -> bool:
+        """Whether it is an Amazon OpenSearch Service domain."""
+        return self.access_role_arn is not None
+
+    @property
+    def bucket_reader(self) -> str | None:
+        """The ARN by which the bucket's policy has to let it read; None where it needn't."""
+        return self.snapshot_role_arn or self.reader_arn
+
+    @field_validator("repository_settings")
+    @classmethod
+    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
+        ours = {"bucket", "base_path", "region", "readonly", "role_arn", "shard_path_type"}
+        if ours := ours & value.keys():
+            raise ValueError(f"{', '.join(sorted(ours))} can't be set: the migration sets it")
+        secret = [name for name in value if re.search(r"key|token|password", name)]
+        if secret:
+            raise ValueError(
+                f"{', '.join(sorted(secret))}: secrets don't belong into the input; put them into "
+                "the keystore of the cluster's nodes"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_caller(self) -> Self:
+        of_domain = {
+            "region": self.region,
+            "access_role_arn": self.access_role_arn,
+            "snapshot_role_arn": self.snapshot_role_arn,
+        }
+        missing = [name for name, value in of_domain.items() if value is None]
+        given = [name for name in of_domain if name not in missing]
+        if self.secret_arn is None and missing:
+            raise ValueError(
+                "give secret_arn, of an internal user, or of an Amazon domain region, "
+                f"access_role_arn and snapshot_role_arn; missing of these: {', '.join(missing)}"
+            )
+        if self.secret_arn is not None and given:
+            raise ValueError(
+                f"secret_arn is of any cluster but an Amazon domain, and {', '.join(given)} of a "
+                "domain alone: leave out the one or the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.access_role_arn and self.snapshot_role_arn:
+            _refuse_other_account(self.access_role_arn, self.snapshot_role_arn, "snapshot_role_arn")
+            if self.reader_arn:
+                raise ValueError(
+                    "an Amazon domain reads the bucket as snapshot_role_arn: leave reader_arn out"
+                )
+            if self.dashboards_endpoint:
+                raise ValueError(
+                    "an Amazon domain has Dashboards below its endpoint: leave dashboards_endpoint "
+                    "out"
+                )
+        elif self.master_user is not None and self.master_user.role_arn is not None:
+            raise ValueError(
+                "master_user.role_arn is of Amazon domains alone: give master_user.secret_arn, of "
+                "an internal user"
+            )
+        return self
+
+
 class _DomainOptions(_Model):
     """What can be said of a domain in anybody's words."""
 
@@ -179,6 +303,11 @@ class _DomainOptions(_Model):
         examples=["logs"],
     )
     indices: Indices = Field(default=Indices(), description="which indices are moved")
+    destination: Destination | None = Field(
+        default=None,
+        description="the cluster that takes the domain's indices, if it isn't that of the others",
+        examples=[{"endpoint": "search.example.com:9200"}],
+    )
     replicas: int | None = Field(
         default=None,
         ge=0,
@@ -333,130 +462,6 @@ class Bucket(_Model):
         "if left out",
         examples=[{"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}],
     )
-
-
-class Destination(_Model):
-    """The cluster that takes the indices: an Amazon domain, or any other with an internal user."""
-
-    endpoint: Endpoint = Field(
-        description="the cluster's address", examples=["search.example.com:9200"]
-    )
-    secret_arn: SecretArn | None = Field(
-        default=None,
-        description="a secret with username, password and, for a CA of your own, ca_certificate; "
-        "not of an Amazon domain",
-        examples=["arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/destination-a1"],
-    )
-    region: Region | None = Field(
-        default=None, description="of an Amazon domain, its region", examples=["eu-west-1"]
-    )
-    access_role_arn: RoleArn | None = Field(
-        default=None,
-        description="of an Amazon domain, the role which the functions assume to call it",
-        examples=["arn:aws:iam::333333333333:role/SnapferryDomainAccess"],
-    )
-    snapshot_role_arn: RoleArn | None = Field(
-        default=None,
-        description="of an Amazon domain, the role with which it reads the bucket",
-        examples=["arn:aws:iam::333333333333:role/SnapferrySnapshot"],
-    )
-    master_user: MasterUser | None = Field(
-        default=None,
-        description="who grants the user of secret_arn, or access_role_arn, the rights that it "
-        "lacks; itself if left out",
-        examples=[
-            {"secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/m-a1"}
-        ],
-    )
-    dashboards_endpoint: BaseAddress | None = Field(
-        default=None,
-        description="the address of the cluster's Dashboards, with its base path if it has one; "
-        "needed where saved objects are copied, but not of an Amazon domain",
-        examples=["dashboards.example.com:5601"],
-    )
-    lift_restore_limits: bool = Field(
-        default=True,
-        description="whether the cluster's limits of recoveries are lifted while it restores; an "
-        "Amazon domain's can't be",
-        examples=[True],
-    )
-    reader_arn: PrincipalArn | None = Field(
-        default=None,
-        description="the role or user with which the cluster reads the bucket, where the bucket's "
-        "policy has to let it because it is of another account; an Amazon domain's is "
-        "snapshot_role_arn",
-        examples=["arn:aws:iam::333333333333:role/SearchNodes"],
-    )
-    repository_settings: dict[str, str] = Field(
-        default={},
-        description="more settings of the read-only repository, such as client or endpoint",
-        examples=[{"client": "default"}],
-    )
-
-    @property
-    def is_domain(self) -> bool:
-        """Whether it is an Amazon OpenSearch Service domain."""
-        return self.access_role_arn is not None
-
-    @property
-    def bucket_reader(self) -> str | None:
-        """The ARN by which the bucket's policy has to let it read; None where it needn't."""
-        return self.snapshot_role_arn or self.reader_arn
-
-    @field_validator("repository_settings")
-    @classmethod
-    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
-        ours = {"bucket", "base_path", "region", "readonly", "role_arn", "shard_path_type"}
-        if ours := ours & value.keys():
-            raise ValueError(f"{', '.join(sorted(ours))} can't be set: the migration sets it")
-        secret = [name for name in value if re.search(r"key|token|password", name)]
-        if secret:
-            raise ValueError(
-                f"{', '.join(sorted(secret))}: secrets don't belong into the input; put them into "
-                "the keystore of the cluster's nodes"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _one_caller(self) -> Self:
-        of_domain = {
-            "region": self.region,
-            "access_role_arn": self.access_role_arn,
-            "snapshot_role_arn": self.snapshot_role_arn,
-        }
-        missing = [name for name, value in of_domain.items() if value is None]
-        given = [name for name in of_domain if name not in missing]
-        if self.secret_arn is None and missing:
-            raise ValueError(
-                "give secret_arn, of an internal user, or of an Amazon domain region, "
-                f"access_role_arn and snapshot_role_arn; missing of these: {', '.join(missing)}"
-            )
-        if self.secret_arn is not None and given:
-            raise ValueError(
-                f"secret_arn is of any cluster but an Amazon domain, and {', '.join(given)} of a "
-                "domain alone: leave out the one or the other"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _fitting(self) -> Self:
-        if self.access_role_arn and self.snapshot_role_arn:
-            _refuse_other_account(self.access_role_arn, self.snapshot_role_arn, "snapshot_role_arn")
-            if self.reader_arn:
-                raise ValueError(
-                    "an Amazon domain reads the bucket as snapshot_role_arn: leave reader_arn out"
-                )
-            if self.dashboards_endpoint:
-                raise ValueError(
-                    "an Amazon domain has Dashboards below its endpoint: leave dashboards_endpoint "
-                    "out"
-                )
-        elif self.master_user is not None and self.master_user.role_arn is not None:
-            raise ValueError(
-                "master_user.role_arn is of Amazon domains alone: give master_user.secret_arn, of "
-                "an internal user"
-            )
-        return self
 
 
 _TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -641,13 +646,16 @@ class MigrationRequest(_Model):
     ] = Field(
         min_length=1,
         max_length=100,
-        description="the domains to move, with one destination; the manual guide's own array does, "
-        "too",
+        description="the domains to move; the manual guide's own array does, too",
         examples=[[{"host": "search-logs-abc.eu-west-1.es.amazonaws.com"}]],
         strict=False,
     )
     bucket: Bucket = Field(description="the bucket through which the snapshots travel")
-    destination: Destination = Field(description="the cluster that takes the indices")
+    destination: Destination | None = Field(
+        default=None,
+        description="the cluster that takes the indices of all domains that name none themselves",
+        examples=[{"endpoint": "search.example.com:9200"}],
+    )
     cutover: Cutover = Field(default=Cutover(), description="how the migration comes to its end")
     verification: Depth = Field(
         default="sampled",
@@ -780,6 +788,7 @@ def parse(
                 if not any(_contains(problem["loc"], other["loc"]) for other in problems)
             )
         ) from None
+    destinations = _destinations(request)
     _refuse_other_buckets(request)
     _refuse_missing_access(request)
     _refuse_missing_dashboards(request)
@@ -794,9 +803,11 @@ def parse(
     jobs = [
         DomainJob(
             migration_id=migration_id,
-            domain=domain.model_copy(update={"name": domain.name or _name(domain.host)}),
+            domain=domain.model_copy(
+                update={"name": domain.name or _name(domain.host), "destination": None}
+            ),
             bucket=request.bucket,
-            destination=request.destination,
+            destination=destination,
             cutover=request.cutover,
             verification=request.verification,
             artifacts=request.artifacts,
@@ -810,7 +821,7 @@ def parse(
             if access and access.way == "acl" and request.mode != "restore_only"
             else "policy",
         )
-        for domain in domains
+        for domain, destination in zip(domains, destinations, strict=True)
     ]
     _refuse_shared(jobs)
     _refuse_too_large(jobs)
@@ -831,6 +842,27 @@ def _refuse_other_account(access_role_arn: str, snapshot_role_arn: str, name: st
         )
 
 
+def _destinations(request: MigrationRequest) -> list[Destination]:
+    """The destination of each domain: its own, or that of all."""
+    found = [domain.destination or request.destination for domain in request.domains]
+    missing = [f"domains[{number}].destination" for number, one in enumerate(found) if one is None]
+    if missing:
+        raise InvalidInput(
+            f"{', '.join(missing)}: nothing says where the indices go; give destination, for all "
+            "domains that name none themselves, or domains[].destination of each of these"
+        )
+    return list(filter(None, found))
+
+
+def _named_destinations(request: MigrationRequest) -> dict[str, Destination]:
+    """All destinations by where the input has them."""
+    places = {"destination": request.destination} | {
+        f"domains[{number}].destination": domain.destination
+        for number, domain in enumerate(request.domains)
+    }
+    return {place: destination for place, destination in places.items() if destination}
+
+
 def _refuse_other_buckets(request: MigrationRequest) -> None:
     """The entries of the guide's array name their bucket themselves."""
     for number, entry in enumerate(request.domains):
@@ -844,11 +876,12 @@ def _refuse_other_buckets(request: MigrationRequest) -> None:
 def _refuse_missing_access(request: MigrationRequest) -> None:
     """What lets the sides use the bucket needs other fields to do so."""
     access = request.bucket.access
-    if request.destination.reader_arn and not access:
-        raise InvalidInput(
-            "destination.reader_arn: nothing lets it read without bucket.access; give that, too, "
-            "or let it read by the bucket's policy yourself and leave this field out"
-        )
+    for place, destination in _named_destinations(request).items():
+        if destination.reader_arn and not access:
+            raise InvalidInput(
+                f"{place}.reader_arn: nothing lets it read without bucket.access; give that, too, "
+                "or let it read by the bucket's policy yourself and leave this field out"
+            )
     if access and access.way == "acl":
         missing = [
             f"domains[{number}].canonical_id"
@@ -864,14 +897,17 @@ def _refuse_missing_access(request: MigrationRequest) -> None:
 
 def _refuse_missing_dashboards(request: MigrationRequest) -> None:
     """A domain's Dashboards has its place, any other cluster's anywhere."""
-    if (
-        "saved_objects" in request.artifacts.include
-        and not request.destination.is_domain
-        and request.destination.dashboards_endpoint is None
-    ):
+    if "saved_objects" not in request.artifacts.include:
+        return
+    missing = [
+        f"{place}.dashboards_endpoint"
+        for place, destination in _named_destinations(request).items()
+        if not destination.is_domain and destination.dashboards_endpoint is None
+    ]
+    if missing:
         raise InvalidInput(
-            "destination.dashboards_endpoint: needed because artifacts.include has saved_objects; "
-            "it is where people open Dashboards, for example dashboards.example.com:5601"
+            f"{', '.join(missing)}: needed because artifacts.include has saved_objects; it is "
+            "where people open Dashboards, for example dashboards.example.com:5601"
         )
 
 
@@ -893,11 +929,18 @@ def _refuse_unfit_series(request: MigrationRequest) -> None:
 
 def _refuse_shared(jobs: list[DomainJob]) -> None:
     """Two clusters must not share what has to be one's own."""
+    destinations = {job.destination.endpoint: job.destination for job in jobs}
     for number, job in enumerate(jobs):
-        if job.domain.host == job.destination.endpoint:
+        if job.domain.host in destinations:
             raise InvalidInput(
-                f"domains[{number}].host: {job.domain.host!r} is the destination, too; give "
+                f"domains[{number}].host: {job.domain.host!r} is a destination, too; give "
                 "destination.endpoint another cluster"
+            )
+        endpoint = job.destination.endpoint
+        if job.destination != destinations[endpoint]:
+            raise InvalidInput(
+                f"domains[{number}].destination: {endpoint!r} is named by several domains with "
+                "other fields; give it the same ones everywhere, or once, as destination"
             )
     for field, values, remedy in (
         ("host", [job.domain.host for job in jobs], "name each domain once"),

@@ -13,12 +13,11 @@ from opensearchpy import OpenSearch
 
 from snapferry import table
 from snapferry.errors import AccessDenied, RequestRefused
-from snapferry.journal import DESTINATION, Changeable, GivenBack, Journal, Place
+from snapferry.journal import Changeable, GivenBack, Journal, Place, destination_side
 from snapferry.request import DomainJob
 
 # Not that of settings in general: these are given back before the others.
 _KIND = "restore_limit"
-_RUNNING = "restore#"
 
 # Each is what a node, or the cluster's manager, does at once; 0 bytes a second are no limit.
 _LIMITS: Mapping[str, int] = {
@@ -86,7 +85,7 @@ def lift(journal: Journal, destination: OpenSearch, job: DomainJob) -> list[str]
         return []
     journal.items.put_item(Item=_running(journal, job))
     refused = []
-    for place, limit in _to_lift(destination):
+    for place, limit in _to_lift(destination, job):
         try:
             journal.change(place, ClusterSetting(destination, place.key), str(limit))
         except (AccessDenied, RequestRefused):
@@ -98,7 +97,7 @@ def foresee(destination: OpenSearch, job: DomainJob) -> list[Place]:
     """What `lift` will change."""
     if not _may_lift(job):
         return []
-    return [place for place, _ in _to_lift(destination)]
+    return [place for place, _ in _to_lift(destination, job)]
 
 
 def notes(job: DomainJob) -> list[str]:
@@ -113,7 +112,7 @@ def notes(job: DomainJob) -> list[str]:
 
 
 def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> GivenBack:
-    """Gives the limits back once no restore of the migration runs any more.
+    """Gives the limits back once no restore of the migration runs there any more.
 
     A restore that begins at this very moment may find them given back: that makes it slower.
 
@@ -127,10 +126,12 @@ def give_back(journal: Journal, destination: OpenSearch, job: DomainJob) -> Give
     """
     item = _running(journal, job)
     journal.items.delete_item(Key=item)
-    if any(table.query(journal.items, journal.migration_id, _RUNNING)):
+    if any(table.query(journal.items, journal.migration_id, _running_at(job))):
         return GivenBack()
     return journal.give_back(
-        lambda place: CHANGEABLES[place.kind](destination, place.key), kinds=CHANGEABLES.keys()
+        lambda place: CHANGEABLES[place.kind](destination, place.key),
+        kinds=CHANGEABLES.keys(),
+        side=_side(job),
     )
 
 
@@ -138,19 +139,28 @@ def _may_lift(job: DomainJob) -> bool:
     return job.destination.lift_restore_limits and not job.destination.is_domain
 
 
-def _to_lift(destination: OpenSearch) -> Iterator[tuple[Place, int]]:
+def _to_lift(destination: OpenSearch, job: DomainJob) -> Iterator[tuple[Place, int]]:
     """The limits that are narrower than they are to be, with what they are to be."""
     answer = destination.cluster.get_settings(flat_settings=True, include_defaults=True)
     for name, limit in _LIMITS.items():
         scope = "transient" if name in answer["transient"] else "persistent"
         value = answer[scope].get(name, answer["defaults"].get(name))
         if value is None or not _is_wider(value, limit):
-            yield Place(DESTINATION, _KIND, f"{scope}/{name}"), limit
+            yield Place(_side(job), _KIND, f"{scope}/{name}"), limit
 
 
 def _running(journal: Journal, job: DomainJob) -> dict[str, str]:
     """The item that says that a domain's restore runs."""
-    return {"migration_id": journal.migration_id, "record": _RUNNING + job.domain.name}
+    return {"migration_id": journal.migration_id, "record": _running_at(job) + job.domain.name}
+
+
+def _running_at(job: DomainJob) -> str:
+    """What the items of the restores at one destination begin with."""
+    return f"restore#{job.destination.endpoint}#"
+
+
+def _side(job: DomainJob) -> str:
+    return destination_side(job.destination.endpoint)
 
 
 def _is_wider(value: Any, limit: int) -> bool:

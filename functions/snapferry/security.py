@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 
 from snapferry import plugins
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
-from snapferry.journal import DESTINATION, Changeable, Journal, Place, side_of
+from snapferry.journal import Changeable, Journal, Place, destination_side, side_of
 from snapferry.request import DomainJob
 
 # Of OpenSearch's plugin, and of Open Distro's, which is Elasticsearch's.
@@ -374,7 +374,8 @@ def _grantee_at_source(job: DomainJob) -> _Grantee:
 
 def _grantee_at_destination(job: DomainJob, caller: str) -> _Grantee:
     entry = f"{'backend_roles' if job.destination.is_domain else 'users'}/{caller}"
-    return _Grantee(DESTINATION, job.destination.endpoint, entry, "destination.master_user")
+    endpoint = job.destination.endpoint
+    return _Grantee(destination_side(endpoint), endpoint, entry, "destination.master_user")
 
 
 def _foresee(

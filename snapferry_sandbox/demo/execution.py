@@ -115,11 +115,7 @@ def _input(world: World, indices: Iterable[str]) -> dict[str, Any]:
             "region": world.aws.region,
             "access": world.deployment["bucket_access"],
         },
-        "destination": {
-            "endpoint": world.destinations[0].url,
-            "secret_arn": world.deployment["destination_secret"],
-            "master_user": {"secret_arn": world.deployment["destination_master_secret"]},
-        },
+        "destination": world.deployment["destinations"][0],
         "cutover": {"gates": GATES},
     }
 

@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 
 from snapferry import access, clients, repositories
 from snapferry.errors import AccessDenied, AclRefused, BucketDenied
-from snapferry.journal import BUCKET, DESTINATION, GivenBack, Journal, Place
+from snapferry.journal import BUCKET, GivenBack, Journal, Place, destination_side
 from snapferry.request import DomainJob
 from tests.sandbox.migrations import Sandbox, fill
 
@@ -69,11 +69,15 @@ def journal(job: DomainJob) -> Journal:
 
 @pytest.fixture
 def give_back(
-    journal: Journal, bucket: access.Bucket, source: OpenSearch, destination: OpenSearch
+    job: DomainJob,
+    journal: Journal,
+    bucket: access.Bucket,
+    source: OpenSearch,
+    destination: OpenSearch,
 ) -> Iterator[Callable[[], GivenBack]]:
     """Gives back what the journal holds, at the latest after the test."""
     changeables = {**access.CHANGEABLES, **repositories.CHANGEABLES}
-    sides = {BUCKET: bucket, DESTINATION: destination}
+    sides = {BUCKET: bucket, destination_side(job.destination.endpoint): destination}
 
     def run() -> GivenBack:
         def find(place: Place) -> Any:

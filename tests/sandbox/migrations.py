@@ -142,14 +142,7 @@ class Sandbox:
                 "region": self.world.aws.region,
                 "access": dict(deployment["bucket_access"]),
             },
-            "destination": {
-                "endpoint": urlsplit(self.world.destinations[0].url).netloc,
-                "secret_arn": deployment["destination_secret"],
-                "master_user": {"secret_arn": deployment["destination_master_secret"]},
-                "dashboards_endpoint": (
-                    f"{self.world.dashboards}/{self.world.destinations[0].name}"
-                ),
-            },
+            "destination": dict(deployment["destinations"][0]),
         }
         for place, value in changes.items():
             *parents, name = place.split("__")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from snapferry.journal import destination_side
 from snapferry_sandbox.demo import leftovers
 from tests.clusters.test_catch_up import Clients, content, create
 from tests.sandbox.migrations import Sandbox, fill
@@ -17,7 +18,7 @@ REFUSED = "search.max_buckets"
 def request(sandbox: Sandbox, *patterns: str, **changes: Any) -> dict[str, Any]:
     """The input that moves indices into the domain, under a path of their own."""
     whole: dict[str, Any] = {
-        "destination": dict(sandbox.world.deployment["destination_domain"]),
+        "destination": dict(sandbox.world.deployment["destination_domains"][0]),
         "bucket__base_path": f"snapferry/{patterns[0].strip('-*')}",
     }
     return sandbox.request(*patterns, **whole | changes)
@@ -60,10 +61,10 @@ def test_indices_move_into_a_domain_while_clients_write(sandbox: Sandbox) -> Non
     [domain] = report["domains"]
     assert domain["catch_up"]["caught_up"] == ["into-tail"]
     assert [*domain["catch_up"]["by_snapshot"]] == ["into-unfit"]
-    caller = sandbox.world.deployment["destination_domain"]["access_role_arn"]
+    target = sandbox.world.deployment["destination_domains"][0]
     made = {(change["side"], change["kind"], change["key"]) for change in report["changes"]}
-    mapping = f"snapferry-{outcome.migration_id}/backend_roles/{caller}"
-    assert ("destination", "role_mapping", mapping) in made
+    mapping = f"snapferry-{outcome.migration_id}/backend_roles/{target['access_role_arn']}"
+    assert (destination_side(target["endpoint"]), "role_mapping", mapping) in made
     # What Amazon refuses is left out, and said.
     assert "restore_limit" not in {kind for _, kind, _ in made}
     assert report["notes"] == sandbox.record(outcome.migration_id, "plan")["notes"]
@@ -81,7 +82,7 @@ def test_a_role_that_is_not_mapped_at_the_destination(sandbox: Sandbox) -> None:
     outcome = sandbox.migrate(request(sandbox, "unmapped", destination__master_user=None))
 
     assert (outcome.status, outcome.error) == ("FAILED", "AccessDenied")
-    caller = sandbox.world.deployment["destination_domain"]["access_role_arn"]
+    caller = sandbox.world.deployment["destination_domains"][0]["access_role_arn"]
     for words in (
         f"{caller} lacks permissions",
         "cluster:admin/snapshot/restore",

@@ -155,6 +155,38 @@ def test_moves_two_domains_to_a_cluster_of_two_nodes(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "sandbox",
+    [pytest.param(Options(clusters=2, destinations=2, destination_domain=True), id="2-to-2")],
+    indirect=True,
+)
+def test_moves_two_domains_to_a_destination_each(sandbox: Sandbox) -> None:
+    """The one is a cluster with users, the other a domain; both get an index of the same name."""
+    document = request_of_all(sandbox)
+    own = {"indices": {"include": ["each"]}}
+    to_domain = {"destination": sandbox.world.deployment["destination_domains"][1]}
+    document["domains"] = [
+        domain | own | other
+        for domain, other in zip(document["domains"], ({}, to_domain), strict=True)
+    ]
+    for number, source in enumerate(sandbox.world.sources):
+        fill(source.client(), "each", 300 + number, shards=2, aliases={"all-of-them": {}})
+    before = leftovers.look(sandbox.world)
+
+    outcome = sandbox.migrate(document)
+
+    assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
+    for source, destination in zip(sandbox.world.sources, sandbox.world.destinations, strict=True):
+        assert content(destination.client(), "each") == content(source.client(), "each")
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    plan = sandbox.record(outcome.migration_id, "plan")
+    assert [one["endpoint"] for one in plan["destinations"]] == [
+        document["destination"]["endpoint"],
+        to_domain["destination"]["endpoint"],
+    ]
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("sandbox", [pytest.param(Options(clusters=4), id="4-to-1")], indirect=True)
 def test_a_domain_that_fails_midway_leaves_the_others_running(sandbox: Sandbox) -> None:
     """Somebody closes its index while all four wait at their gates, side by side."""

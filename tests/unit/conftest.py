@@ -12,7 +12,7 @@ from snapferry import indices, request
 from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.indices import Index
-from snapferry.journal import Journal
+from snapferry.journal import Journal, destination_side
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.topic import Topic
@@ -46,6 +46,9 @@ DOMAIN_AS_DESTINATION = {
     "access_role_arn": "arn:aws:iam::333333333333:role/SnapferryDomainAccess",
     "snapshot_role_arn": "arn:aws:iam::333333333333:role/SnapferrySnapshot",
 }
+
+DESTINATION = destination_side("search.example.com:9200")
+"""The side of the shortest input's destination in the journal."""
 
 type MakeJob = Callable[..., DomainJob]
 

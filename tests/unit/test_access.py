@@ -141,6 +141,19 @@ def test_a_restore_alone_lets_the_destination_read_and_nobody_write(
     ]
 
 
+def test_every_destination_reads(
+    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob], make_job: MakeJob
+) -> None:
+    other = make_job(
+        domain__name="more", domain__destination=DOMAIN_AS_DESTINATION, bucket__access=ACCESS
+    )
+
+    access.let_source_write(journal, migration_bucket, [*jobs, other], "policy")
+
+    _, _, reading = json.loads(policy(migration_bucket))
+    assert set(reading["Principal"]["AWS"]) == {NODES, DOMAIN_AS_DESTINATION["snapshot_role_arn"]}
+
+
 def test_sources_write_and_the_destination_reads_below_their_paths_only(
     journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
 ) -> None:

@@ -8,10 +8,10 @@ from opensearchpy.exceptions import ConnectionError
 from snapferry import artifacts
 from snapferry.artifacts.translation import translate_template
 from snapferry.errors import Unavailable
-from snapferry.journal import DESTINATION, SECRETS, Journal, Place
+from snapferry.journal import SECRETS, Journal, Place
 from snapferry.request import DomainJob
 from snapferry_sandbox.dashboards.saved_objects import SavedObjects
-from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.conftest import DESTINATION, MakeJob, Side, Storage
 from tests.unit.fake_dashboards import FakeDashboards
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import Fault

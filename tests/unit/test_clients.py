@@ -22,9 +22,9 @@ from requests.adapters import HTTPAdapter
 
 from snapferry import access, clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
-from snapferry.journal import DESTINATION, Place, side_of
+from snapferry.journal import Place, destination_side, side_of
 from snapferry.records import Records
-from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob
+from tests.unit.conftest import DESTINATION, DOMAIN_AS_DESTINATION, MakeJob
 from tests.unit.fakes import FakeS3
 
 if TYPE_CHECKING:
@@ -507,6 +507,27 @@ def test_rights_are_given_back_by_who_granted_them(
     [identification] = aws.requests
     assert identity in unquote(cast("bytes | str", identification.body))
     assert len(web.requests) == 1
+
+
+def test_each_destination_is_given_back_what_is_its_own(
+    make_job: MakeJob, aws: FakeAws, web: FakeWeb
+) -> None:
+    jobs = [
+        make_job(),
+        make_job(domain__name="orders", domain__destination=DOMAIN_AS_DESTINATION),
+    ]
+    records = Records(cast("S3Client", FakeS3()), "records", cast("Table", None), "m-1")
+    records.write("jobs", [job.model_dump(mode="json") for job in jobs])
+    connect = clients.sides(records)
+
+    for job in jobs:
+        connect(Place(destination_side(job.destination.endpoint), "repository", "x")).info()
+
+    assert [request.url for request in web.requests] == [
+        "https://search.example.com:9200/",
+        f"https://{DOMAIN_AS_DESTINATION['endpoint']}:443/",
+    ]
+    assert len(aws.requests) == 2
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

@@ -19,7 +19,7 @@ from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.metrics import UNITS
 from tests.unit import buckets
-from tests.unit.conftest import Announcements, Events, Executions, Side, Storage
+from tests.unit.conftest import DESTINATION, Announcements, Events, Executions, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import FakeExecution, FakeIndex
 from tests.unit.told_metrics import told
@@ -352,7 +352,7 @@ def test_the_golden_events_move_the_indices(
     }
     assert {
         (MIGRATION, f"change#source/logs#{repository}"),
-        (MIGRATION, f"change#destination#{repository}"),
+        (MIGRATION, f"change#{DESTINATION}#{repository}"),
         (MIGRATION, f"change#source/logs#running_snapshot#snapferry-{MIGRATION}-logs/{SNAPSHOT}"),
     } <= set(changes)
     states = {item["state"]: set[str]() for item in changes.values()}
@@ -363,12 +363,12 @@ def test_the_golden_events_move_the_indices(
     assert states["handed_over"] == copied
     assert Counter((item["side"], item["kind"]) for item in changes.values()) == {
         ("bucket", "policy_statement"): 3,
-        ("destination", "copied_ingest_pipeline"): 1,
-        ("destination", "copied_legacy_template"): 1,
-        ("destination", "repository"): 1,
-        ("destination", "restore_limit"): 5,
-        ("destination", "role"): 1,
-        ("destination", "role_mapping"): 2,
+        (DESTINATION, "copied_ingest_pipeline"): 1,
+        (DESTINATION, "copied_legacy_template"): 1,
+        (DESTINATION, "repository"): 1,
+        (DESTINATION, "restore_limit"): 5,
+        (DESTINATION, "role"): 1,
+        (DESTINATION, "role_mapping"): 2,
         ("source/logs", "probe_snapshot"): 1,
         ("source/logs", "repository"): 1,
         ("source/logs", "role"): 1,

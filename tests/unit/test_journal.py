@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from snapferry.errors import Unavailable
-from snapferry.journal import BUCKET, DESTINATION, Journal, Place, side_of
+from snapferry.journal import BUCKET, Journal, Place, side_of
+from tests.unit.conftest import DESTINATION
 from tests.unit.tables import table
 
 if TYPE_CHECKING:

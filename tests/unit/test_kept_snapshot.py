@@ -121,7 +121,7 @@ def test_the_plan_has_a_verdict_for_each_index_in_the_snapshot(
     [moved] = [each for each in made["indices"] if each["verdict"] == "restore"]
     assert (moved["shards"], moved["replicas"], moved["primary_store_bytes"]) == (2, 2, 3_000)
     # What had to be done to read it is a part of the plan.
-    assert "repository snapferry-m-1-logs (destination)" in made["changes"]
+    assert "repository snapferry-m-1-logs (destination/search.example.com:9200)" in made["changes"]
     assert any(change.startswith("restore limit") for change in made["changes"])
     assert not any("source" in change for change in made["changes"])
 

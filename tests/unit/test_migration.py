@@ -7,7 +7,7 @@ from snapferry.errors import Conflict, LeaseHeld, SnapshotSkipped
 from snapferry.fence import Fence
 from snapferry.records import Records
 from snapferry.request import DomainJob
-from tests.unit.conftest import Events, MakeJob, Storage
+from tests.unit.conftest import DOMAIN_AS_DESTINATION, Events, MakeJob, Storage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -18,13 +18,16 @@ DESTINATION = "destination search.example.com:9200"
 
 
 def begin(
-    storage: Storage, job: DomainJob, migration_id: str = "m-1", records: Records | None = None
+    storage: Storage,
+    *jobs: DomainJob,
+    migration_id: str = "m-1",
+    records: Records | None = None,
 ) -> None:
     migration.begin(
         Fence(storage.table, migration_id),
         storage.table,
         records or storage.records_of(migration_id),
-        [job],
+        jobs,
         f"{EXECUTIONS}:{migration_id}",
         request_id="r-1",
         remaining_milliseconds=60_000,
@@ -44,6 +47,17 @@ def test_a_migration_that_has_begun_holds_what_it_uses(storage: Storage, job: Do
     mark = storage.fence.mark()
     assert mark is not None
     assert (mark["state"], mark["execution_arn"]) == ("running", f"{EXECUTIONS}:m-1")
+
+
+def test_every_destination_is_held(storage: Storage, make_job: MakeJob) -> None:
+    begin(
+        storage,
+        make_job(),
+        make_job(domain__name="orders", domain__destination=DOMAIN_AS_DESTINATION),
+    )
+
+    other = f"destination {DOMAIN_AS_DESTINATION['endpoint']}"
+    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1", other: "m-1"}
 
 
 def test_beginning_twice_is_beginning_once(storage: Storage, job: DomainJob) -> None:
@@ -67,7 +81,7 @@ def test_what_another_migration_uses_is_refused_by_its_name(
     begin(storage, make_job())
 
     with pytest.raises(LeaseHeld, match=rf"^the {refused} is in use by the migration m-1\."):
-        begin(storage, make_job(**changes), "m-2")
+        begin(storage, make_job(**changes), migration_id="m-2")
     assert holders(storage)[refused] == "m-1"
 
 
@@ -78,7 +92,7 @@ def test_a_snapshot_of_a_series_is_skipped_while_another_run_is_not_over(
     begin(storage, nightly)
 
     with pytest.raises(SnapshotSkipped, match=r"no snapshot .* in use by the migration m-1\."):
-        begin(storage, nightly, "m-2")
+        begin(storage, nightly, migration_id="m-2")
 
 
 def test_migrations_that_share_nothing_run_side_by_side(
@@ -86,7 +100,7 @@ def test_migrations_that_share_nothing_run_side_by_side(
 ) -> None:
     begin(storage, make_job())
     other = make_job(destination__endpoint="other.example.com", bucket__name="another-bucket")
-    begin(storage, other, "m-2")
+    begin(storage, other, migration_id="m-2")
 
     assert sorted(holders(storage).values()) == ["m-1", "m-1", "m-2", "m-2"]
 
@@ -96,7 +110,7 @@ def test_a_migration_that_was_refused_gives_up_what_it_took(
 ) -> None:
     begin(storage, make_job())
     with pytest.raises(LeaseHeld):
-        begin(storage, make_job(bucket__name="another-bucket"), "m-2")
+        begin(storage, make_job(bucket__name="another-bucket"), migration_id="m-2")
     assert holders(storage)["bucket another-bucket"] == "m-2"
 
     roll_back.end(Fence(storage.table, "m-2"), storage.table, events.bus)

@@ -8,9 +8,9 @@ import pytest
 from snapferry import artifacts, listing, ownership, plan, plan_page
 from snapferry.errors import AccessDenied, InvalidInput
 from snapferry.request import DomainJob
-from tests.unit.conftest import DOMAIN_AS_DESTINATION, Events, MakeJob, Side, Storage
+from tests.unit.conftest import DESTINATION, DOMAIN_AS_DESTINATION, Events, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
-from tests.unit.fakes import FakeIndex
+from tests.unit.fakes import FakeCluster, FakeIndex
 
 PLANNED = {"domain": "logs", "status": "PLANNED"}
 CLOSED = FakeIndex(open=False)
@@ -130,8 +130,8 @@ def test_the_plan_names_each_change(source: Side, planned: Plan, job: DomainJob)
     changes = planned(job)["changes"]
 
     assert "repository snapferry-m-1-logs (source/logs)" in changes
-    assert "repository snapferry-m-1-logs (destination)" in changes
-    assert "restore limit persistent/indices.recovery.max_bytes_per_sec (destination)" in changes
+    assert "repository snapferry-m-1-logs (destination/search.example.com:9200)" in changes
+    assert f"restore limit persistent/indices.recovery.max_bytes_per_sec ({DESTINATION})" in changes
     assert not [change for change in changes if change.startswith("role")]
 
 
@@ -155,7 +155,7 @@ def test_rights_that_will_be_granted_are_changes_and_others_end_it(
     make("admin")
     changes = storage.records.read("logs/plan")["changes"]
     assert "role snapferry-m-1 (source/logs)" in changes
-    assert "role mapping snapferry-m-1/users/mover (destination)" in changes
+    assert "role mapping snapferry-m-1/users/mover (destination/search.example.com:9200)" in changes
     assert at_source.mappings == at_destination.mappings == {}
 
     with pytest.raises(AccessDenied, match=r"lacks permissions.*cluster:admin/snapshot/create"):
@@ -198,6 +198,43 @@ def test_two_domains_with_an_index_of_one_name(
         assert "the domains logs, orders all have an index of this name" in ended["cause"]
         assert ended["reject"] == 2
     assert listing.left_out(storage.records, "orders") == {"shared"}
+
+
+def test_domains_of_several_destinations_are_in_nobodys_way(
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    events: Events,
+    planned: Plan,
+    make_job: MakeJob,
+) -> None:
+    source.cluster.indices = {"shared": FakeIndex(shards=2, aliases={"all": WRITES})}
+    destination.cluster.room["cluster.max_shards_per_node"] = "1"
+    elsewhere = FakeCluster({})
+    jobs = [
+        make_job(domain__name="logs"),
+        make_job(domain__name="orders", domain__destination=DOMAIN_AS_DESTINATION),
+    ]
+    for job in jobs:
+        planned(job)
+    clusters = {
+        jobs[0].destination.endpoint: destination.client,
+        jobs[1].destination.endpoint: elsewhere.client("elsewhere"),
+    }
+    outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
+
+    ended = plan.write(
+        lambda target: clusters[target.endpoint], storage.records, events.bus, jobs, outcomes
+    )
+
+    assert (ended["restore"], ended["reject"]) == (2, 0)
+    made = storage.records.read("plan")
+    assert [one["endpoint"] for one in made["destinations"]] == [
+        job.destination.endpoint for job in jobs
+    ]
+    [lack] = made["lacks"]
+    assert lack["destination"] == jobs[0].destination.endpoint
+    assert f"{lack['destination']}: the destination has 0 shards and takes 1" in ended["cause"]
 
 
 def test_two_domains_with_a_write_index_of_one_alias(

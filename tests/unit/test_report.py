@@ -10,7 +10,7 @@ from snapferry.indices import Index
 from snapferry.journal import Place
 from snapferry.verification import Verdict
 from snapferry.ways import Ways
-from tests.unit.conftest import Events, Storage
+from tests.unit.conftest import DESTINATION, Events, Storage
 
 MOVED: dict[str, Any] = {
     "domain": "logs",
@@ -125,7 +125,7 @@ def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
 
 
 def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> None:
-    place = Place("destination", "repository", "r-1")
+    place = Place(DESTINATION, "repository", "r-1")
     storage.journal.note(place, None, {"type": "s3"})
     artifacts = [
         {"kind": "role", "name": "r", "verdict": "conflict", "reason": "it differs"},
@@ -140,7 +140,7 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
     written = stored(storage)
     assert written["changes"] == [
         {
-            "side": "destination",
+            "side": DESTINATION,
             "kind": "repository",
             "key": "r-1",
             "state": "open",
@@ -149,7 +149,7 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
     ]
     assert written["to_do"] == [
         "Look at what failed: 1 of 2 domains failed. users: no route",
-        "Decide about what was left: repository r-1 (destination)",
+        "Decide about what was left: repository r-1 (destination/search.example.com:9200)",
         "Bring role r of logs over by hand: it differs",
         "Have everybody who has a private tenant in the Dashboards of logs export what is in it "
         "there and import it at the destination: nobody else can.",
@@ -160,11 +160,14 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
 
 def test_what_the_plan_noted_is_said_again(storage: Storage, events: Events) -> None:
     storage.records.write("plan", {"notes": ["limits stay"]})
+    storage.records.write("logs/plan", {"destination": "search.example.com:9200"})
 
     report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
 
     assert stored(storage)["notes"] == ["limits stay"]
-    assert "limits stay" in storage.s3.objects["migrations/m-1/report.html"].decode()
+    page = storage.s3.objects["migrations/m-1/report.html"].decode()
+    assert "limits stay" in page
+    assert "logs to search.example.com:9200" in page
 
 
 def test_a_snapshot_that_was_skipped_is_no_failure(storage: Storage, events: Events) -> None:

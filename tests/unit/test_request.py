@@ -112,9 +112,60 @@ MALFORMED = [
             destination=DOMAIN_AS_DESTINATION
             | {"endpoint": "https://search-logs-abc.eu-west-1.es.amazonaws.com:443/"}
         ),
-        "domains[0].host: 'search-logs-abc.eu-west-1.es.amazonaws.com' is the destination, too",
+        "domains[0].host: 'search-logs-abc.eu-west-1.es.amazonaws.com' is a destination, too",
         "give destination.endpoint another cluster",
         id="a domain as its own destination",
+    ),
+    pytest.param(
+        with_domains(
+            {},
+            {
+                "host": "orders.example",
+                "name": "orders",
+                "destination": DOMAIN_AS_DESTINATION
+                | {"endpoint": document()["domains"][0]["host"]},
+            },
+        ),
+        "domains[0].host: 'search-logs-abc.eu-west-1.es.amazonaws.com' is a destination, too",
+        "give destination.endpoint another cluster",
+        id="a domain as the destination of another",
+    ),
+    pytest.param(
+        without(
+            with_domains(
+                {"destination": DOMAIN_AS_DESTINATION},
+                {"host": "orders.example", "name": "orders"},
+            ),
+            "destination",
+        ),
+        "domains[1].destination: nothing says where the indices go",
+        "give destination, for all domains that name none themselves",
+        id="no destination",
+    ),
+    pytest.param(
+        with_domains(
+            {},
+            {
+                "host": "orders.example",
+                "name": "orders",
+                "destination": document()["destination"] | {"secret_arn": SECRET_ARN},
+            },
+        ),
+        "domains[0].destination: 'search.example.com:9200' is named by several domains with other",
+        "give it the same ones everywhere",
+        id="one destination in two ways",
+    ),
+    pytest.param(
+        document(domain__destination=document()["destination"] | {"reader_arn": ROLE_ARN}),
+        "domains[0].destination.reader_arn: nothing lets it read without bucket.access",
+        "leave this field out",
+        id="reader of a domain's destination without access",
+    ),
+    pytest.param(
+        document(domain__destination={"endpoint": "search.example.com", "secret_arn": "x"}),
+        "domains[0].destination.secret_arn: ",
+        'for example "arn:aws:secretsmanager:',
+        id="a domain's destination with a malformed secret",
     ),
     pytest.param(
         without(document(), "domains", 0, "snapshot_role_arn"),
@@ -623,6 +674,20 @@ def test_a_hundred_domains_are_accepted() -> None:
 
     assert [job.domain.name for job in jobs] == [f"d{number}" for number in range(100)]
     assert domains_at_once == 4
+
+
+def test_a_domain_may_have_a_destination_of_its_own() -> None:
+    whole = with_domains({}, {"host": "orders.example", "name": "orders"})
+    whole["domains"][1]["destination"] = DOMAIN_AS_DESTINATION
+
+    jobs, _ = request.parse(whole, "m-1")
+
+    assert [job.destination.endpoint for job in jobs] == [
+        "search.example.com:9200",
+        DOMAIN_AS_DESTINATION["endpoint"],
+    ]
+    # What is passed on says it once.
+    assert {job.domain.destination for job in jobs} == {None}
 
 
 @pytest.mark.parametrize(

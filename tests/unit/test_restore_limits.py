@@ -11,6 +11,7 @@ from snapferry.restore_limits import ClusterSetting
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
 from tests.unit.fakes import Fault
 
+SECRET = {"secret_arn": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:snapferry/b"}
 PRIMARIES = "cluster.routing.allocation.node_initial_primaries_recoveries"
 BYTES = "indices.recovery.max_bytes_per_sec"
 CHUNKS = "indices.recovery.max_concurrent_file_chunks"
@@ -146,6 +147,25 @@ def test_the_last_restore_of_several_gives_them_back(
         assert lifted(destination) == set(destination.cluster.settings["defaults"])
     assert restore_limits.give_back(journal, destination.client, orders).done
     assert lifted(destination) == set()
+
+
+def test_each_destination_gets_back_its_own(
+    journal: Journal, source: Side, destination: Side, make_job: MakeJob
+) -> None:
+    # The fake of the other side does as well as another destination.
+    other = {"endpoint": "other.example.com"} | SECRET
+    logs = make_job(domain__name="logs")
+    orders = make_job(domain__name="orders", domain__destination=other)
+    restore_limits.lift(journal, destination.client, logs)
+    restore_limits.lift(journal, source.client, orders)
+
+    assert restore_limits.give_back(journal, destination.client, logs).done
+
+    assert lifted(destination) == set()
+    assert lifted(source) == set(source.cluster.settings["defaults"])
+    assert restore_limits.give_back(journal, source.client, orders).done
+    assert lifted(source) == set()
+    assert journal.open_changes() == []
 
 
 def test_limits_are_lifted_anew_for_the_next_round(

@@ -9,11 +9,19 @@ import pytest
 from snapferry import leases, repositories, roll_back, snapshots
 from snapferry.errors import Conflict, MigrationEnded, RollBackInProgress, Unavailable
 from snapferry.fence import Fence
-from snapferry.journal import DESTINATION, Place, side_of
+from snapferry.journal import Place, side_of
 from snapferry.leases import Lease
 from snapferry.request import DomainJob
 from snapferry_cli.main import parser
-from tests.unit.conftest import TOPIC_ARN, Announcements, Events, Executions, Side, Storage
+from tests.unit.conftest import (
+    DESTINATION,
+    TOPIC_ARN,
+    Announcements,
+    Events,
+    Executions,
+    Side,
+    Storage,
+)
 from tests.unit.fakes import FakeExecution, FakeIndex, FakeStepFunctions, Fault
 from tests.unit.told_metrics import told
 

@@ -7,10 +7,10 @@ import pytest
 
 from snapferry import security
 from snapferry.errors import AccessDenied
-from snapferry.journal import DESTINATION, Journal, Place, side_of
+from snapferry.journal import Journal, Place, side_of
 from snapferry.request import DomainJob
 from snapferry.security import MappingEntry, Role
-from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
+from tests.unit.conftest import DESTINATION, DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import Fault
 

@@ -30,6 +30,7 @@ from tests.workflow.migration import (
     WRITTEN,
     Migration,
     given_back,
+    request_document,
 )
 
 
@@ -319,6 +320,26 @@ def test_many_failures_fit_into_what_a_state_passes_on(migration: Migration) -> 
     domains = migration.records.read("report")["domains"]
     assert [domain["domain"] for domain in domains] == names
     assert all(domain["cause"].startswith("Grant rights: no rights") for domain in domains)
+
+
+def test_domains_go_where_each_of_them_is_to_go(migration: Migration) -> None:
+    document = request_document("logs", "orders", "users")
+    elsewhere = document["destination"] | {"endpoint": "elsewhere.example.com"}
+    document["domains"][1]["destination"] = elsewhere
+
+    execution = migration.state_machines.run("migrate", document, migration.migration_id)
+
+    assert execution.status == "SUCCEEDED"
+    destinations = {
+        "logs": "search.example.com:9200",
+        "orders": "elsewhere.example.com",
+        "users": "search.example.com:9200",
+    }
+    for handler in ("grant_rights", "register_destination_repository", *RESTORE):
+        assert {
+            payload["job"]["domain"]["name"]: payload["job"]["destination"]["endpoint"]
+            for payload in migration.called(handler)
+        } == destinations
 
 
 def test_domains_at_once(migration: Migration) -> None:

@@ -16,7 +16,7 @@ from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.users import Vault
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, Conflict, NotFound, RequestRefused
-from snapferry.journal import DESTINATION, Changeable, Journal, Place
+from snapferry.journal import Changeable, Journal, Place, destination_side
 from snapferry.records import Records
 from snapferry.request import DomainJob
 
@@ -162,7 +162,7 @@ def copy(
                 verdict,
                 definition,
                 outcome,
-                ours.get(_place(verdict.key), ()),
+                ours.get(_place(job, verdict.key), ()),
             )
     _keep(records, job, outcome.values())
     counted = Counter(verdict.verdict for verdict in outcome.values())
@@ -177,7 +177,7 @@ def copy(
 def foresee(records: Records, job: DomainJob, source: Side, destination: Side) -> list[Place]:
     """What `copy` will create."""
     return [
-        _place(verdict.key)
+        _place(job, verdict.key)
         for verdict, _ in _plan(records, job, source, destination, KINDS, {})
         if verdict.verdict == "create"
         and (verdict.kind != INTERNAL_USER or job.artifacts.internal_users == "create")
@@ -211,9 +211,8 @@ def leave_handed_over(journal: Journal, records: Records) -> None:
             verdict for verdict in verdicts(records, job) if verdict.verdict in ("create", "same")
         ]
         names = [verdict.name for verdict in there if verdict.kind == INTERNAL_USER]
-        journal.hand_over(
-            {*(_place(verdict.key) for verdict in there), *users.places(journal, names)}
-        )
+        places = {_place(job, verdict.key) for verdict in there}
+        journal.hand_over(places | users.places(journal, names))
 
 
 def _plan(
@@ -257,7 +256,9 @@ def _plan_kind(
             continue
         definition, notes = kind.translate(original, major)
         key = kind.name, name
-        if name in present and not _is_there(present[name], definition, ours.get(_place(key), ())):
+        if name in present and not _is_there(
+            present[name], definition, ours.get(_place(job, key), ())
+        ):
             reason = "the destination has another one of this name, which stays"
             yield Verdict(*key, "conflict", "; ".join([*notes, reason])), definition
         elif name in present and key not in created:
@@ -304,7 +305,7 @@ def _create(
             if not artifact.rest:
                 rest = kind.rest(source.client(kind), verdict.name)
                 artifact = replace(artifact, rest=rest)
-            place = _place(verdict.key)
+            place = _place(job, verdict.key)
             # Of two domains that want different ones at the same moment, the first to note it wins.
             present = journal.note(place, None, definition).ours[0]
             if present == definition:
@@ -352,9 +353,9 @@ def _comparable(value: Any) -> Any:
     return value
 
 
-def _place(key: tuple[str, str]) -> Place:
+def _place(job: DomainJob, key: tuple[str, str]) -> Place:
     kind, name = key
-    return Place(DESTINATION, _journalled(_KINDS[kind]), name)
+    return Place(destination_side(job.destination.endpoint), _journalled(_KINDS[kind]), name)
 
 
 def _keep(records: Records, job: DomainJob, found: Iterable[Verdict]) -> None:

@@ -49,7 +49,7 @@ PLAN: dict[str, Any] = {
     "primary_store_bytes": 2_000_000,
     "copy_seconds": 10,
     "write_stop_seconds": 5,
-    "changes": ["repository snapferry-m-1-logs (destination)"],
+    "changes": ["repository snapferry-m-1-logs (destination/search.example.com:9200)"],
     "notes": ["the limits of recoveries stay"],
     "domains": [
         {

@@ -51,7 +51,7 @@ def test_a_plan_is_made_by_an_execution_that_ends_there(
         "it is too old. What to do: reindex it",
     ):
         assert text in said.out
-    assert "repository snapferry-m-1-logs (destination)" in said.out
+    assert "repository snapferry-m-1-logs (destination/search.example.com:9200)" in said.out
     assert "the limits of recoveries stay" in said.out
     assert "Indices to be moved: 1, 2.0 MB; skipped: 0; rejected: 1." in said.out
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from snapferry.journal import BUCKET, DESTINATION, Place, side_of
+from snapferry.journal import BUCKET, Place, side_of
 from tests.unit.cli.aws import CALLER, ROLL_BACK, STATES, FakeAws
 from tests.unit.cli.conftest import Run
+from tests.unit.conftest import DESTINATION
 
 ROLLER = f"{STATES}:execution:roll-back:made-1"
 REPOSITORY = Place(DESTINATION, "repository", "snapferry-m-1-logs")
