@@ -35,6 +35,7 @@ _DOMAIN = "logs"
 _SECRET_ARN = f"arn:aws:secretsmanager:{_REGION}:222222222222:secret:snapferry/destination-a1"
 # One index of so many is written to while the migration runs.
 _WRITTEN = 100
+_STARTED_AT = "2027-01-15T08:00:00.000Z"
 
 
 @dataclass
@@ -101,7 +102,7 @@ class Lab:
             job=self.job,
             round=round_number,
             step=step,
-            entered_at="2027-01-15T08:00:00.000Z",
+            entered_at=_STARTED_AT,
         )
 
     def close(self) -> None:
@@ -156,7 +157,8 @@ def _table(sizes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str
 
 def _migrate(lab: Lab) -> None:
     jobs = [lab.job]
-    lab.call("check_input", input=lab.input, migration_id=lab.migration_id)
+    began = {"migration_id": lab.migration_id, "started_at": _STARTED_AT}
+    lab.call("check_input", input=lab.input, **began)
     lab.call("plan_domain", job=lab.job)
     lab.call("write_plan", jobs=jobs, outcomes=[{"domain": _DOMAIN, "status": "PLANNED"}])
     lab.call("begin_migration", jobs=jobs, execution_arn=f"arn:aws:states:::{lab.migration_id}")
@@ -169,25 +171,22 @@ def _migrate(lab: Lab) -> None:
     lab.call("check_restore", job=lab.job, round=1, started_at=started_at, hold_seconds=5)
     assert lab.take_step("begin_catch_up", 1)["by_snapshot"] == 0
     lab.source.write(_WRITTEN)
-    while not lab.call(
-        "catch_up", job=lab.job, until="lag fits", entered_at="2027-01-15T08:00:00.000Z"
-    )["ended"]:
+    while not lab.call("catch_up", job=lab.job, until="lag fits", entered_at=_STARTED_AT)["ended"]:
         pass
     lab.source.write(_WRITTEN)
     lab.take_step("freeze_source", 1)
     moved = lab.take_step("catch_up_last", 2)
     assert moved["by_snapshot"] == 0
+    lab.take_step("verify_copy", 2)
     lab.take_step("hand_over_indices", 2)
     lab.take_step("move_aliases", 2)
-    lab.call("verify_copy", job=lab.job, round=2)
     lab.call("release_source", job=lab.job)
     lab.close()
     given_back = lab.call("give_back_changes", migration_id=lab.migration_id)
     assert (given_back["waiting"], given_back["failed"]) == (0, [])
     lab.call(
         "write_report",
-        migration_id=lab.migration_id,
-        started_at="2027-01-15T08:00:00.000Z",
+        **began,
         domains=[{"domain": _DOMAIN, "status": "SUCCEEDED", **moved}],
         given_back={"given_back": given_back["done"], "foreign": [], "kept": [], "reason": ""},
         failure=None,

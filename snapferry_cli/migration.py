@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snapferry import table
 from snapferry.errors import Conflict, NotFound
 from snapferry.fence import Fence
-from snapferry.journal import Place
+from snapferry.journal import Journal
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -277,17 +277,16 @@ class Migration:
     def changes(self) -> Changes:
         """What it has changed, and what became of that; see `snapferry.journal`."""
         changes = Changes([], [], [], [])
-        for item in self._query("change#"):
-            place = str(Place(item["side"], item["kind"], item["key"]))
-            match item["state"]:
+        for change in Journal(self.items, self.migration_id).changes():
+            match change.state:
                 case "given_back":
-                    changes.given_back.append(place)
+                    changes.given_back.append(str(change.place))
                 case "foreign":
-                    changes.foreign.append(item["note"])
+                    changes.foreign.append(change.note)
                 case "kept":
-                    changes.kept.append(item["note"])
+                    changes.kept.append(change.note)
                 case _:
-                    changes.open.append(place)
+                    changes.open.append(str(change.place))
         return changes
 
     def _query(self, prefix: str) -> Iterator[dict[str, Any]]:

@@ -69,7 +69,9 @@ def list_all(cluster: OpenSearch) -> dict[str, Index]:
     }
 
 
-def settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def settings(
+    cluster: OpenSearch, names: Iterable[str], **parameters: str
+) -> dict[str, dict[str, Any]]:
     """The settings of indices, flat, such as `index.version.created`.
 
     Source: https://docs.opensearch.org/latest/api-reference/index-apis/get-settings/
@@ -78,7 +80,7 @@ def settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, A
         name: answer["settings"]
         for path in paths(names)
         for name, answer in cluster.indices.get_settings(
-            index=path, params={"flat_settings": "true"}
+            index=path, params={"flat_settings": "true", **parameters}
         ).items()
     }
 

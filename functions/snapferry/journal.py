@@ -7,9 +7,12 @@ mapping, never a whole document, because someone else may change the rest of it 
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snapferry import table
@@ -23,12 +26,18 @@ SECRETS = "secrets"
 _SOURCE = "source/"
 _DESTINATION = "destination/"
 _PREFIX = "change#"
+# As many hold 100,000 changes of indices, each item below the 400 KB that it may have.
+_SHARED_ITEMS = 128
 # Fewer than the connections that the table's client keeps.
 _WRITES_AT_ONCE = 8
 
 
 class Changeable(Protocol):
-    """A value in the outside world. It is plain JSON; None where there is none."""
+    """A value in the outside world. It is plain JSON; None where there is none.
+
+    Values that are noted together are also given back together: by one changeable for many of them,
+    whose key is theirs, with commas between them, and whose value is an object of theirs by key.
+    """
 
     def read(self) -> Any:
         """The present value."""
@@ -71,10 +80,13 @@ class Change:
 
     Attributes:
         place: where the value is.
-        number: counts the changes of the migration.
+        number: by which changes are ordered; those that were noted together have the same.
         before: what was there before.
         ours: every value that the migration set.
-        version: counts the states of this entry.
+        version: counts how many times it was noted.
+        shared: whether it was noted together with others.
+        state: `open`, `given_back`, `foreign`, `kept` or `handed_over`.
+        found: what someone else made it, where it is `foreign`.
     """
 
     place: Place
@@ -82,6 +94,44 @@ class Change:
     before: Any
     ours: tuple[Any, ...]
     version: int
+    shared: bool
+    state: str = "open"
+    found: Any = None
+
+    @property
+    def note(self) -> str:
+        """In words, what people have to know of it; empty where that is nothing."""
+        before, ours = _text(self.before), _text(self.ours[-1])
+        match self.state:
+            case "foreign":
+                return (
+                    f"{self.place}: someone else made it {_text(self.found)}; the migration found "
+                    f"{before} and made it {ours}"
+                )
+            case "kept":
+                return (
+                    f"{self.place}: the migration made it {ours} and leaves it, because clients "
+                    f"may have moved; it was {before} before"
+                )
+        return ""
+
+    @property
+    def record(self) -> str:
+        """Of the table's item that holds it, among those of its kind if it is shared."""
+        return _shared_record(self.place) if self.shared else _record(self.place)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An item of the table, with one change or with many that share it.
+
+    Attributes:
+        changes: by their keys.
+        version: counts the states of the item.
+    """
+
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    version: int = 0
 
 
 @dataclass
@@ -139,14 +189,20 @@ class Journal:
         Returns:
             The entry, which also says what others of this migration have noted before.
         """
-        while True:
-            item = table.get(self.items, self.migration_id, _record(place))
-            change = _following(item, place, present, value, lambda: next(self._numbers(1)))
-            if self._put(change, "open", ""):
-                return change
+        number, record = self._next_number(), _record(place)
+        revised = self._revise(
+            record,
+            self._item(record),
+            lambda noted: [
+                _following(noted.get(place.key), place, present, value, number, shared=False)
+            ],
+        )
+        return revised[0]
 
     def note_all(self, present: Mapping[Place, Any], value: Any) -> None:
-        """Notes changes as `note` does, side by side: those of thousands of indices.
+        """Notes changes as `note` does: those of thousands of indices, which share items.
+
+        A partition of a table takes 1,000 writes a second.
 
         Args:
             present: what is there now, by its place.
@@ -154,41 +210,53 @@ class Journal:
         """
         if not present:
             return
-        items = {
-            item["record"]: item for item in table.query(self.items, self.migration_id, _PREFIX)
-        }
-        numbers = self._numbers(len(present))
-        changes = [
-            _following(items.get(_record(place)), place, before, value, lambda: next(numbers))
-            for place, before in present.items()
-        ]
+        number = self._next_number()
+        items = dict(self._items())
+        places: dict[str, list[Place]] = defaultdict(list)
+        for place in present:
+            places[_shared_record(place)].append(place)
 
-        def put(change: Change) -> None:
-            if not self._put(change, "open", ""):
-                self.note(change.place, present[change.place], value)
+        def note(record: str) -> None:
+            self._revise(
+                record,
+                items.get(record, _Item()),
+                lambda noted: [
+                    _following(
+                        noted.get(place.key), place, present[place], value, number, shared=True
+                    )
+                    for place in places[record]
+                ],
+            )
 
-        _for_each(put, changes)
+        _for_each(note, places)
+
+    def changes(self) -> list[Change]:
+        """All changes, in their order, whatever has become of them."""
+        changes = [change for _, item in self._items() for change in item.changes.values()]
+        return sorted(changes, key=lambda change: (change.number, change.record, change.place.key))
 
     def open_changes(
         self, kinds: Collection[str] | None = None, side: str | None = None
     ) -> list[Change]:
         """The changes that aren't given back, the last first; of some kinds or a side, if given."""
-        changes = [
-            _change(item)
-            for item in self._in_state("open")
-            if (kinds is None or item["kind"] in kinds) and side in (None, item["side"])
+        return [
+            change
+            for change in reversed(self.changes())
+            if change.state == "open"
+            and (kinds is None or change.place.kind in kinds)
+            and side in (None, change.place.side)
         ]
-        return sorted(changes, key=lambda change: change.number, reverse=True)
 
     def foreign_changes(self) -> list[str]:
         """In words, what someone else changed meanwhile and was left."""
-        return [item["note"] for item in self._in_state("foreign")]
+        return [change.note for change in self.changes() if change.state == "foreign"]
 
     def hand_over(self, places: Collection[Place]) -> None:
         """Leaves what was changed in some places for good: it is the clients' from here on."""
-        for change in self.open_changes():
-            if change.place in places:
-                self._close(change, "handed_over", "")
+        changes = self.open_changes()
+        self._turn(
+            replace(change, state="handed_over") for change in changes if change.place in places
+        )
 
     def keep(self, side: str, kinds: Collection[str]) -> None:
         """From here on a roll-back leaves changes as they are, until `release`.
@@ -197,25 +265,21 @@ class Journal:
             side: where they were made.
             kinds: which of them.
         """
-
-        def close(change: Change) -> None:
-            note = (
-                f"{change.place}: the migration made it {_text(change.ours[-1])} and leaves "
-                f"it, because clients may have moved; it was {_text(change.before)} before"
-            )
-            self._close(change, "kept", note)
-
-        _for_each(close, self.open_changes(kinds, side))
+        self._turn(replace(change, state="kept") for change in self.open_changes(kinds, side))
 
     def release(self, side: str) -> int:
         """Lets the roll-back give back what was kept on a side; returns how many changes."""
-        kept = [_change(item) for item in self._in_state("kept") if item["side"] == side]
-        _for_each(lambda change: self._close(change, "open", ""), kept)
+        kept = [
+            change
+            for change in self.changes()
+            if change.state == "kept" and change.place.side == side
+        ]
+        self._turn(replace(change, state="open") for change in kept)
         return len(kept)
 
     def kept_changes(self) -> list[str]:
         """In words, what was kept and not released."""
-        return [item["note"] for item in self._in_state("kept")]
+        return [change.note for change in self.changes() if change.state == "kept"]
 
     def give_back(
         self,
@@ -224,7 +288,7 @@ class Journal:
         leave_at: float = float("inf"),
         side: str | None = None,
     ) -> GivenBack:
-        """Gives changes back, the last first.
+        """Gives changes back, the last first, those that share an item together.
 
         Where the present value is neither the migration's nor the old one, someone else changed
         it: that is reported, and left. Where a cluster fails, its earlier changes wait, and the
@@ -238,113 +302,190 @@ class Journal:
         """
         outcome = GivenBack()
         failed_sides: set[str] = set()
-        for change in self.open_changes(kinds, side):
-            made_on = change.place.side
+        for _, group in groupby(
+            self.open_changes(kinds, side), key=lambda change: (change.number, change.record)
+        ):
+            changes = list(group)
+            made_on = changes[0].place.side
             blocked = made_on in failed_sides or (made_on == BUCKET and failed_sides)
             if blocked or time.time() >= leave_at:
-                outcome.waiting += 1
+                outcome.waiting += len(changes)
                 continue
             try:
-                changeable = find(change.place)
-                present = changeable.read()
-                if present != change.before and present in change.ours:
-                    changeable.write(change.before)
-                    present = change.before
+                present = _given_back(changes, find)
             except SnapferryError as error:
                 failed_sides.add(made_on)
-                outcome.failed.append(f"{change.place}: {error}")
+                outcome.failed.append(f"{changes[0].place}: {error}")
+                outcome.waiting += len(changes) - 1
                 continue
-            if present == change.before:
-                self._close(change, "given_back", "")
-                outcome.done.append(str(change.place))
-            else:
-                note = (
-                    f"{change.place}: someone else made it {_text(present)}; the migration found "
-                    f"{_text(change.before)} and made it {_text(change.ours[-1])}"
-                )
-                self._close(change, "foreign", note)
-                outcome.foreign.append(note)
+            ended = [
+                replace(change, state="given_back")
+                if found == change.before
+                else replace(change, state="foreign", found=found)
+                for change, found in zip(changes, present, strict=True)
+            ]
+            self._turn(ended)
+            for change in ended:
+                if change.state == "foreign":
+                    outcome.foreign.append(change.note)
+                else:
+                    outcome.done.append(str(change.place))
         return outcome
 
-    def _in_state(self, state: str) -> Iterator[dict[str, Any]]:
-        for item in table.query(self.items, self.migration_id, _PREFIX):
-            if item["state"] == state:
-                yield item
+    def _turn(self, changes: Iterable[Change]) -> None:
+        """Brings changes into other states."""
+        turned: dict[str, list[Change]] = defaultdict(list)
+        for change in changes:
+            turned[change.record].append(change)
+        items = dict(self._items()) if len(turned) > 1 else {}
 
-    def _close(self, change: Change, state: str, note: str) -> None:
-        # Without effect if it was noted anew meanwhile: then it is open by intent.
-        self._put(replace(change, version=change.version + 1), state, note)
+        def turn(record: str) -> None:
+            self._revise(
+                record,
+                items.get(record) or self._item(record),
+                lambda noted: [
+                    change
+                    for change in turned[record]
+                    # What was noted anew meanwhile is open by intent.
+                    if noted[change.place.key].version == change.version
+                ],
+            )
 
-    def _put(self, change: Change, state: str, note: str) -> bool:
-        """Writes an entry over its previous version; False where another version is there."""
+        _for_each(turn, turned)
+
+    def _revise(
+        self,
+        record: str,
+        item: _Item,
+        revise: Callable[[Mapping[str, Change]], list[Change]],
+    ) -> list[Change]:
+        """Puts changes into an item, after what is there of them, whoever else does so.
+
+        Args:
+            record: of the item.
+            item: as it was seen last.
+            revise: makes them of those that are there, by key.
+        """
+        while True:
+            revised = revise(item.changes)
+            changes = {**item.changes, **{change.place.key: change for change in revised}}
+            if not revised or self._put(record, _Item(changes, item.version + 1)):
+                return revised
+            item = self._item(record)
+
+    def _items(self) -> Iterator[tuple[str, _Item]]:
+        for stored in table.query(self.items, self.migration_id, _PREFIX):
+            yield stored["record"], _parsed(stored)
+
+    def _item(self, record: str) -> _Item:
+        stored = table.get(self.items, self.migration_id, record)
+        return _parsed(stored) if stored else _Item()
+
+    def _put(self, record: str, item: _Item) -> bool:
+        """Writes an item over its previous version; False where another version is there."""
+        first, *_ = item.changes.values()
         return table.put_if(
             self.items,
             {
                 "migration_id": self.migration_id,
-                "record": _record(change.place),
-                "side": change.place.side,
-                "kind": change.place.kind,
-                "key": change.place.key,
-                "number": change.number,
+                "record": record,
+                "side": first.place.side,
+                "kind": first.place.kind,
+                "shared": first.shared,
                 # As text: numbers keep their digits, and nothing is too deep for the table.
-                "before": json.dumps(change.before),
-                "ours": json.dumps(change.ours),
-                "version": change.version,
-                "state": state,
-                "note": note,
+                "changes": json.dumps(
+                    {
+                        key: {
+                            "number": change.number,
+                            "before": change.before,
+                            "ours": change.ours,
+                            "version": change.version,
+                            "state": change.state,
+                            "found": change.found,
+                        }
+                        for key, change in item.changes.items()
+                    }
+                ),
+                "version": item.version,
                 "updated_at": int(time.time()),
             },
             "attribute_not_exists(#record) OR #version = :previous",
-            previous=change.version - 1,
+            previous=item.version - 1,
         )
 
-    def _numbers(self, count: int) -> Iterator[int]:
-        """Takes the next numbers of changes."""
+    def _next_number(self) -> int:
+        """Takes the next number of changes."""
         answer = self.items.update_item(
             Key={"migration_id": self.migration_id, "record": "last_change"},
-            UpdateExpression="ADD #number :count",
+            UpdateExpression="ADD #number :one",
             ExpressionAttributeNames={"#number": "number"},
-            ExpressionAttributeValues={":count": count},
+            ExpressionAttributeValues={":one": 1},
             ReturnValues="UPDATED_NEW",
         )
-        last = int(answer["Attributes"]["number"])  # type: ignore[arg-type]
-        return iter(range(last - count + 1, last + 1))
+        return int(answer["Attributes"]["number"])  # type: ignore[arg-type]
 
 
-def _for_each(call: Callable[[Change], None], changes: Iterable[Change]) -> None:
+def _given_back(changes: Sequence[Change], find: Callable[[Place], Changeable]) -> list[Any]:
+    """Gives back those that are the migration's still; returns what is there now in each place."""
+    place = changes[0].place
+    shared = changes[0].shared
+    keys = [change.place.key for change in changes]
+    changeable = find(replace(place, key=",".join(keys)))
+    present = changeable.read() if shared else {place.key: changeable.read()}
+    before = {
+        change.place.key: change.before
+        for change in changes
+        if present[change.place.key] != change.before and present[change.place.key] in change.ours
+    }
+    if before:
+        changeable.write(before if shared else before[place.key])
+    return [(present | before)[key] for key in keys]
+
+
+def _for_each(call: Callable[[str], None], records: Iterable[str]) -> None:
     with ThreadPoolExecutor(_WRITES_AT_ONCE) as pool:
-        for _ in pool.map(call, changes):
+        for _ in pool.map(call, records):
             pass
 
 
 def _following(
-    item: dict[str, Any] | None,
-    place: Place,
-    present: Any,
-    value: Any,
-    numbers: Callable[[], int],
+    noted: Change | None, place: Place, present: Any, value: Any, number: int, *, shared: bool
 ) -> Change:
-    """The entry of a change after what is there of it; a new one takes a number."""
-    if item is None or item["state"] != "open":
-        return Change(place, numbers(), present, (value,), (item["version"] if item else 0) + 1)
-    noted = _change(item)
+    """The entry of a change after what is there of it; only a new one takes the number."""
+    version = noted.version + 1 if noted else 1
+    if noted is None or noted.state != "open":
+        return Change(place, number, present, (value,), version, shared)
     ours = noted.ours if value in noted.ours else (*noted.ours, value)
     # Not ours and noted by an earlier attempt: someone else was here in between.
     before = noted.before if present in noted.ours else present
-    return Change(place, noted.number, before, ours, noted.version + 1)
+    return replace(noted, before=before, ours=ours, version=version)
 
 
 def _record(place: Place) -> str:
     return f"{_PREFIX}{place.side}#{place.kind}#{place.key}"
 
 
-def _change(item: dict[str, Any]) -> Change:
-    return Change(
-        place=Place(item["side"], item["kind"], item["key"]),
-        number=int(item["number"]),
-        before=json.loads(item["before"]),
-        ours=tuple(json.loads(item["ours"])),
-        version=int(item["version"]),
+def _shared_record(place: Place) -> str:
+    number = zlib.crc32(place.key.encode()) % _SHARED_ITEMS
+    return f"{_PREFIX}{place.side}#{place.kind}##{number}"
+
+
+def _parsed(stored: Mapping[str, Any]) -> _Item:
+    return _Item(
+        {
+            key: Change(
+                Place(stored["side"], stored["kind"], key),
+                change["number"],
+                change["before"],
+                tuple(change["ours"]),
+                change["version"],
+                stored["shared"],
+                change["state"],
+                change["found"],
+            )
+            for key, change in json.loads(stored["changes"]).items()
+        },
+        int(stored["version"]),
     )
 
 

@@ -4,15 +4,14 @@ The copies are changes of the migration like any other: the roll-back at its end
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from opensearchpy import OpenSearch
 
 from snapferry import indices, restores
 from snapferry.catchup import primaries
-from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.errors import AccessDenied, RequestRefused
 from snapferry.indices import Index
 from snapferry.journal import Changeable, Journal, Place, destination_side
 from snapferry.request import DomainJob
@@ -22,28 +21,30 @@ _KIND = "rehearsed_copy"
 
 
 @dataclass(frozen=True)
-class RehearsedCopy:
-    """An index that a rehearsal restores, as a value that changes.
+class RehearsedCopies:
+    """Indices that a rehearsal restores, as values that change.
 
     Attributes:
-        cluster: where it is restored.
-        name: its name there.
+        cluster: where they are restored.
+        names: those that they have there, with commas between them.
     """
 
     cluster: OpenSearch
-    name: str
+    names: str
 
-    def read(self) -> Any:
-        """Whether it is there: True or None."""
-        return self.cluster.indices.exists(index=self.name) or None
+    def read(self) -> dict[str, bool | None]:
+        """Whether each is there: True or None."""
+        names = self.names.split(",")
+        present = indices.settings(self.cluster, names, ignore_unavailable="true")
+        return {name: name in present or None for name in names}
 
-    def write(self, _: Any) -> None:
-        """Deletes it; a restore makes it."""
-        with contextlib.suppress(NotFound):
-            self.cluster.indices.delete(index=self.name)
+    def write(self, value: Iterable[str]) -> None:
+        """Deletes those that are named; a restore makes them."""
+        for path in indices.paths(value):
+            self.cluster.indices.delete(index=path, params={"ignore_unavailable": "true"})
 
 
-CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: RehearsedCopy}
+CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: RehearsedCopies}
 
 
 def foresee(job: DomainJob, selected: Sequence[Index]) -> list[Place]:

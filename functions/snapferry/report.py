@@ -1,6 +1,7 @@
 """The report of a migration: what was moved, how it is proven, how long it took, what is left."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from snapferry import (
 )
 from snapferry.errors import MigrationEnded, SnapshotSkipped
 from snapferry.events import Bus, Event
+from snapferry.journal import Journal
 from snapferry.records import Records
 
 # A hundred of them stay below the 32,768 characters of a Fail state's Cause.
@@ -225,16 +227,9 @@ def _way(index: str, domain: Mapping[str, Any]) -> str:
 
 def _changes(records: Records) -> list[dict[str, Any]]:
     """What was changed in the outside world, and what became of it, in the order of changes."""
-    entries = table.query(records.table, records.migration_id, "change#")
     return [
-        {
-            "side": entry["side"],
-            "kind": entry["kind"],
-            "key": entry["key"],
-            "state": entry["state"],
-            "note": entry["note"],
-        }
-        for entry in sorted(entries, key=lambda entry: int(entry["number"]))
+        {**asdict(change.place), "state": change.state, "note": change.note}
+        for change in Journal(records.table, records.migration_id).changes()
     ]
 
 

@@ -335,7 +335,10 @@ class FakeCluster:
             case "POST", [names, "_refresh" | "_flush"]:
                 return {"_shards": self._shards(names)}
             case "GET", [names, "_settings"]:
-                return {name: {"settings": self._index(name).settings} for name in names.split(",")}
+                there = names.split(",")
+                if request.parameters.get("ignore_unavailable") == "true":
+                    there = [name for name in there if name in self.indices]
+                return {name: {"settings": self._index(name).settings} for name in there}
             case "PUT", [names, "_settings"]:
                 for name in names.split(","):
                     self._index(name).settings |= request.body

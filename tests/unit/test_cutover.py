@@ -423,13 +423,13 @@ def test_what_the_write_stop_was_spent_on(restored: World) -> None:
 def test_the_freeze_finds_its_blocks_noted(restored: World) -> None:
     restored.begin()
     noted = restored.storage.journal.open_changes()
-    assert [change.place.key for change in noted] == ["b", "a"]
+    assert {change.place.key for change in noted} == {"a", "b"}
     restored.source.tails["b"].settings[BLOCK] = "false"
 
     restored.freeze()
 
     now = {change.place.key: change for change in restored.storage.journal.open_changes()}
-    assert now["a"] == noted[1]
+    assert now["a"] in noted
     # Somebody has set it meanwhile: this is what is given back.
     assert now["b"].before == "false"
 

@@ -355,13 +355,11 @@ def test_the_golden_events_move_the_indices(
         (MIGRATION, f"change#{DESTINATION}#{repository}"),
         (MIGRATION, f"change#source/logs#running_snapshot#snapferry-{MIGRATION}-logs/{SNAPSHOT}"),
     } <= set(changes)
-    states = {item["state"]: set[str]() for item in changes.values()}
-    for item in changes.values():
-        states[item["state"]].add(item["kind"])
+    journalled = Journal(storage.table, MIGRATION).changes()
     copied = {"copied_ingest_pipeline", "copied_legacy_template"}
-    assert states.keys() == {"given_back", "handed_over"}
-    assert states["handed_over"] == copied
-    assert Counter((item["side"], item["kind"]) for item in changes.values()) == {
+    assert {change.state for change in journalled} == {"given_back", "handed_over"}
+    assert {change.place.kind for change in journalled if change.state == "handed_over"} == copied
+    assert Counter((change.place.side, change.place.kind) for change in journalled) == {
         ("bucket", "policy_statement"): 3,
         (DESTINATION, "copied_ingest_pipeline"): 1,
         (DESTINATION, "copied_legacy_template"): 1,

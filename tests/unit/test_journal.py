@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,10 @@ class World:
     def find(self, place: Place) -> "Value":
         return Value(self, place)
 
+    def find_many(self, place: Place) -> "Values":
+        places = [replace(place, key=key) for key in place.key.split(",")]
+        return Values({each.key: self.find(each) for each in places})
+
 
 @dataclass
 class Value:
@@ -58,6 +63,18 @@ class Value:
         self.world.values[self.place] = value
         if self.world.dies == "after":
             raise SystemExit
+
+
+@dataclass
+class Values:
+    each: dict[str, Value]
+
+    def read(self) -> Any:
+        return {key: value.read() for key, value in self.each.items()}
+
+    def write(self, values: dict[str, Any]) -> None:
+        for key, value in values.items():
+            self.each[key].write(value)
 
 
 @pytest.fixture
@@ -293,38 +310,116 @@ def test_what_is_kept_is_left_until_it_is_released(
     assert world.values[RECOVERY] is None
 
 
-def test_changes_of_many_indices_are_noted_by_a_call_for_each(
+INDICES = [replace(RECOVERY, key=f"index-{number}") for number in range(2_000)]
+
+
+def test_changes_of_thousands_of_indices_take_a_few_calls(
     items: "Table", changes: Journal, world: World
 ) -> None:
-    places = [replace(RECOVERY, key=f"index-{number}") for number in range(100)]
     calls: list[str] = []
     items.meta.client.meta.events.register(
         "before-call.dynamodb", lambda model, **_: calls.append(model.name)
     )
 
-    changes.note_all(dict.fromkeys(places, "as found"), "ours")
+    changes.note_all(dict.fromkeys(INDICES, "as found"), "ours")
 
-    assert len(calls) == 102  # they are read, and numbered, together
-    assert len({change.number for change in changes.open_changes()}) == 100
-    world.values = dict.fromkeys(places, "ours")
+    assert Counter(calls) == {"UpdateItem": 1, "Query": 1, "PutItem": 128}
+    assert {change.place for change in changes.open_changes()} == set(INDICES)
+    world.values = dict.fromkeys(INDICES, "ours")
+    calls.clear()
     changes.keep(RECOVERY.side, {RECOVERY.kind})
-    assert changes.give_back(world.find).done == []
-    assert changes.release(RECOVERY.side) == 100
-    assert len(changes.give_back(world.find).done) == 100
-    assert world.values == dict.fromkeys(places, "as found")
+    assert calls.count("PutItem") == 128
+    assert changes.give_back(world.find_many).done == []
+    assert len(changes.kept_changes()) == len(INDICES)
+    assert changes.release(RECOVERY.side) == len(INDICES)
+    assert len(changes.give_back(world.find_many).done) == len(INDICES)
+    assert world.values == dict.fromkeys(INDICES, "as found")
 
 
-def test_many_changes_are_noted_like_single_ones(
-    changes: Journal, world: World, change: Callable[[Place, Any], None]
+def test_each_of_many_changes_is_given_back_by_itself(changes: Journal, world: World) -> None:
+    """What somebody else changed is left; a later value of what was noted again counts."""
+    mine, back, foreign, gone = INDICES[:4]
+    before = dict.fromkeys(INDICES, "as found") | {gone: None}
+    changes.note_all(before, "ours")
+    world.values = dict.fromkeys(INDICES, "ours") | {back: "as found", foreign: "somebody's"}
+    world.written.clear()
+
+    outcome = changes.give_back(world.find_many)
+
+    assert world.values == before | {foreign: "somebody's"}
+    assert back not in world.written
+    assert len(outcome.done) == len(INDICES) - 1
+    [note] = outcome.foreign
+    assert note == changes.foreign_changes()[0]
+    assert note.startswith(str(foreign))
+    assert "somebody's" in note
+    assert (str(mine) in outcome.done, str(gone) in outcome.done) == (True, True)
+    assert changes.open_changes() == []
+
+
+def test_many_changes_that_cannot_be_given_back_wait(changes: Journal, world: World) -> None:
+    changes.note_all(dict.fromkeys(INDICES, "as found"), "ours")
+    world.values = dict.fromkeys(INDICES, "ours")
+    world.out_of_reach = {INDICES[0]}
+
+    outcome = changes.give_back(world.find_many)
+
+    assert len(outcome.failed) == 1
+    assert len(outcome.done) + 1 + outcome.waiting == len(INDICES)
+    assert world.values[INDICES[0]] == "ours"
+    assert len(changes.open_changes()) == outcome.waiting + 1
+    world.out_of_reach = set()
+    changes.give_back(world.find_many)
+    assert world.values == dict.fromkeys(INDICES, "as found")
+
+
+def test_a_change_that_is_noted_anew_while_it_is_given_back_stays_open(
+    changes: Journal, world: World
 ) -> None:
-    """What is noted already keeps its first value; what someone else made it since counts."""
-    first, second, third = (replace(RECOVERY, key=f"index-{number}") for number in range(3))
-    world.values = {first: "as found", second: "as found", third: "as found"}
-    change(first, "earlier")
-    change(second, "earlier")
-    world.values[second] = "somebody's"
+    """Also if others, which share its item, are given back by the same call."""
+    changes.note_all(dict.fromkeys(INDICES, "as found"), "ours")
+    world.values = dict.fromkeys(INDICES, "ours")
+    again = INDICES[0]
 
-    changes.note_all(dict(world.values), "ours")
+    class Interrupted(Values):
+        def write(self, values: dict[str, Any]) -> None:
+            super().write(values)
+            if again.key in values:
+                changes.note_all({again: "as found"}, "ours")
+                world.values[again] = "ours"
+
+    changes.give_back(lambda place: Interrupted(world.find_many(place).each))
+
+    assert [change.place for change in changes.open_changes()] == [again]
+    changes.give_back(world.find_many)
+    assert world.values == dict.fromkeys(INDICES, "as found")
+
+
+def test_two_calls_that_note_many_changes_at_the_same_time_lose_none(
+    items: "Table", changes: Journal
+) -> None:
+    other = Journal(items, changes.migration_id)
+
+    def note_in_between(**_: Any) -> None:
+        items.meta.client.meta.events.unregister("before-call.dynamodb.PutItem", note_in_between)
+        other.note_all(dict.fromkeys(INDICES[:1_500], "as found"), "other")
+
+    items.meta.client.meta.events.register("before-call.dynamodb.PutItem", note_in_between)
+    changes.note_all(dict.fromkeys(INDICES[500:], "as found"), "ours")
+
+    noted = {change.place: set(change.ours) for change in changes.open_changes()}
+    assert noted == {
+        place: ({"other"} if number < 1_500 else set()) | ({"ours"} if number >= 500 else set())
+        for number, place in enumerate(INDICES)
+    }
+
+
+def test_many_changes_are_noted_like_single_ones(changes: Journal) -> None:
+    """What is noted already keeps its first value; what someone else made it since counts."""
+    first, second, third = INDICES[:3]
+    changes.note_all(dict.fromkeys((first, second), "as found"), "earlier")
+
+    changes.note_all({first: "earlier", second: "somebody's", third: "as found"}, "ours")
 
     noted = {change.place: change for change in changes.open_changes()}
     assert [noted[place].before for place in (first, second, third)] == [

@@ -1,16 +1,14 @@
 """Stops the writes to indices of the source, and lets them go on."""
 
-import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from opensearchpy import OpenSearch
 
 from snapferry import indices
 from snapferry.engines import Engine
-from snapferry.errors import NotFound, Unavailable
+from snapferry.errors import Unavailable
 from snapferry.journal import Changeable, Journal, Place, side_of
 
 WRITE_BLOCK = "write_block"
@@ -21,28 +19,33 @@ _LOOK_EVERY_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class WriteBlock:
-    """The block on the writes to an index, as a value that changes: that of the setting.
+class WriteBlocks:
+    """The blocks on the writes to indices, as values that change: those of the setting.
 
     Attributes:
-        cluster: whose index.
-        index: its name.
+        cluster: whose indices.
+        names: of them, with commas between them.
     """
 
     cluster: OpenSearch
-    index: str
+    names: str
 
-    def read(self) -> Any:
+    def read(self) -> dict[str, str | None]:
         """`true`, `false`, or None where nothing is set, or where the index is gone."""
-        return _block(_settings(self.cluster, [self.index]).get(self.index, {}))
+        names = self.names.split(",")
+        present = _settings(self.cluster, names)
+        return {name: _block(present.get(name, {})) for name in names}
 
-    def write(self, value: Any) -> None:
-        """Sets it; None brings back the default, which is no block."""
-        with contextlib.suppress(NotFound):
-            self.cluster.indices.put_settings(index=self.index, body={_SETTING: value})
+    def write(self, value: Mapping[str, str | None]) -> None:
+        """Sets them; None brings back the default, which is no block."""
+        for block in set(value.values()):
+            for path in indices.paths(name for name in value if value[name] == block):
+                self.cluster.indices.put_settings(
+                    index=path, body={_SETTING: block}, params={"ignore_unavailable": "true"}
+                )
 
 
-CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {WRITE_BLOCK: WriteBlock}
+CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {WRITE_BLOCK: WriteBlocks}
 
 
 def note_blocks(journal: Journal, source: OpenSearch, domain: str, names: Sequence[str]) -> None:
@@ -142,14 +145,11 @@ def let_go(
         for change in journal.open_changes({WRITE_BLOCK}, side_of(domain))
         if names is None or change.place.key in names
     }
-    blocked = [
-        name for name, settings in _settings(source, before).items() if _block(settings) == _BLOCKED
-    ]
-    for value in {before[name] for name in blocked}:
-        for path in indices.paths(name for name in blocked if before[name] == value):
-            source.indices.put_settings(
-                index=path, body={_SETTING: value}, params={"ignore_unavailable": "true"}
-            )
+    if before:
+        blocks = WriteBlocks(source, ",".join(before))
+        blocks.write(
+            {name: before[name] for name, block in blocks.read().items() if block == _BLOCKED}
+        )
 
 
 def foresee_blocks(domain: str, names: Sequence[str]) -> list[Place]:
@@ -167,13 +167,7 @@ def _block(settings: Mapping[str, str]) -> str | None:
 
 def _settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """The settings of each index that is there, flat."""
-    return {
-        name: answer["settings"]
-        for path in indices.paths(names)
-        for name, answer in cluster.indices.get_settings(
-            index=path, params={"flat_settings": "true", "ignore_unavailable": "true"}
-        ).items()
-    }
+    return indices.settings(cluster, names, ignore_unavailable="true")
 
 
 def _wait_for_writes(source: OpenSearch, leave_at: float, sleep: Callable[[float], None]) -> None:

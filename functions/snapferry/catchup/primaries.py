@@ -19,8 +19,10 @@ _STATE = (
     "routing_table.indices.*.shards.*.allocation_id"
 )
 _STATS = (
-    "indices.*.shards.*.routing,indices.*.shards.*.docs.count,indices.*.shards.*.seq_no,"
-    "indices.*.shards.*.indexing.delete_total,indices.*.shards.*.commit.user_data.history_uuid"
+    "indices.*.shards.*.routing.primary,indices.*.shards.*.routing.node,"
+    "indices.*.shards.*.docs.count,indices.*.shards.*.seq_no.max_seq_no,"
+    "indices.*.shards.*.seq_no.global_checkpoint,indices.*.shards.*.indexing.delete_total,"
+    "indices.*.shards.*.commit.user_data.history_uuid"
 )
 
 
