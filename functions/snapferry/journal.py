@@ -26,8 +26,8 @@ SECRETS = "secrets"
 _SOURCE = "source/"
 _DESTINATION = "destination/"
 _PREFIX = "change#"
-# As many hold 100,000 changes of indices, each item below the 400 KB that it may have.
-_SHARED_ITEMS = 128
+# So many hold the changes of 50,000 indices with the longest names, each below 400 KB.
+_SHARED_ITEMS = 64
 # Fewer than the connections that the table's client keeps.
 _WRITES_AT_ONCE = 8
 

@@ -170,19 +170,13 @@ class FakeTailCluster(FakeCluster):
             case "GET", ["_cluster", "state", _, names]:
                 return self._cluster_state(names)
             case "GET", [names, "_stats", _]:
+                of_index = (
+                    self._stats_by_shard
+                    if request.parameters.get("level") == "shards"
+                    else self._stats_of_primaries
+                )
                 return {
-                    "indices": {
-                        name: {
-                            "shards": {
-                                str(shard.number): [
-                                    REPLICA_STATS,
-                                    self._shard_stats(index, shard),
-                                ]
-                                for shard in index.shards
-                            }
-                        }
-                        for name, index in self._found(names).items()
-                    }
+                    "indices": {name: of_index(index) for name, index in self._found(names).items()}
                 }
             case "POST", [names, "_refresh" | "_flush" as kind]:
                 shards = [shard for index in self._found(names).values() for shard in index.shards]
@@ -327,6 +321,18 @@ class FakeTailCluster(FakeCluster):
                     for name, index in found.items()
                 }
             },
+        }
+
+    def _stats_of_primaries(self, index: FakeTailIndex) -> dict[str, Any]:
+        held = (self._shard_stats(index, shard)["docs"]["count"] for shard in index.shards)
+        return {"primaries": {"docs": {"count": sum(held)}}}
+
+    def _stats_by_shard(self, index: FakeTailIndex) -> dict[str, Any]:
+        return {
+            "shards": {
+                str(shard.number): [REPLICA_STATS, self._shard_stats(index, shard)]
+                for shard in index.shards
+            }
         }
 
     def _shard_stats(self, index: FakeTailIndex, shard: FakeShard) -> dict[str, Any]:

@@ -310,7 +310,7 @@ def test_what_is_kept_is_left_until_it_is_released(
     assert world.values[RECOVERY] is None
 
 
-INDICES = [replace(RECOVERY, key=f"index-{number}") for number in range(2_000)]
+INDICES = [replace(RECOVERY, key=f"index-{number}") for number in range(600)]
 
 
 def test_changes_of_thousands_of_indices_take_a_few_calls(
@@ -323,12 +323,12 @@ def test_changes_of_thousands_of_indices_take_a_few_calls(
 
     changes.note_all(dict.fromkeys(INDICES, "as found"), "ours")
 
-    assert Counter(calls) == {"UpdateItem": 1, "Query": 1, "PutItem": 128}
+    assert Counter(calls) == {"UpdateItem": 1, "Query": 1, "PutItem": 64}
     assert {change.place for change in changes.open_changes()} == set(INDICES)
     world.values = dict.fromkeys(INDICES, "ours")
     calls.clear()
     changes.keep(RECOVERY.side, {RECOVERY.kind})
-    assert calls.count("PutItem") == 128
+    assert calls.count("PutItem") == 64
     assert changes.give_back(world.find_many).done == []
     assert len(changes.kept_changes()) == len(INDICES)
     assert changes.release(RECOVERY.side) == len(INDICES)
@@ -402,14 +402,14 @@ def test_two_calls_that_note_many_changes_at_the_same_time_lose_none(
 
     def note_in_between(**_: Any) -> None:
         items.meta.client.meta.events.unregister("before-call.dynamodb.PutItem", note_in_between)
-        other.note_all(dict.fromkeys(INDICES[:1_500], "as found"), "other")
+        other.note_all(dict.fromkeys(INDICES[:400], "as found"), "other")
 
     items.meta.client.meta.events.register("before-call.dynamodb.PutItem", note_in_between)
-    changes.note_all(dict.fromkeys(INDICES[500:], "as found"), "ours")
+    changes.note_all(dict.fromkeys(INDICES[200:], "as found"), "ours")
 
     noted = {change.place: set(change.ours) for change in changes.open_changes()}
     assert noted == {
-        place: ({"other"} if number < 1_500 else set()) | ({"ours"} if number >= 500 else set())
+        place: ({"other"} if number < 400 else set()) | ({"ours"} if number >= 200 else set())
         for number, place in enumerate(INDICES)
     }
 

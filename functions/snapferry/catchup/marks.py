@@ -5,7 +5,7 @@ It is written after each page, so that a call which dies loses no more than that
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -126,16 +126,24 @@ class IndexMarks:
 
 def load(records: Records, domain: str, names: Iterable[str]) -> list[IndexMarks]:
     """The marks of those indices that have some, in the order of their names."""
+    return [_index_marks(item) for item in _items(records, domain, names)]
+
+
+def reached(records: Records, domain: str, names: Iterable[str]) -> dict[str, list[int]]:
+    """The mark of each shard of those indices that have some, by their names."""
+    return {
+        item["index"]: [shard["mark"] for shard in json.loads(item["shards"])]
+        for item in _items(records, domain, names)
+    }
+
+
+def _items(records: Records, domain: str, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     wanted = set(names)
-    if not wanted:
-        return []
-    items = table.between(
-        records.table,
-        records.migration_id,
-        _record(domain, min(wanted)),
-        _record(domain, max(wanted)),
-    )
-    return [_index_marks(item) for item in items if item["index"] in wanted]
+    if wanted:
+        first, last = (_record(domain, name) for name in (min(wanted), max(wanted)))
+        for item in table.between(records.table, records.migration_id, first, last):
+            if item["index"] in wanted:
+                yield item
 
 
 def begin(records: Records, domain: str, marks: Iterable[IndexMarks]) -> None:

@@ -272,9 +272,7 @@ def written_to(
         round_number: of the last snapshot, which has taken all others; those of which
             `keep_base` has stored no base can't be judged.
     """
-    copied: dict[str, list[int]] = {}
-    for index_marks in marks.load(records, domain, caught_up):
-        copied[index_marks.index] = [shard.mark for shard in index_marks.shards]
+    copied = marks.reached(records, domain, caught_up)
     for name, base in kept_base(records, domain, round_number).items():
         # The snapshot surely holds what is below the checkpoint, and no more.
         copied[name] = [primary.global_checkpoint for primary in base]
@@ -353,7 +351,9 @@ def _adopt(
             raise Unfit(f"shard {here.shard} of the source has a new history")
         if now.term != before.term and not engine.keeps_checkpoint_at_failover:
             raise Unfit(f"shard {here.shard} of the source has failed over")
-        adopted = replace(shard, source=now, destination=there.lineage)
+        adopted = shard
+        if (now, there.lineage) != (before, shard.destination):
+            adopted = replace(shard, source=now, destination=there.lineage)
         if now != before:
             adopted = adopted.back_to(shard.sealed_mark)
         if not there.lineage.continues(shard.destination):

@@ -48,9 +48,10 @@ def keep_ends(
         with contextlib.suppress(AccessDenied, RequestRefused):
             at_source = primaries.look(source, names)
         at_destination = answer.result()
+    already = set(caught_up)
     bases = {
         stored.index: [shard.base for shard in stored.shards]
-        for stored in marks.load(records, domain, caught_up)
+        for stored in marks.load(records, domain, already)
     }
     late = []
     ends = {}
@@ -58,7 +59,7 @@ def keep_ends(
         there = at_destination.get(name, [])
         if len(here) != len(there):
             continue  # Which is a fault of its own.
-        if name not in caught_up:
+        if name not in already:
             late += [
                 f"{name}[{original.shard}]"
                 for original, copy in zip(here, there, strict=True)
