@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Lab:
         return job.model_dump(mode="json")
 
     def call(self, handler: str, name: str = "", **event: Any) -> Any:
-        """Calls a handler and notes what it took; returns its answer."""
+        """Calls a handler and notes what it took, of several calls the most; returns its answer."""
         for estate in (self.source, self.destination):
             estate.requests.clear()
         self.memory.calls = 0
@@ -90,7 +91,8 @@ class Lab:
             "event_bytes": len(json.dumps(event)),
             "answer_bytes": len(json.dumps(answer)),
         }
-        self.results[name or handler] = measured
+        most = self.results.get(name or handler, measured)
+        self.results[name or handler] = max(most, measured, key=itemgetter("cpu_seconds"))
         print(f"  {name or handler:26}{_line(measured)}", flush=True)
         return answer
 
@@ -103,6 +105,12 @@ class Lab:
             round=round_number,
             step=step,
             entered_at=_STARTED_AT,
+        )
+
+    def catch_up(self, until: str, number: int, name: str = "") -> Any:
+        """Calls the handler that catches a slice up."""
+        return self.call(
+            "catch_up", name, job=self.job, until=until, slice=number, entered_at=_STARTED_AT
         )
 
     def close(self) -> None:
@@ -169,12 +177,17 @@ def _migrate(lab: Lab) -> None:
     lab.call("check_snapshot", job=lab.job, round=1, snapshot=snapshot, hold_seconds=5)
     started_at = lab.call("start_restore", job=lab.job, round=1)["started_at"]
     lab.call("check_restore", job=lab.job, round=1, started_at=started_at, hold_seconds=5)
-    assert lab.take_step("begin_catch_up", 1)["by_snapshot"] == 0
+    begun = lab.take_step("begin_catch_up", 1)
+    assert begun["by_snapshot"] == 0
+    slices = range(begun["slices"])
     lab.source.write(_WRITTEN)
-    while not lab.call("catch_up", job=lab.job, until="lag fits", entered_at=_STARTED_AT)["ended"]:
-        pass
+    for number in slices:
+        while not lab.catch_up("lag fits", number)["ended"]:
+            pass
     lab.source.write(_WRITTEN)
     lab.take_step("freeze_source", 1)
+    for number in slices if len(slices) > 1 else ():
+        lab.catch_up("last", number, "catch_up_slice")
     moved = lab.take_step("catch_up_last", 2)
     assert moved["by_snapshot"] == 0
     lab.take_step("verify_copy", 2)

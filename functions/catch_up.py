@@ -1,4 +1,4 @@
-"""State "Catch up": copies what was written at the source, in rounds."""
+"""States "Catch up" and "Catch up slice": copy what was written at the source, in rounds."""
 
 from typing import Any
 
@@ -13,15 +13,17 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job`, `until` and `entered_at`; returns whether it has `ended`, and a prediction."""
+    """Takes `job`, `until`, `slice` and `entered_at`; returns whether it has `ended`, and more."""
     job = DomainJob.model_validate(event["job"])
     fence = clients.fence(job.migration_id)
     return cutover.catch_up(
+        clients.journal(job.migration_id),
         clients.source(job.domain),
         clients.destination(job.destination),
         clients.records(job.migration_id),
         job,
         event["until"],
+        event["slice"],
         event["entered_at"],
         lambda: fence.effect(context.aws_request_id, context.get_remaining_time_in_millis()),
     )

@@ -46,12 +46,12 @@ from snapferry.errors import (
 from snapferry.indices import Index
 from snapferry.journal import Journal, side_of
 from snapferry.ownership import Ownership
-from snapferry.prediction import Tally
+from snapferry.prediction import SliceTally, Tally
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.ways import Ways
 
-type Until = Literal["lag fits", "writes stop"]
+type Until = Literal["lag fits", "writes stop", "last"]
 type Step = Literal[
     "weigh_another_round",
     "begin_catch_up",
@@ -76,13 +76,10 @@ _LOOK_EVERY_SECONDS = 0.2
 _SHORTEST_PAUSE_SECONDS = 1.0
 # Where the source changes again and again, it isn't asked for ever.
 _MOST_WRITE_STOPS = 3
+# Of slices, where there are several.
+_SLICES = "catch_up_slices"
 # The steps that follow each other while writes are stopped, each of them a call.
-_WRITE_STOP: tuple[Step, ...] = (
-    "freeze_source",
-    "catch_up_last",
-    "hand_over_indices",
-    "move_aliases",
-)
+_WRITE_STOP = ("freeze_source", _SLICES, "catch_up_last", "hand_over_indices", "move_aliases")
 
 
 class StopMark:
@@ -166,13 +163,7 @@ class CutOver:
         except SourceChanged as error:
             self._give_write_stop_up(str(error))
             raise
-        self.records.put(
-            _step(self._domain, step),
-            entered_at=_epoch(entered_at),
-            began_at=began,
-            ended_at=time.time(),
-            answer=answer,
-        )
+        _note_step(self.records, self._domain, step, entered_at, began, answer=answer)
         return answer
 
     @property
@@ -212,20 +203,22 @@ class CutOver:
         Those that are caught up since an earlier round go on from there.
 
         Returns:
-            How many are to be `caught_up`, and how many go `by_snapshot`.
+            How many are to be `caught_up`, in how many `slices`, and how many go `by_snapshot`.
         """
         selected = listing.selected(self.records, self._domain, self.round_number)
         names = [index.name for index in selected]
-        ways = Ways.of(self.records, self._domain)
-        ways.forget_all_but(names)
-        already = set(ways.caught_up)
+        already = set(Ways.of(self.records, self._domain).caught_up)
         restored = [index for index in selected if index.name not in already]
-        ways.round_number, ways.by_snapshot = self.round_number, {}
-        ways.caught_up = names
-        ways.leave_out(catchup.qualify(self.source, self.destination, restored))
+        unfit = catchup.qualify(self.source, self.destination, restored)
         copies = self.destination, self.records, self._domain
-        fit = [index.name for index in restored if index.name not in ways.by_snapshot]
-        ways.leave_out(catchup.begin(self.source, *copies, fit, self.round_number))
+        fit = [index.name for index in restored if index.name not in unfit]
+        unfit |= catchup.begin(self.source, *copies, fit, self.round_number)
+        ways = Ways.deal(
+            self.round_number,
+            [index for index in selected if index.name not in unfit],
+            self.job.cutover.shards_per_function,
+        )
+        ways.leave_out(unfit)
         began_at = time.monotonic()
         catchup.tune(*copies, ways.caught_up, self.round_number)
         tuning_seconds = time.monotonic() - began_at
@@ -241,10 +234,16 @@ class CutOver:
         tally = Tally.of(self.records, self._domain) or Tally(
             steps_seconds, earlier=prediction.earlier_write_stops(self.records)
         )
-        tally.steps_seconds, tally.rounds_before = steps_seconds, len(tally.rounds)
-        _expect_snapshot(self.records, self._domain, ways, tally)
+        tally.steps_seconds = steps_seconds
+        tally.begin(len(ways.slices))
+        for number, each in enumerate(tally.slices):
+            _expect_snapshot(self.records, self._domain, ways, number, each)
         tally.keep(self.records, self._domain)
-        return {"caught_up": len(ways.caught_up), "by_snapshot": len(ways.by_snapshot)}
+        return {
+            "caught_up": len(ways.caught_up),
+            "by_snapshot": len(ways.by_snapshot),
+            "slices": len(ways.slices),
+        }
 
     def look_for_new_indices(self) -> dict[str, Any]:
         """Looks whether indices were made since the round listed them, before people are asked.
@@ -339,8 +338,7 @@ class CutOver:
         predicted = None
         if tally:
             predicted = tally.prediction()
-            tally.expected_at_stop_seconds = tally.expected_seconds
-            tally.keep(self.records, self._domain)
+            tally.stop_writes(self.records, self._domain)
         return {
             "frozen": len(frozen),
             "stopped_at": stopped_at,
@@ -354,6 +352,8 @@ class CutOver:
 
     def catch_up_last(self) -> dict[str, Any]:
         """Lists the indices anew, and runs the last round of those that are frozen.
+
+        Slices that have run it before, as `catch_up` does, are passed by.
 
         Returns:
             How much there is to move as `indices` and `primary_store_bytes`, how many are
@@ -370,10 +370,10 @@ class CutOver:
         if self.job.cutover.catch_up and (new := self._leave_out_new(listed.selected)):
             raise SourceChanged(f"{indices.some(new)}: made at the source since its last round")
         ways = Ways.of(self.records, self._domain)
-        ways.forget_all_but([index.name for index in listed.selected])
-        if ways.caught_up:
-            self._run_last_round(ways)
-        ways.keep(self.records, self._domain)
+        if ways.forget_all_but({index.name for index in listed.selected}):
+            ways.keep(self.records, self._domain)
+        for number in range(len(ways.slices)):
+            _run_last_round(self.journal, *sides, self.records, self._domain, ways, number)
         restores.remove_outdated(self.destination, listed.owned, self.job, listed.selected)
         size = listed.size()
         left = len(listed.selected) - len(ways.caught_up)
@@ -389,29 +389,6 @@ class CutOver:
             "by_snapshot": left,
             "documents": documents,
         }
-
-    def _run_last_round(self, ways: Ways) -> None:
-        done = catchup.run_last_round(
-            self.source,
-            self.destination,
-            self.records,
-            self._domain,
-            ways.caught_up,
-            _LAST_ROUND_SECONDS,
-        )
-        tally = Tally.of(self.records, self._domain)
-        if tally:
-            tally.add("last", done)
-            tally.keep(self.records, self._domain)
-            _show(self.records, self._domain, tally, done, ended=True)
-        unfit = {index.index: index.unfit for index in done.indices if index.unfit}
-        if not all(index.sealed for index in done.indices if not index.unfit):
-            raise Unavailable("the last round of catching up needs more time")
-        catchup.let_go(self.journal, self.source, self._domain, list(unfit))
-        ways.leave_out(unfit)
-        catchup.give_back(
-            self.destination, self.records, self._domain, ways.caught_up, ways.round_number
-        )
 
     def verify_copy(self) -> dict[str, Any]:
         """Verifies what came by a last snapshot, and everything else with it.
@@ -571,25 +548,61 @@ def keep_base(
         )
 
 
+def _run_last_round(
+    journal: Journal,
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    ways: Ways,
+    number: int,
+) -> None:
+    """Runs the last round of a slice, unless that has been done."""
+    tally = Tally.of(records, domain)
+    measured = tally.slices[number] if tally else SliceTally()
+    caught_up = ways.slices[number]
+    if not caught_up.caught_up or measured.proven_round == ways.round_number:
+        return
+    done = catchup.run_last_round(
+        source, destination, records, domain, caught_up.caught_up, _LAST_ROUND_SECONDS
+    )
+    measured.add("last", done)
+    measured.keep(records, domain, number)
+    if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
+        catchup.let_go(journal, source, domain, unfit)
+        caught_up.leave_out(unfit)
+        ways.keep_slice(records, domain, number)
+    if not all(index.sealed for index in done.indices if not index.unfit):
+        raise Unavailable("the last round of catching up needs more time")
+    catchup.give_back(destination, records, domain, caught_up.caught_up, ways.round_number)
+    measured.proven_round = ways.round_number
+    measured.keep(records, domain, number)
+    _show(records, domain, "last", done, ended=True)
+
+
 def catch_up(
+    journal: Journal,
     source: OpenSearch,
     destination: OpenSearch,
     records: Records,
     job: DomainJob,
     until: Until,
+    number: int,
     entered_at: str,
     effect: Callable[[], AbstractContextManager[None]],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Brings the destination up to the source, in rounds, while clients write.
+    """Brings a slice of the destination up to the source: in rounds while clients write, or last.
 
     Args:
+        journal: of the migration.
         source: the domain.
         destination: where the indices were restored.
         records: of the migration.
         job: the domain's.
         until: the lag is so small that the write stop is as short as wanted, or as it gets; or the
-            source is frozen.
+            source is frozen; or, once it is, in a last round, of one slice of several.
+        number: of the slice; those of other slices run beside this one.
         entered_at: when the state was entered, as ISO 8601.
         effect: inside of it the destination may be changed; it raises where that is over.
         sleep: waits.
@@ -598,64 +611,82 @@ def catch_up(
         Whether it has `ended`, and `predicted_write_stop_seconds`.
     """
     domain = job.domain.name
+    began_at = time.time()
     ways, tally = Ways.of(records, domain), Tally.of(records, domain)
+    if until == "last":
+        with effect():
+            _run_last_round(journal, source, destination, records, domain, ways, number)
+        _note_step(records, domain, _SLICES, entered_at, began_at)
+        return {"ended": True, "predicted_write_stop_seconds": None}
+    caught_up = ways.slices[number]
     stop_mark = StopMark(records, domain)
     leave_at = time.monotonic() + _LEAVE_AFTER_SECONDS[until]
     if until == "writes stop" and tally:
         # Of a function that was called before, as those of the write stop will have been.
-        tally.call_seconds = round(max(0.0, time.time() - _epoch(entered_at)), 3)
+        tally.slices[number].call_seconds = round(max(0.0, time.time() - _epoch(entered_at)), 3)
     ended = stop_mark.look()
-    while ways.caught_up and tally and not ended and time.monotonic() < leave_at:
+    while caught_up.caught_up and tally and not ended and time.monotonic() < leave_at:
+        measured = tally.slices[number]
         with effect():
             done = catchup.run_round(
                 source,
                 destination,
                 records,
                 domain,
-                ways.caught_up,
+                caught_up.caught_up,
                 _LONGEST_ROUND_SECONDS[until],
                 is_stopped=stop_mark.is_set,
             )
         if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
-            ways.leave_out(unfit)
-            ways.keep(records, domain)
-            _expect_snapshot(records, domain, ways, tally)
-        tally.add(until, done)
-        tally.keep(records, domain)
+            caught_up.leave_out(unfit)
+            ways.keep_slice(records, domain, number)
+            _expect_snapshot(records, domain, ways, number, measured)
+        measured.add(until, done)
+        measured.keep(records, domain, number)
         if until == "lag fits":
-            ended = tally.is_enough(job)
-        _show(records, domain, tally, done, ended=ended)
+            ended = tally.is_enough(job, number)
+        tally = _show(records, domain, until, done, ended=ended)
         if until == "writes stop":
             ended = _is_stopped_within(stop_mark, done.seconds, sleep)
     return {
-        "ended": ended or not ways.caught_up,
+        "ended": ended or not caught_up.caught_up,
         "predicted_write_stop_seconds": tally.prediction().seconds if tally else None,
     }
 
 
-def _show(records: Records, domain: str, tally: Tally, done: Round, *, ended: bool) -> None:
-    """Shows a round that the tally has counted: to people, and to CloudWatch."""
-    last, predicted_seconds = tally.rounds[-1], tally.prediction().seconds
+def _show(records: Records, domain: str, phase: str, done: Round, *, ended: bool) -> Tally | None:
+    """Shows a round that was counted, with those of other slices: to people, and to CloudWatch.
+
+    Returns:
+        What was measured by now.
+    """
+    tally = Tally.of(records, domain)
+    if tally is None:
+        return None
+    last = [each.rounds[-1] for each in tally.slices if each.rounds]
+    predicted_seconds = tally.prediction().seconds
+    lag = sum(each["lag"] for each in last)
     progress.show(
         records,
         domain,
-        f"catching up: {last['phase']}",
+        f"catching up: {phase}",
         ended=ended,
-        documents=last["documents"],
-        deletes=last["deletes"],
-        seconds=last["seconds"],
-        lag=last["lag"],
+        documents=sum(each["documents"] for each in last),
+        deletes=sum(each["deletes"] for each in last),
+        seconds=max(each["seconds"] for each in last),
+        lag=lag,
         predicted_write_stop_seconds=predicted_seconds,
     )
     metrics.emit(
         {
             "DocumentsCaughtUp": sum(index.documents + index.deletes for index in done.indices),
-            "OperationsBehind": last["lag"],
+            "OperationsBehind": lag,
             "PredictedWriteStop": predicted_seconds,
         },
         migration_id=records.migration_id,
         domain=domain,
     )
+    return tally
 
 
 def _is_stopped_within(stop_mark: StopMark, seconds: float, sleep: Callable[[float], None]) -> bool:
@@ -709,22 +740,26 @@ def learn(records: Records, domain: str) -> None:
     """Keeps how long a write stop that has ended was, for the predictions of later ones."""
     tally = Tally.of(records, domain)
     steps = write_stop_steps(records, domain)
-    if tally and tally.expected_at_stop_seconds and len(steps) == len(_WRITE_STOP):
+    ended = {step["step"] for step in steps} >= set(_WRITE_STOP) - {_SLICES}
+    if tally and tally.expected_at_stop_seconds and ended:
         seconds = sum(step["call_seconds"] + step["seconds"] for step in steps)
         prediction.learn(
             records, tally.expected_at_stop_seconds, seconds - steps[0]["call_seconds"]
         )
 
 
-def _expect_snapshot(records: Records, domain: str, ways: Ways, tally: Tally) -> None:
-    """Counts the indices that need a last snapshot, by the bytes that they have."""
+def _expect_snapshot(
+    records: Records, domain: str, ways: Ways, number: int, measured: SliceTally
+) -> None:
+    """Counts the indices of a slice that need a last snapshot, by the bytes that they have."""
     sizes = {
         index.name: index.primary_store_bytes
         for index in listing.selected(records, domain, ways.round_number)
     }
-    needed = sum(sizes.get(name, 0) for name in ways.by_snapshot)
-    tally.by_snapshot = len(ways.by_snapshot)
-    tally.snapshot_seconds = prediction.last_copy_seconds(
+    by_snapshot = ways.slices[number].by_snapshot
+    needed = sum(sizes.get(name, 0) for name in by_snapshot)
+    measured.by_snapshot = len(by_snapshot)
+    measured.snapshot_seconds = prediction.last_copy_seconds(
         rounds.copied(records, domain), needed / max(1, sum(sizes.values()))
     )
 
@@ -771,7 +806,15 @@ def _epoch(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _step(domain: str, step: Step) -> str:
+def _note_step(
+    records: Records, domain: str, step: str, entered_at: str, began_at: float, **more: Any
+) -> None:
+    """Notes how long a step took."""
+    times = {"entered_at": _epoch(entered_at), "began_at": began_at, "ended_at": time.time()}
+    records.put(_step(domain, step), **times, **more)
+
+
+def _step(domain: str, step: str) -> str:
     return f"step#{domain}#{step}"
 
 

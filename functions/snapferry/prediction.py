@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any, Self
 
 from snapferry import table
@@ -27,6 +28,8 @@ _FIRST_DOCUMENT_SECONDS = 1 / 5_000
 _FIRST_CALL_SECONDS = 0.1
 _CALLS = 4
 _PHASES = ("snapshot", "restore")
+# The item of what isn't a slice's.
+_COMMON = "all"
 # What a round of snapshots takes besides the copying: its calls, and the checks of both clusters.
 _ROUND_SECONDS = 10
 
@@ -54,42 +57,32 @@ class Prediction:
 
 
 @dataclass
-class Tally:
-    """What was measured so far, and what follows from it.
+class SliceTally:
+    """What was measured of one slice: what one function catches up.
 
     Attributes:
-        steps_seconds: what the steps of the write stop take besides their calls, a round of
-            catching up and a snapshot.
         call_seconds: what the call of a function takes besides its work.
-        snapshot_seconds: what a last snapshot and its restore take; 0 where none is needed.
-        by_snapshot: how many indices need it.
+        by_snapshot: how many indices were found to need a last snapshot.
+        snapshot_seconds: what their share of a last snapshot and its restore takes.
         rounds: of each round what it did; those beside a gate are one.
         rounds_before: how many of them are from before a write stop that was given up.
         shortest_seconds: of the rounds that came to their end; None before the first.
-        earlier: of earlier write stops of the stack, how many times as long as expected they were.
-        expected_at_stop_seconds: what was expected when writes were stopped; None until then.
+        proven_round: of the snapshot after which its last round has proven that both sides are
+            equal; 0 until then.
     """
 
-    steps_seconds: float
     call_seconds: float = _FIRST_CALL_SECONDS
-    snapshot_seconds: float = 0.0
     by_snapshot: int = 0
+    snapshot_seconds: float = 0.0
     rounds: list[dict[str, Any]] = field(default_factory=list)
     rounds_before: int = 0
     shortest_seconds: float | None = None
-    earlier: list[float] = field(default_factory=list)
-    expected_at_stop_seconds: float | None = None
+    proven_round: int = 0
 
-    @classmethod
-    def of(cls, records: Records, domain: str) -> Self | None:
-        """That of a domain; None where catching up hasn't begun."""
-        item = table.get(records.table, records.migration_id, _record(domain))
-        return None if item is None else cls(**json.loads(item["tally"]))
-
-    def keep(self, records: Records, domain: str) -> None:
-        """Stores it."""
+    def keep(self, records: Records, domain: str, number: int) -> None:
+        """Stores it as that of the slice of this number."""
         # As text: numbers stay what they are.
-        records.put(_record(domain), tally=json.dumps(asdict(self)))
+        records.put(f"{_prefix(domain)}{number}", tally=json.dumps(asdict(self)))
 
     def add(self, phase: str, done: Round) -> None:
         """Counts a round."""
@@ -120,12 +113,107 @@ class Tally:
         lags = [each["lag"] for each in self.rounds[self.rounds_before :][-2:]]
         return len(lags) < 2 or lags[1] < lags[0]
 
-    def is_enough(self, job: DomainJob) -> bool:
-        """Whether the write stop would be short enough, or doesn't become shorter."""
+    @property
+    def catch_up_seconds(self) -> float:
+        """How long a round takes that finds nothing, and each document that is left."""
+        if not self.rounds:
+            return 0.0
+        shortest = self.shortest_seconds or self.rounds[-1]["seconds"] / self.rounds[-1]["rounds"]
+        documents = sum(each["documents"] for each in self.rounds)
+        spent = sum(each["seconds"] - each["rounds"] * shortest for each in self.rounds)
+        document_seconds = spent / documents if documents and spent > 0 else _FIRST_DOCUMENT_SECONDS
+        return float(shortest + self.rounds[-1]["lag"] * document_seconds)
+
+
+@dataclass
+class Tally:
+    """What was measured so far, and what follows from it.
+
+    Attributes:
+        steps_seconds: what the steps of the write stop take besides their calls, a round of
+            catching up and a snapshot.
+        slices: what was measured of each; they are caught up at the same time.
+        earlier: of earlier write stops of the stack, how many times as long as expected they were.
+        expected_at_stop_seconds: what was expected when writes were stopped; None until then.
+    """
+
+    steps_seconds: float
+    slices: list[SliceTally] = field(default_factory=lambda: [SliceTally()])
+    earlier: list[float] = field(default_factory=list)
+    expected_at_stop_seconds: float | None = None
+
+    @classmethod
+    def of(cls, records: Records, domain: str) -> Self | None:
+        """That of a domain; None where catching up hasn't begun."""
+        prefix = _prefix(domain)
+        stored = {
+            item["record"].removeprefix(prefix): json.loads(item["tally"])
+            for item in table.query(records.table, records.migration_id, prefix)
+        }
+        if _COMMON not in stored:
+            return None
+        common = stored[_COMMON]
+        numbers = range(common.pop("slices"))
+        return cls(slices=[SliceTally(**stored[str(number)]) for number in numbers], **common)
+
+    def keep(self, records: Records, domain: str) -> None:
+        """Stores all of it, while no slice is caught up."""
+        for number, each in enumerate(self.slices):
+            each.keep(records, domain, number)
+        self._keep_common(records, domain)
+
+    def stop_writes(self, records: Records, domain: str) -> None:
+        """Notes what is expected at the moment when writes are stopped."""
+        self.expected_at_stop_seconds = self.expected_seconds
+        self._keep_common(records, domain)
+
+    def _keep_common(self, records: Records, domain: str) -> None:
+        common = asdict(self) | {"slices": len(self.slices)}
+        records.put(f"{_prefix(domain)}{_COMMON}", tally=json.dumps(common))
+
+    def begin(self, slices: int) -> None:
+        """Begins to measure anew, of so many slices; what was measured before is told on."""
+        if len(self.slices) != slices:
+            first = SliceTally(call_seconds=self.call_seconds, rounds=self.rounds)
+            self.slices = [first, *(SliceTally() for _ in range(slices - 1))]
+        for each in self.slices:
+            each.rounds_before = len(each.rounds)
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        """Those of all slices, in the order of time."""
+        return sorted(
+            (each for slice_tally in self.slices for each in slice_tally.rounds),
+            key=itemgetter("began_at"),
+        )
+
+    @property
+    def converges(self) -> bool:
+        """Whether each slice leaves less and less to be copied."""
+        return all(each.converges for each in self.slices)
+
+    @property
+    def call_seconds(self) -> float:
+        """What the call of a function takes besides its work."""
+        return max(each.call_seconds for each in self.slices)
+
+    @property
+    def by_snapshot(self) -> int:
+        """How many indices need a last snapshot."""
+        return sum(each.by_snapshot for each in self.slices)
+
+    @property
+    def snapshot_seconds(self) -> float:
+        """What that snapshot and its restore take; 0 where none is needed."""
+        return sum(each.snapshot_seconds for each in self.slices)
+
+    def is_enough(self, job: DomainJob, number: int) -> bool:
+        """Whether the write stop would be short enough, or doesn't become shorter, for a slice."""
+        one = self.slices[number]
         return (
-            self.prediction().seconds <= job.cutover.write_stop_seconds
-            or not self.converges
-            or len(self.rounds) - self.rounds_before >= job.cutover.catch_up_rounds
+            self._prediction(one.catch_up_seconds).seconds <= job.cutover.write_stop_seconds
+            or not one.converges
+            or len(one.rounds) - one.rounds_before >= job.cutover.catch_up_rounds
         )
 
     @property
@@ -136,27 +224,25 @@ class Tally:
     @property
     def overhead_seconds(self) -> float:
         """Of that, the steps and their calls."""
-        return self.steps_seconds + _CALLS * self.call_seconds
+        calls = _CALLS + (len(self.slices) > 1)
+        return self.steps_seconds + calls * self.call_seconds
 
     @property
     def catch_up_seconds(self) -> float:
-        """Of that, a round that finds nothing, and the time for each document that is left."""
-        if not self.rounds:
-            return 0.0
-        shortest = self.shortest_seconds or self.rounds[-1]["seconds"] / self.rounds[-1]["rounds"]
-        documents = sum(each["documents"] for each in self.rounds)
-        spent = sum(each["seconds"] - each["rounds"] * shortest for each in self.rounds)
-        document_seconds = spent / documents if documents and spent > 0 else _FIRST_DOCUMENT_SECONDS
-        return float(shortest + self.rounds[-1]["lag"] * document_seconds)
+        """Of that, what the slice takes that takes longest."""
+        return max(each.catch_up_seconds for each in self.slices)
 
     def prediction(self) -> Prediction:
         """How long writes will stop if they stop now."""
-        expected = self.expected_seconds
+        return self._prediction(self.catch_up_seconds)
+
+    def _prediction(self, catch_up_seconds: float) -> Prediction:
+        expected = self.overhead_seconds + self.snapshot_seconds + catch_up_seconds
         usual = statistics.median(self.earlier) if self.earlier else 1.0
         spread = _LEAST_SPREAD if self.earlier else _FIRST_SPREAD
         parts = {
             "a last snapshot of what can't be caught up": self.snapshot_seconds,
-            "what clients wrote meanwhile": self.catch_up_seconds,
+            "what clients wrote meanwhile": catch_up_seconds,
             "the steps themselves": self.overhead_seconds,
         }
         return Prediction(
@@ -220,5 +306,5 @@ def last_copy_seconds(rounds: Sequence[dict[str, Any]], share: float) -> float:
     return float(share * sum(rounds[-1][phase]["seconds"] for phase in _PHASES))
 
 
-def _record(domain: str) -> str:
-    return f"catch_up#{domain}"
+def _prefix(domain: str) -> str:
+    return f"catch_up#{domain}#"

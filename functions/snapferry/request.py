@@ -538,6 +538,14 @@ class Cutover(_Model):
         description="rounds of catching up, at most, before the writes are stopped",
         examples=[20],
     )
+    shards_per_function: int = Field(
+        default=10_000,
+        ge=1,
+        le=50_000,
+        description="how many shards one function catches up; where there are more, several "
+        "functions do so at the same time",
+        examples=[10_000],
+    )
     gates: tuple[Gate, ...] = Field(
         default=("plan", "stop_writes", "clients_moved"),
         description="at which points a person has to say that it may go on",

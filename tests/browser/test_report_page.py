@@ -17,7 +17,7 @@ from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.verification import Verdict
 from snapferry.verification.documents import IndexComparison
-from snapferry.ways import Ways
+from snapferry.ways import Slice, Ways
 from tests.unit.conftest import Events, Storage
 from tests.unit.tables import table
 
@@ -83,9 +83,10 @@ def _move(records: Records, chance: random.Random) -> dict[str, Any]:
             },
         )
     names = [index.name for index in listed]
-    Ways(1, names[:30], dict.fromkeys(names[30:], "it is append-only")).keep(records, "logs")
+    by_snapshot = dict.fromkeys(names[30:], "it is append-only")
+    Ways(1, [Slice(names[:30], by_snapshot)]).keep(records, "logs")
     tally = Tally(1.5)
-    tally.rounds = [
+    tally.slices[0].rounds = [
         {"phase": phase, "began_at": BEGAN_AT + at, "ended_at": BEGAN_AT + at + 9, "rounds": 1}
         | {"documents": 1_954, "deletes": 12, "bytes": 1_954_000, "seconds": 8.75, "lag": 3}
         for phase, at in (("lag fits", 260.0), ("writes stop", 280.0), ("last", 300.0))

@@ -4,6 +4,7 @@ import json
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -109,6 +110,47 @@ def test_every_acknowledged_write_arrives(moved: Moved, seed: int) -> None:
     assert moved.differences() == {}
     [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
     assert domain["catch_up"]["caught_up"] == [moved.caught_up]
+
+
+def test_what_several_functions_catch_up_at_the_same_time_arrives(sandbox: Sandbox) -> None:
+    prefix = f"cut-over-{uuid.uuid4().hex[:8]}-"
+    indices = [f"{prefix}{number}" for number in range(3)]
+    writers = [
+        Writers(sandbox.source, create(sandbox.source, index, shards=2), seed)
+        for seed, index in enumerate(indices)
+    ]
+
+    def stop_writes() -> None:
+        for each in writers:
+            each.stop()
+
+    with ExitStack() as writing:
+        for each in writers:
+            writing.enter_context(each.writing())
+        outcome = sandbox.migrate(
+            sandbox.request(
+                f"{prefix}*",
+                verification="quick",
+                # As many functions as there are indices.
+                cutover={"rounds": 1, "shards_per_function": 1, "gates": ["stop_writes"]},
+            ),
+            at_gate={"stop_writes": stop_writes},
+        )
+
+    assert outcome.cause == ""
+    assert outcome.status == "SUCCEEDED"
+    assert min(each.accepted for each in writers) > 100
+    assert differences(sandbox.source, sandbox.destination, indices, *writers) == {}
+    [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
+    assert domain["catch_up"]["caught_up"] == indices
+    phases = Counter(each["phase"] for each in domain["catch_up"]["rounds"])
+    assert phases["last"] == 3
+    assert phases["lag fits"] >= 3
+    assert [step["step"] for step in domain["catch_up"]["write_stop_steps"]] == [
+        *("freeze_source", "catch_up_slices", "catch_up_last", "hand_over_indices", "move_aliases")
+    ]
+    for cluster in (sandbox.source, sandbox.destination):
+        cluster.indices.delete(index=f"{prefix}*")
 
 
 # Writers that don't stop
@@ -269,13 +311,14 @@ def test_writes_by_other_ways_are_caught(
 
 # From here on a migration passes each state once.
 AFTER_BULK = "Begin catch up"
-# By the bucket's ACL, in earlier rounds, outside of the time of day.
+# By the bucket's ACL, in earlier rounds, outside of the time of day, with more shards.
 NOT_PASSED = (
     "Let source write",
     "Let destination read",
     "Begin next round",
     "Is catching up wanted?",
     "Wait for the window",
+    "Catch up each slice",
 )
 
 

@@ -16,6 +16,7 @@ from tests.sandbox.migrations import Sandbox, Started, fill, wait_until
 from tests.workflow.state_machines import handler_of, states
 
 INDEX = "stopped-1"
+OTHER_INDEX = "stopped-2"
 STATE_MACHINES = ("migrate", "migrate_domain", "snapshot", "restore", "catch_up")
 HANDLER_WAYS = ("raise", "die", "hang", "linger")
 
@@ -31,6 +32,11 @@ NIGHTLY: dict[str, Any] = {
     "series": {"name": "nightly", "retention": {"count": 1}},
 }
 RESTORE_ONLY = {"mode": "restore_only", "bucket__base_path": "snapferry/stopped-restore"}
+# Two indices, each for a function of its own.
+SLICED: dict[str, Any] = {
+    "domain__indices": {"include": ["stopped-*"]},
+    "cutover": {"rounds": 2, "shards_per_function": 1},
+}
 STOP_WRITES_ALONE = {"cutover": {"rounds": 2, "gates": ["stop_writes"]}}
 PLAIN = EVERYWHERE | {"cutover": {"rounds": 1, "gates": []}}
 
@@ -63,6 +69,8 @@ DETOURS = {
     ("catch_up", "Is the history long?"): Detour(
         "catch_up", "answer", {"answer": {"ended": False}}
     ),
+    ("catch_up", "Explain failure"): Detour("catch_up"),
+    ("catch_up", "Catching up failed"): Detour("catch_up"),
     ("migrate_domain", "Begin next round"): Detour(
         "weigh_another_round", "answer", {"answer": {"pays": True}}
     ),
@@ -97,6 +105,10 @@ def changes_for(state_machine: str, state: str) -> dict[str, Any]:
         # The gate before fails by the same function.
         ("migrate_domain", "Explain failure of write stop"): STOP_WRITES_ALONE,
         ("migrate_domain", "Writes not stopped"): STOP_WRITES_ALONE,
+        **{
+            ("migrate_domain", state): SLICED
+            for state in ("Catch up each slice", "Begin slice", "Catch up slice", "End slice")
+        },
         ("migrate_domain", "Attach policies"): {"artifacts": {"include": ["index_policies"]}},
         ("migrate_domain", "Domain snapshotted"): {"mode": "snapshot_only"},
         ("migrate_domain", "Are old snapshots to be deleted?"): {"mode": "snapshot_only"},
@@ -116,10 +128,10 @@ def detour_of(state_machine: str, state: str) -> Detour | None:
     if (state_machine, state) in DETOURS:
         return DETOURS[state_machine, state]
     definitions = states(state_machine)
-    for task in definitions.values():
+    for name, task in definitions.items():
         handler = task["Type"] == "Task" and handler_of(task)
-        # Which of the steps of a cut-over fails can't be chosen.
-        if not handler or handler == "cut_over":
+        # Which of the calls of a function fails can't be chosen.
+        if not handler or handler == "cut_over" or name == "Catch up slice":
             continue
         following = task["Catch"][-1]["Next"]
         while following and definitions[following]["Type"] in ("Pass", "Fail"):
@@ -139,6 +151,8 @@ CASES = [
         "abort",
         *(HANDLER_WAYS if definition["Type"] == "Task" and handler_of(definition) else ()),
     )
+    # There a failure is none, and where it hangs another one does, before.
+    if way == "abort" or state != "Catch up slice"
 ]
 # Each kind of change, and each of the ways.
 ALWAYS = [
@@ -154,14 +168,15 @@ ALWAYS = [
 
 @pytest.fixture(scope="module")
 def source_index(sandbox: Sandbox) -> str:
-    fill(sandbox.source, INDEX, 50)
+    for index in (INDEX, OTHER_INDEX):
+        fill(sandbox.source, index, 50)
     return INDEX
 
 
 @pytest.fixture
 def faulty(sandbox: Sandbox, source_index: str) -> Iterator[Sandbox]:  # noqa: ARG001
     sandbox.faults.clear()
-    sandbox.destination.indices.delete(index=INDEX, ignore_unavailable=True)
+    sandbox.destination.indices.delete(index=f"{INDEX},{OTHER_INDEX}", ignore_unavailable=True)
     yield sandbox
     sandbox.faults.clear()
 

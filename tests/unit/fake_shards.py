@@ -175,9 +175,10 @@ class FakeTailCluster(FakeCluster):
                     if request.parameters.get("level") == "shards"
                     else self._stats_of_primaries
                 )
-                return {
-                    "indices": {name: of_index(index) for name, index in self._found(names).items()}
-                }
+                if request.parameters.get("ignore_unavailable") == "true":
+                    names = ",".join(name for name in names.split(",") if name in self.tails)
+                found = self._found(names) if names else {}
+                return {"indices": {name: of_index(index) for name, index in found.items()}}
             case "POST", [names, "_refresh" | "_flush" as kind]:
                 shards = [shard for index in self._found(names).values() for shard in index.shards]
                 if kind == "_refresh":

@@ -1,13 +1,15 @@
 """The cut-over between two fake clusters whose shards have operations."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from snapferry import cutover, indices, listing, roll_back, rounds
+from snapferry import cutover, indices, listing, prediction, roll_back, rounds
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -59,12 +61,14 @@ class World:
     def begin(self) -> dict[str, Any]:
         return self.take("begin_catch_up")
 
-    def catch_up(self, until: cutover.Until = "lag fits") -> dict[str, Any]:
+    def catch_up(self, until: cutover.Until = "lag fits", number: int = 0) -> dict[str, Any]:
         return cutover.catch_up(
+            self.storage.journal,
             *self.clients,
             self.storage.records,
             self.job,
             until,
+            number,
             datetime.now(UTC).isoformat(),
             self.effect,
             self.sleep,
@@ -118,7 +122,7 @@ def restored(world: World) -> World:
 
 
 def test_what_is_written_until_the_freeze_arrives(restored: World) -> None:
-    assert restored.begin() == {"caught_up": 2, "by_snapshot": 0}
+    assert restored.begin() == {"caught_up": 2, "by_snapshot": 0, "slices": 1}
     first = restored.source.tails["a"].shards[0]
     first.index("0-new")
     first.delete("0-3")
@@ -159,7 +163,7 @@ def test_cloudwatch_and_people_see_how_far_catching_up_is(
 
 def test_what_cannot_be_caught_up_goes_by_a_snapshot_and_is_not_frozen(restored: World) -> None:
     restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
-    assert restored.begin() == {"caught_up": 1, "by_snapshot": 1}
+    assert restored.begin() == {"caught_up": 1, "by_snapshot": 1, "slices": 1}
     restored.catch_up()
     assert restored.freeze()["frozen"] == 1
     assert restored.blocks() == {"a": "true", "b": None}
@@ -219,7 +223,11 @@ def move_after_another_round(world: World, round_number: int) -> None:
     records = world.storage.records
     copied = [index.name for index in listing.for_snapshot(records, DOMAIN, round_number)]
     assert copied == ["a", "c"]
-    assert world.take("begin_catch_up", round_number) == {"caught_up": 3, "by_snapshot": 0}
+    assert world.take("begin_catch_up", round_number) == {
+        "caught_up": 3,
+        "by_snapshot": 0,
+        "slices": 1,
+    }
     for name in "abc":
         world.source.tails[name].shards[0].index("0-newest")
     assert world.catch_up()["ended"]
@@ -298,7 +306,7 @@ def test_where_nothing_is_caught_up_another_round_is_taken_while_it_copies_much_
 def test_without_any_index_there_is_nothing_to_catch_up(restored: World) -> None:
     for index in restored.source.tails.values():
         index.mapping = {"_source": {"enabled": False}}
-    assert restored.begin() == {"caught_up": 0, "by_snapshot": 2}
+    assert restored.begin() == {"caught_up": 0, "by_snapshot": 2, "slices": 1}
     assert restored.catch_up()["ended"]
     assert restored.effects == 0
 
@@ -313,7 +321,7 @@ def test_without_a_base_everything_goes_by_a_snapshot(
     if refusal == "denied":
         world.source.faults = [Fault("GET /_cluster/state/.*", DENIED)]
     world.bulk()
-    assert world.begin() == {"caught_up": 0, "by_snapshot": 2}
+    assert world.begin() == {"caught_up": 0, "by_snapshot": 2, "slices": 1}
 
 
 def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -> None:
@@ -432,6 +440,92 @@ def test_the_freeze_finds_its_blocks_noted(restored: World) -> None:
     assert now["a"] in noted
     # Somebody has set it meanwhile: this is what is given back.
     assert now["b"].before == "false"
+
+
+@pytest.fixture
+def sliced(storage: Storage, make_job: MakeJob) -> World:
+    """Each of the indices is a slice of its own."""
+    world = World(storage, make_job(cutover={"shards_per_function": 1}))
+    world.bulk()
+    assert world.begin() == {"caught_up": 2, "by_snapshot": 0, "slices": 2}
+    return world
+
+
+def side_by_side[R](take: Callable[[int], R]) -> list[R]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(take, range(2)))
+
+
+def test_slices_are_caught_up_side_by_side(sliced: World) -> None:
+    first, second = (sliced.source.tails[name].shards[0] for name in "ab")
+    first.index("0-new")
+    second.delete("0-3")
+    assert all(each["ended"] for each in side_by_side(lambda n: sliced.catch_up(number=n)))
+    first.delete("0-1")
+    second.index("0-newer")
+    sliced.freeze()
+
+    side_by_side(lambda n: sliced.catch_up("last", n))
+    sent = len(sliced.destination.sent("POST /.*/_bulk"))
+    assert sliced.finish() == {"caught_up": 2, "by_snapshot": 0}
+    sliced.hand_over()
+    sliced.take("move_aliases", 2)
+
+    for name in "ab":
+        assert content(sliced.source, name) == content(sliced.destination, name)
+        assert sliced.destination.tails[name].settings.get("index.refresh_interval") is None
+    # What the slices have done is done.
+    assert len(sliced.destination.sent("POST /.*/_bulk")) == sent
+    found = sliced.outcome
+    phases = Counter(
+        (each["phase"], each["documents"], each["deletes"]) for each in found["rounds"]
+    )
+    assert phases == {
+        (phase, *done): 1 for phase in ("lag fits", "last") for done in ((1, 0), (0, 1))
+    }
+    assert [step["step"] for step in found["write_stop_steps"]] == [
+        *("freeze_source", "catch_up_slices", "catch_up_last", "hand_over_indices", "move_aliases")
+    ]
+    look = sliced.storage.items["m-1", "progress#logs"]
+    assert (look["documents"], look["deletes"]) == (1, 1)
+    cutover.learn(sliced.storage.records, DOMAIN)
+    assert len(prediction.earlier_write_stops(sliced.storage.records)) == 1
+
+
+def test_what_proves_unfit_in_several_slices_is_left_out_of_each(sliced: World) -> None:
+    for name in "ab":
+        sliced.source.tails[name].uuid = "made-anew"
+
+    side_by_side(lambda n: sliced.catch_up(number=n))
+
+    assert sliced.outcome["by_snapshot"].keys() == {"a", "b"}
+    assert "2 indices need a last snapshot." in cutover.forecast(sliced.storage.records, sliced.job)
+
+
+def test_a_last_round_that_no_slice_has_run_is_run_before_the_proof(sliced: World) -> None:
+    sliced.source.tails["b"].shards[0].index("0-new")
+    sliced.freeze()
+    sliced.catch_up("last", 0)
+
+    assert sliced.finish() == {"caught_up": 2, "by_snapshot": 0}
+
+    assert content(sliced.source, "b") == content(sliced.destination, "b")
+
+
+def test_a_slice_that_was_written_to_is_not_proven(sliced: World) -> None:
+    sliced.freeze()
+    late = sliced.source.tails["b"].shards[0]
+    sliced.source.before = [("POST /b/_refresh", lambda: late.index("0-late"))]
+
+    sliced.catch_up("last", 0)
+    with pytest.raises(SourceChanged, match="b: written to"):
+        sliced.catch_up("last", 1)
+    sliced.source.before = [("POST /b/_refresh", lambda: late.index("0-later"))] * 2
+    with pytest.raises(SourceChanged, match="b: written to"):
+        sliced.finish()
+
+    # People are asked anew once, however many slices there are.
+    assert len(sliced.outcome["write_stops_given_up"]) == 1
 
 
 ISM_ENABLED = "plugins.index_state_management.enabled"
@@ -617,6 +711,14 @@ def test_a_service_that_shows_no_numbers_is_blocked_at_least(stopped: World) -> 
     stopped.hand_over()
 
     assert stopped.blocks()["b"] == "true"
+
+
+def test_an_index_of_which_not_every_primary_answers_is_asked_again(stopped: World) -> None:
+    stopped.snapshot()
+    stopped.source.faults = [Fault("GET /.*/_stats/.*", (200, {"indices": {}}), times=2)]
+
+    with pytest.raises(Unavailable, match="its primary is missing"):
+        stopped.hand_over()
 
 
 def give_back(world: World) -> dict[str, Any]:

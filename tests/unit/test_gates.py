@@ -7,7 +7,7 @@ import pytest
 
 from snapferry import gates
 from snapferry.catchup import IndexRound, Round
-from snapferry.prediction import Tally
+from snapferry.prediction import SliceTally, Tally
 from snapferry.request import Gate
 from snapferry_cli.main import parser
 from tests.unit.conftest import TOPIC_ARN, Announcements, Events, MakeJob, Storage
@@ -95,8 +95,8 @@ def test_the_longest_name_fits_into_the_subject(
 def test_the_gate_says_how_long_writes_will_stop(
     make_job: MakeJob, storage: Storage, events: Events, announcements: Announcements
 ) -> None:
-    tally = Tally(steps_seconds=1.1, by_snapshot=2)
-    tally.add("lag fits", Round(1.0, []))
+    tally = Tally(steps_seconds=1.1, slices=[SliceTally(by_snapshot=2)])
+    tally.slices[0].add("lag fits", Round(1.0, []))
     tally.keep(storage.records, "logs")
 
     gates.announce(
@@ -131,7 +131,7 @@ def test_the_gate_asks_where_the_write_stop_will_be_longer_than_wanted(
 ) -> None:
     tally = Tally(steps_seconds=0.5)
     for lag in lags:
-        tally.add("lag fits", Round(1.0, [IndexRound("a", lag=lag)]))
+        tally.slices[0].add("lag fits", Round(1.0, [IndexRound("a", lag=lag)]))
     tally.keep(storage.records, "logs")
     job = make_job(cutover={"write_stop_seconds": 1, "catch_up_rounds": 2})
 

@@ -6,7 +6,7 @@ import pytest
 
 from snapferry import prediction
 from snapferry.catchup import IndexRound, Round
-from snapferry.prediction import Prediction, Tally
+from snapferry.prediction import Prediction, SliceTally, Tally
 from tests.unit.conftest import MakeJob, Storage
 
 DOMAIN = "logs"
@@ -17,32 +17,32 @@ def done(seconds: float, documents: int, lag: int) -> Round:
 
 
 def test_it_grows_with_the_lag_and_with_the_overhead() -> None:
-    tally = Tally(steps_seconds=1.1, call_seconds=0.1)
-    tally.add("lag fits", done(1, 1_000, lag=0))
+    tally = Tally(1.1, [SliceTally(call_seconds=0.1)])
+    tally.slices[0].add("lag fits", done(1, 1_000, lag=0))
     idle = tally.expected_seconds
-    tally.add("lag fits", done(11, 10_000, lag=1_100))
+    tally.slices[0].add("lag fits", done(11, 10_000, lag=1_100))
     # A thousand of eleven thousand documents took the time of a round that finds nothing.
     assert idle == pytest.approx(1.5 + 1)
     assert tally.expected_seconds == pytest.approx(idle + 1_100 * 10 / 11_000)
 
 
 def test_documents_that_nothing_was_learned_of_have_a_usual_rate() -> None:
-    tally = Tally(steps_seconds=1.1, call_seconds=0.1)
-    tally.add("lag fits", done(0.5, 0, lag=5_000))
+    tally = Tally(1.1, [SliceTally(call_seconds=0.1)])
+    tally.slices[0].add("lag fits", done(0.5, 0, lag=5_000))
     assert tally.expected_seconds == pytest.approx(1.5 + 0.5 + 1)
 
 
 def test_a_round_that_was_cut_short_says_nothing_of_a_whole_one() -> None:
-    tally = Tally(steps_seconds=0, call_seconds=0)
-    tally.add("lag fits", done(3, 0, lag=0))
-    tally.add("writes stop", Round(0.1, [IndexRound("a", lag=5_000)]))
+    tally = Tally(0, [SliceTally(call_seconds=0)])
+    tally.slices[0].add("lag fits", done(3, 0, lag=0))
+    tally.slices[0].add("writes stop", Round(0.1, [IndexRound("a", lag=5_000)]))
     assert tally.expected_seconds == pytest.approx(3 + 1)
 
 
 def test_rounds_beside_a_gate_count_as_one() -> None:
     tally = Tally(steps_seconds=0)
     for lag in (5, 3):
-        tally.add("writes stop", done(1, 10, lag))
+        tally.slices[0].add("writes stop", done(1, 10, lag))
     assert [(each["rounds"], each["documents"], each["lag"]) for each in tally.rounds] == [
         (2, 20, 3)
     ]
@@ -87,7 +87,7 @@ def test_the_latest_write_stops_are_remembered_by_later_migrations(storage: Stor
     ],
 )
 def test_it_says_what_takes_so_long(parts: dict[str, Any], reason: str) -> None:
-    assert Tally(steps_seconds=2, **parts).prediction().reason.startswith(reason)
+    assert Tally(2, [SliceTally(**parts)]).prediction().reason.startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,47 @@ def test_when_it_is_enough(make_job: MakeJob, rounds: list[Round], enough: bool)
     job = make_job(cutover={"write_stop_seconds": 5, "catch_up_rounds": 3})
     tally = Tally(steps_seconds=1)
     for each in rounds:
-        tally.add("lag fits", each)
-    assert tally.is_enough(job) == enough
+        tally.slices[0].add("lag fits", each)
+    assert tally.is_enough(job, 0) == enough
+
+
+def test_the_slice_that_takes_longest_decides(make_job: MakeJob) -> None:
+    job = make_job(cutover={"write_stop_seconds": 5})
+    quick, slow = (SliceTally(call_seconds=0.1) for _ in range(2))
+    quick.add("lag fits", done(1, 1_000, lag=0))
+    slow.add("lag fits", done(20, 1_000, lag=0))
+    tally = Tally(1.1, [quick, slow])
+
+    # One call more than where there is one slice.
+    assert tally.expected_seconds == pytest.approx(1.1 + 5 * 0.1 + 20)
+    # Each goes on until it is short enough itself.
+    assert (tally.is_enough(job, 0), tally.is_enough(job, 1)) == (True, False)
+
+
+def test_slices_note_what_they_measure_beside_each_other(storage: Storage) -> None:
+    Tally(1.0, [SliceTally(), SliceTally()]).keep(storage.records, DOMAIN)
+    Tally(9.0).keep(storage.records, f"{DOMAIN}-2")
+    seen = [Tally.of(storage.records, DOMAIN) for _ in range(2)]
+
+    for number, (tally, lag) in enumerate(zip(seen, (5, 7), strict=True)):
+        assert tally
+        tally.slices[number].add("lag fits", done(1, 10, lag))
+        tally.slices[number].keep(storage.records, DOMAIN, number)
+
+    whole = Tally.of(storage.records, DOMAIN)
+    assert whole
+    assert [each.rounds[-1]["lag"] for each in whole.slices] == [5, 7]
+    assert len(whole.rounds) == 2
+    assert whole.steps_seconds == 1.0
+
+
+def test_what_was_measured_before_is_told_on_where_slices_are_dealt_anew() -> None:
+    tally = Tally(1.0, [SliceTally() for _ in range(3)])
+    for each in tally.slices:
+        each.add("lag fits", done(1, 10, lag=1))
+
+    tally.begin(2)
+
+    assert [len(each.rounds) for each in tally.slices] == [3, 0]
+    assert [each.rounds_before for each in tally.slices] == [3, 0]
+    assert len(tally.rounds) == 3

@@ -9,7 +9,7 @@ from snapferry.errors import Unavailable
 from snapferry.indices import Index
 from snapferry.journal import Place
 from snapferry.verification import Verdict
-from snapferry.ways import Ways
+from snapferry.ways import Slice, Ways
 from tests.unit.conftest import DESTINATION, Events, Storage
 
 MOVED: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
     rounds.note(storage.records, "logs", 1, final=False)
     rounds.note(storage.records, "logs", 2, final=True)
     listing.keep(storage.records, "logs", 2, listed)
-    ways = Ways(1, ["orders"], {"users": "it is new"})
+    ways = Ways(1, [Slice(["orders"], {"users": "it is new"})])
     ways.keep(storage.records, "logs")
     verdicts = [Verdict("orders", 20, 20, 2, "green", []), Verdict("users", 3, 2, 1, "red", ["a"])]
     storage.records.write("logs/verification", [verdict.record() for verdict in verdicts])

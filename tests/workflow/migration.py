@@ -158,7 +158,7 @@ class Migration:
             "check_restore": in_turn(self.look("restore", ended=True)),
             "copy_artifacts": in_turn(COPIED),
             "weigh_another_round": in_turn({"pays": False}),
-            "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1}),
+            "begin_catch_up": in_turn({"caught_up": 1, "by_snapshot": 1, "slices": 1}),
             "catch_up": in_turn(CAUGHT_UP),
             "announce_gate": self.approve,
             "look_for_new_indices": in_turn({"new": 0}),
@@ -198,7 +198,7 @@ class Migration:
             "migrate_domain": {"job": self.job(**changes)},
             "snapshot": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
             "restore": {"job": self.job(**changes), "round": 2, "hold_seconds": 5},
-            "catch_up": {"job": self.job(**changes), "until": "lag fits"},
+            "catch_up": {"job": self.job(**changes), "until": "lag fits", "slices": 1},
             "roll_back": {
                 "name": self.migration_id,
                 "executionArn": f"{self.state_machines.arns['migrate']}:{self.migration_id}",

@@ -39,6 +39,7 @@ START_EXECUTION = "arn:aws:states:::states:startExecution.sync:2"
 
 # States that aren't named after their handler, because it has several.
 STATES_OF_SHARED_HANDLERS = {
+    "catch_up": {"Catch up", "Catch up slice"},
     "copy_artifacts": {"Copy artifacts", "Attach policies"},
     "let_source_write": {"Let source write", "Let source delete"},
     "cut_over": {

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from snapferry.errors import (
     SnapshotFailed,
     SnapshotInProgress,
     SourceChanged,
+    Unavailable,
     VerificationFailed,
 )
 from snapferry.request import DomainJob
@@ -100,7 +102,9 @@ def test_what_is_caught_up_needs_no_last_snapshot(
     migration: Migration, begun: int, left: int, catching_up: list[str], last: list[str]
 ) -> None:
     migration.handlers["list_indices"] = in_turn(listed(3, for_snapshot=3))
-    migration.handlers["begin_catch_up"] = in_turn({"caught_up": begun, "by_snapshot": 3 - begun})
+    migration.handlers["begin_catch_up"] = in_turn(
+        {"caught_up": begun, "by_snapshot": 3 - begun, "slices": 1}
+    )
     migration.handlers["catch_up_last"] = in_turn(caught_up_last(3 - left, by_snapshot=left))
 
     execution = migration.run("migrate_domain", cutover={"gates": []})
@@ -180,7 +184,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "lift_restore_limits": {},
         "copy_artifacts": {"moved": False},
         "begin_catch_up": {"round": 1, "step": "begin_catch_up"},
-        "catch_up": {"until": "writes stop"},
+        "catch_up": {"until": "writes stop", "slice": 0},
         "look_for_new_indices": {"round": 1, "step": "look_for_new_indices"},
         "check_window": {"round": 1, "step": "check_window"},
         "freeze_source": {"round": 1, "step": "freeze_source"},
@@ -463,6 +467,54 @@ def test_catching_up_goes_on_beside_the_gate_until_the_freeze(migration: Migrati
 
     assert execution.cause is None
     assert execution.status == "SUCCEEDED"
+
+
+SLICED = {"caught_up": 3, "by_snapshot": 0, "slices": 3}
+
+
+def test_slices_are_caught_up_side_by_side(migration: Migration) -> None:
+    side_by_side = threading.Barrier(3, timeout=20)
+
+    def catch_up(_: Payload) -> Any:
+        side_by_side.wait()
+        return CAUGHT_UP
+
+    migration.handlers["begin_catch_up"] = in_turn(SLICED)
+    migration.handlers["catch_up"] = catch_up
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    handlers = [handler for handler, _ in migration.calls]
+    before = migration.calls[: handlers.index("catch_up_last")]
+    called = Counter(
+        (payload["until"], payload["slice"]) for handler, payload in before if handler == "catch_up"
+    )
+    assert called == {
+        (until, number): 1 for until in ("lag fits", "writes stop", "last") for number in range(3)
+    }
+    assert handlers.count("catch_up_last") == 1
+
+
+def test_what_a_slice_has_not_done_is_left_to_the_last_round(migration: Migration) -> None:
+    last = in_turn(Unavailable("it is busy"), CAUGHT_UP)
+
+    def catch_up(payload: Payload) -> Any:
+        if payload["until"] == "last" and payload["slice"] == 1:
+            raise AccessDenied("no rights")
+        return last(payload) if payload["until"] == "last" else CAUGHT_UP
+
+    migration.handlers["begin_catch_up"] = in_turn(SLICED | {"slices": 2})
+    migration.handlers["catch_up"] = catch_up
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    tried = Counter(
+        each["slice"] for each in migration.called("catch_up") if each["until"] == "last"
+    )
+    assert tried == {0: 2, 1: 1}
+    assert len(migration.called("catch_up_last")) == 1
 
 
 def test_a_gate_that_somebody_refuses_ends_the_catching_up_beside_it(migration: Migration) -> None:

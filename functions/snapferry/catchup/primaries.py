@@ -24,6 +24,7 @@ _STATS = (
     "indices.*.shards.*.seq_no.global_checkpoint,indices.*.shards.*.indexing.delete_total,"
     "indices.*.shards.*.commit.user_data.history_uuid"
 )
+_LAST_OPERATIONS = "indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.max_seq_no"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,36 @@ def look(cluster: OpenSearch, names: Iterable[str]) -> dict[str, list[Primary]]:
                 for number, copies in sorted(routing.items(), key=lambda item: int(item[0]))
             ]
     return primaries
+
+
+def last_operations(cluster: OpenSearch, names: Iterable[str]) -> dict[str, list[int]]:
+    """The `max_seq_no` of the primaries of indices, by number, as far as they are told.
+
+    Less than `look` asks for, and without its certainty: a primary that is missing or moves, or an
+    index that is gone, is left out.
+
+    Source: https://docs.opensearch.org/latest/api-reference/index-apis/stats/
+    """
+    return {
+        name: [
+            copy["seq_no"]["max_seq_no"]
+            for _, copies in sorted(index["shards"].items(), key=lambda item: int(item[0]))
+            for copy in copies
+            if copy["routing"]["primary"] and "seq_no" in copy
+        ]
+        for path in indices.paths(names)
+        for name, index in cluster.indices.stats(
+            index=path,
+            metric="docs",
+            params={
+                "level": "shards",
+                "ignore_unavailable": "true",
+                "filter_path": _LAST_OPERATIONS,
+            },
+        )
+        .get("indices", {})
+        .items()
+    }
 
 
 def nodes(found: Mapping[str, Sequence[Primary]]) -> dict[tuple[str, int], str]:

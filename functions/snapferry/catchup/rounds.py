@@ -276,11 +276,13 @@ def written_to(
     for name, base in kept_base(records, domain, round_number).items():
         # The snapshot surely holds what is below the checkpoint, and no more.
         copied[name] = [primary.global_checkpoint for primary in base]
-    found = primaries.look(source, copied)
+    told = primaries.last_operations(source, copied)
+    suspected = [name for name, numbers in copied.items() if told.get(name) != numbers]
+    found = primaries.look(source, suspected)
     return [
         name
-        for name, numbers in copied.items()
-        if [primary.max_seq_no for primary in found.get(name, [])] != numbers
+        for name in suspected
+        if [primary.max_seq_no for primary in found.get(name, [])] != copied[name]
     ]
 
 
