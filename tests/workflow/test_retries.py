@@ -172,7 +172,8 @@ def _fail(
         task,
         {"job": job, "round": 51, "final": False, "snapshot": "s", "started_at": 1.5}
         | {"hold_seconds": 5, "failure": {"error": "A", "cause": "so"}, "jobs": [job]}
-        | {"migration_id": "m", "execution_arn": "arn", "given_back": {}, "until": "lag fits"},
+        | {"migration_id": "m", "execution_arn": "arn", "given_back": {}, "until": "lag fits"}
+        | {"slices": 2, "slice": 1},
         state_input={"job": job, "round": 1, "name": "m", "executionArn": "arn"}
         | {"failed": [], "kept": [], "domain": job["domain"]},
         mock={"errorOutput": {"error": error, "cause": "so"}},
