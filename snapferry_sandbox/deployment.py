@@ -171,7 +171,7 @@ def _deploy_roles(
         world,
         account,
         stack,
-        ROOT / "accounts" / "domains.yaml",
+        ROOT / "accounts" / "source.yaml",
         {
             "SnapferryAccountId": world.aws.accounts["destination"],
             "DomainArns": ",".join(arns),

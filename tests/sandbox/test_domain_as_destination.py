@@ -1,6 +1,5 @@
 """An Amazon domain as the destination: the world's, by its front, with roles of its own."""
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from snapferry.journal import destination_side
 from snapferry_sandbox.demo import leftovers
-from tests.clusters.test_catch_up import Clients, content, create
+from tests.clusters.test_catch_up import content, create
 from tests.sandbox.migrations import Sandbox, fill
 
 # An application feels it, and Amazon lets nobody set it.
@@ -45,12 +44,11 @@ def test_indices_move_into_a_domain_while_clients_write(sandbox: Sandbox) -> Non
     )
     sandbox.source.index(index="into-unfit", id="1", body={"number": 1}, refresh=True)
     before = leftovers.look(sandbox.world)
-    clients = Clients(sandbox.source, "into-tail")
-    with contextlib.ExitStack() as writing:
-        writing.enter_context(clients.writing())
-        outcome = sandbox.migrate(
-            request(sandbox, "into-*"), at_gate={"stop_writes": writing.close}
-        )
+
+    outcome = sandbox.migrate(
+        request(sandbox, "into-*"),
+        at_gate={"stop_writes": lambda: fill(sandbox.source, "into-tail", 100, first=1000)},
+    )
 
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
     for index in ("into-tail", "into-unfit"):

@@ -1,13 +1,11 @@
 """Whole migrations on the deployed stack."""
 
 import contextlib
-import itertools
-import threading
 from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import BulkIndexError, scan
+from opensearchpy.helpers import scan
 
 from snapferry_sandbox.demo import leftovers
 from tests.clusters.test_catch_up import Clients, content, create
@@ -208,31 +206,6 @@ def test_index_of_somebody_else_is_not_touched(sandbox: Sandbox) -> None:
     assert "strange-1" in outcome.cause
     assert len(contents(sandbox.destination, "strange-1")) == 3
     assert sandbox.repositories() == before
-
-
-def test_copy_that_differs_is_not_given_to_clients(sandbox: Sandbox) -> None:
-    fill(sandbox.source, "late-1", 10, aliases={"late": {}})
-    ended = threading.Event()
-
-    def write_on() -> None:
-        for number in itertools.count(10):
-            # While writes are stopped, it is refused.
-            with contextlib.suppress(BulkIndexError):
-                fill(sandbox.source, "late-1", 1, first=number)
-            if ended.wait(0.05):
-                break
-
-    writer = threading.Thread(target=write_on)
-    writer.start()
-    try:
-        outcome = sandbox.migrate(sandbox.request("late-*", cutover={"catch_up": False}))
-    finally:
-        ended.set()
-        writer.join()
-
-    assert (outcome.status, outcome.error) == ("FAILED", "VerificationFailed")
-    assert "late-1" in outcome.cause
-    assert not sandbox.destination.indices.exists_alias(name="late")
 
 
 def test_snapshots_are_deleted_where_that_is_wanted(sandbox: Sandbox) -> None:

@@ -11,7 +11,7 @@ from snapferry.access import Bucket, _statements
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob
 
 ROOT = Path(__file__).parents[2]
-DOMAINS: dict[str, Any] = yaml_parse((ROOT / "accounts/domains.yaml").read_text())["Resources"]
+DOMAINS: dict[str, Any] = yaml_parse((ROOT / "accounts/source.yaml").read_text())["Resources"]
 BUCKET: dict[str, Any] = yaml_parse((ROOT / "accounts/bucket.yaml").read_text())["Resources"]
 
 
