@@ -48,6 +48,7 @@ def test_moves_documents_and_aliases_and_leaves_nothing(sandbox: Sandbox) -> Non
     }
 
 
+@pytest.mark.exhaustive
 def test_writes_stop_for_what_was_written_last(sandbox: Sandbox) -> None:
     """A client writes on until it is asked to stop, in every way in which documents change."""
     create(sandbox.source, "tail-moved", shards=3)
@@ -115,7 +116,7 @@ def test_a_difference_found_after_the_clients_have_moved_leaves_the_source_froze
     sandbox.source.indices.put_settings(index=index, body={"index.blocks.write": None})
 
 
-@pytest.mark.parametrize("catch_up", [True, False])
+@pytest.mark.parametrize("catch_up", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_follows_what_changes_between_rounds(sandbox: Sandbox, catch_up: bool) -> None:
     prefix = "tailed" if catch_up else "followed"
     fill(sandbox.source, f"{prefix}-kept", 1000)
