@@ -6,13 +6,17 @@ import pwd
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from snapferry_sandbox.errors import SandboxError
 
+_SERVER_START_SECONDS = 30
 _POLL_SECONDS = 0.1
 _LOG_TAIL_LINES = 20
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -116,6 +120,33 @@ def start(
         except OSError as error:
             raise SandboxError(f"{name} can't be started: {error}") from error
     return Process(name, log_file, popen)
+
+
+def start_server(
+    name: str, module: str, configuration: BaseModel, port: int, *, file: Path, log_file: Path
+) -> Process:
+    """Start a server of the sandbox's own, and wait until it listens; `serving` is its other end.
+
+    Args:
+        name: what messages call it.
+        module: that is run.
+        configuration: what it is told.
+        port: of 127.0.0.1, where it listens.
+        file: takes the configuration, so that only this user can read it.
+        log_file: takes its output.
+
+    Raises:
+        SandboxError: it doesn't start.
+    """
+    file.touch(mode=0o600)
+    file.write_text(configuration.model_dump_json(indent=2))
+    process = start(name, [sys.executable, "-m", module, "--config", file], log_file=log_file)
+    try:
+        wait_until(lambda: listens(port), process, _SERVER_START_SECONDS)
+    except BaseException:
+        process.stop()
+        raise
+    return process
 
 
 def run(

@@ -3,21 +3,58 @@
 import argparse
 import logging
 import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
+from pydantic import BaseModel
 
 
-def configuration_file(program: str) -> Path:
-    """Return the file that the command line names.
+class Server(Protocol):
+    """Answers every request."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one."""
+
+
+def configuration[C: BaseModel](program: str, model: type[C]) -> C:
+    """Return what the file says that the command line names.
 
     Args:
         program: the server's module.
+        model: of the configuration.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {program}")
     parser.add_argument("--config", type=Path, required=True, help="the configuration, as JSON")
     file: Path = parser.parse_args().config
-    return file
+    return model.model_validate_json(file.read_text())
+
+
+def application(
+    opened: Callable[[], AbstractAsyncContextManager[Server]], most_body_bytes: int
+) -> web.Application:
+    """Return an application whose requests all go to one server.
+
+    Args:
+        opened: the server, for as long as it serves.
+        most_body_bytes: of a request.
+    """
+    key = web.AppKey("server", Server)
+
+    async def open_server(app: web.Application) -> AsyncIterator[None]:
+        async with opened() as server:
+            app[key] = server
+            yield
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await request.app[key].answer(request)
+
+    app = web.Application(client_max_size=most_body_bytes)
+    app.cleanup_ctx.append(open_server)
+    app.router.add_route("*", "/{path:.*}", answer)
+    return app
 
 
 def serve(

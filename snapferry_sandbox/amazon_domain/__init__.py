@@ -7,15 +7,12 @@ its access policy lets everybody in, it also takes passwords of the node's inter
 
 from dataclasses import dataclass
 from pathlib import Path
-from sys import executable
 
 from snapferry_sandbox import processes
 from snapferry_sandbox.amazon_domain.configuration import Configuration
 from snapferry_sandbox.processes import Process
 
 __all__ = ["AmazonDomain", "Configuration", "start"]
-
-_START_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -39,17 +36,12 @@ def start(configuration: Configuration, *, folder: Path, log_file: Path) -> Amaz
         SandboxError: it doesn't start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{configuration.name}.json"
-    file.touch(mode=0o600)
-    file.write_text(configuration.model_dump_json(indent=2))
-    process = processes.start(
+    process = processes.start_server(
         f"domain {configuration.name}",
-        [executable, "-m", "snapferry_sandbox.amazon_domain", "--config", file],
+        __name__,
+        configuration,
+        configuration.port,
+        file=folder / f"{configuration.name}.json",
         log_file=log_file,
     )
-    try:
-        processes.wait_until(lambda: processes.listens(configuration.port), process, _START_SECONDS)
-    except BaseException:
-        process.stop()
-        raise
     return AmazonDomain(f"https://127.0.0.1:{configuration.port}", process)

@@ -8,8 +8,7 @@ from snapferry_sandbox.iam_policies import Roles
 
 def main() -> None:
     """Serve a domain until the process is ended."""
-    file = serving.configuration_file("snapferry_sandbox.amazon_domain")
-    configuration = Configuration.model_validate_json(file.read_text())
+    configuration = serving.configuration("snapferry_sandbox.amazon_domain", Configuration)
     roles = Roles(configuration.aws_endpoint, configuration.account, configuration.region)
     serving.serve(
         application(configuration, roles),

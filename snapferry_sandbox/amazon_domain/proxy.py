@@ -7,6 +7,7 @@ import io
 import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
 import aiohttp
@@ -14,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from snapferry_sandbox import serving
 from snapferry_sandbox.amazon_domain.callers import Caller, identify, not_authorized
 from snapferry_sandbox.amazon_domain.configuration import Configuration
 from snapferry_sandbox.amazon_domain.refusals import (
@@ -204,9 +206,9 @@ def application(configuration: Configuration, roles: Roles) -> web.Application:
         configuration: of the domain.
         roles: of the domain's account.
     """
-    domain_key = web.AppKey("domain", _Domain)
 
-    async def open_sessions(app: web.Application) -> AsyncIterator[None]:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[_Domain]:
         trust = ssl.create_default_context(cafile=configuration.node_ca_file)
         async with (
             aiohttp.ClientSession(
@@ -216,13 +218,6 @@ def application(configuration: Configuration, roles: Roles) -> web.Application:
             ) as node,
             aiohttp.ClientSession() as neighbours,
         ):
-            app[domain_key] = _Domain(configuration, roles, node, neighbours)
-            yield
+            yield _Domain(configuration, roles, node, neighbours)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return await request.app[domain_key].answer(request)
-
-    app = web.Application(client_max_size=MAXIMUM_BODY_BYTES)
-    app.cleanup_ctx.append(open_sessions)
-    app.router.add_route("*", "/{path:.*}", answer)
-    return app
+    return serving.application(opened, MAXIMUM_BODY_BYTES)

@@ -6,15 +6,12 @@ documented REST API, kept in memory; who may see and change them is asked of the
 
 from dataclasses import dataclass
 from pathlib import Path
-from sys import executable
 
 from pydantic import BaseModel, ConfigDict
 
 from snapferry_sandbox import processes
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 from snapferry_sandbox.processes import Process
-
-_START_SECONDS = 30
 
 
 class Configuration(BaseModel):
@@ -54,17 +51,12 @@ def start(configuration: Configuration, *, folder: Path, log_file: Path) -> Dash
     Raises:
         SandboxError: it doesn't start.
     """
-    file = folder / "dashboards.json"
-    file.touch(mode=0o600)
-    file.write_text(configuration.model_dump_json(indent=2))
-    process = processes.start(
+    process = processes.start_server(
         "dashboards",
-        [executable, "-m", "snapferry_sandbox.dashboards", "--config", file],
+        __name__,
+        configuration,
+        configuration.port,
+        file=folder / "dashboards.json",
         log_file=log_file,
     )
-    try:
-        processes.wait_until(lambda: processes.listens(configuration.port), process, _START_SECONDS)
-    except BaseException:
-        process.stop()
-        raise
     return Dashboards(f"https://127.0.0.1:{configuration.port}", process)

@@ -8,11 +8,13 @@ import logging
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from snapferry_sandbox import serving
 from snapferry_sandbox.dashboards import Configuration
 from snapferry_sandbox.dashboards.saved_objects import API, SavedObjects
 
@@ -82,19 +84,12 @@ def _error(status: int, error: str, message: str) -> web.Response:
 
 def application(configuration: Configuration) -> web.Application:
     """Return the stand-in as an application."""
-    key = web.AppKey("dashboards", _Dashboards)
 
-    async def open_session(app: web.Application) -> AsyncIterator[None]:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[_Dashboards]:
         trust = ssl.create_default_context(cafile=configuration.ca_file)
         connector = aiohttp.TCPConnector(ssl=trust)
         async with aiohttp.ClientSession(connector=connector) as clusters:
-            app[key] = _Dashboards(configuration, clusters)
-            yield
+            yield _Dashboards(configuration, clusters)
 
-    async def answer(request: web.Request) -> web.Response:
-        return await request.app[key].answer(request)
-
-    app = web.Application(client_max_size=_MAXIMUM_BODY_BYTES)
-    app.cleanup_ctx.append(open_session)
-    app.router.add_route("*", "/{path:.*}", answer)
-    return app
+    return serving.application(opened, _MAXIMUM_BODY_BYTES)

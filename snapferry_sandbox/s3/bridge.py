@@ -6,7 +6,6 @@ import datetime
 import hmac
 import json
 import logging
-import sys
 from collections.abc import AsyncIterator, Collection, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -35,7 +34,6 @@ from snapferry_sandbox.s3.operations import Operation, operation
 from snapferry_sandbox.s3.passed_roles import PassedRole, PassedRoles
 from snapferry_sandbox.sigv4 import Problem, SignatureError, Verified, verify
 
-_START_SECONDS = 30
 _READ_BUFFER_BYTES = 1024 * 1024
 
 # Object metadata by which the bridge knows an object that its bucket's owner may not read: it
@@ -395,21 +393,19 @@ def start(
     Raises:
         SandboxError: it can't be started.
     """
-    configuration_file.touch(mode=0o600)
-    configuration_file.write_text(configuration.model_dump_json(indent=2))
-    process = processes.start(
+    return processes.start_server(
         "S3 bridge",
-        [sys.executable, "-m", __name__, "--config", configuration_file],
+        __name__,
+        configuration,
+        configuration.port,
+        file=configuration_file,
         log_file=log_file,
     )
-    processes.wait_until(lambda: processes.listens(configuration.port), process, _START_SECONDS)
-    return process
 
 
 def main() -> None:
     """Serve until the process is ended."""
-    file = serving.configuration_file("snapferry_sandbox.s3.bridge")
-    configuration = Configuration.model_validate_json(file.read_text())
+    configuration = serving.configuration("snapferry_sandbox.s3.bridge", Configuration)
     roles = {
         account.number: Roles(configuration.aws_endpoint, account.number, configuration.region)
         for account in configuration.accounts

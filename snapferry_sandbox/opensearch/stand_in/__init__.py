@@ -11,7 +11,6 @@ What it leaves out: documents and fields can't be hidden by roles, and since suc
 writes the bucket's files itself, the bucket's permissions don't apply to it.
 """
 
-import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -19,8 +18,6 @@ from pydantic import BaseModel, ConfigDict
 from snapferry_sandbox import processes
 from snapferry_sandbox.opensearch.security import IdentityHeaders
 from snapferry_sandbox.processes import Process
-
-_START_SECONDS = 30
 
 
 class Configuration(BaseModel):
@@ -56,17 +53,11 @@ def start(name: str, configuration: Configuration, *, folder: Path, log_file: Pa
     Raises:
         SandboxError: it doesn't start.
     """
-    file = folder / "stand-in.json"
-    file.touch(mode=0o600)
-    file.write_text(configuration.model_dump_json(indent=2))
-    process = processes.start(
+    return processes.start_server(
         f"{name} stand-in",
-        [sys.executable, "-m", "snapferry_sandbox.opensearch.stand_in", "--config", file],
+        __name__,
+        configuration,
+        configuration.port,
+        file=folder / "stand-in.json",
         log_file=log_file,
     )
-    try:
-        processes.wait_until(lambda: processes.listens(configuration.port), process, _START_SECONDS)
-    except BaseException:
-        process.stop()
-        raise
-    return process

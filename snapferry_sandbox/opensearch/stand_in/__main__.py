@@ -7,8 +7,7 @@ from snapferry_sandbox.opensearch.stand_in.proxy import application
 
 def main() -> None:
     """Serve until the process is ended."""
-    file = serving.configuration_file("snapferry_sandbox.opensearch.stand_in")
-    configuration = Configuration.model_validate_json(file.read_text())
+    configuration = serving.configuration("snapferry_sandbox.opensearch.stand_in", Configuration)
     serving.serve(
         application(configuration),
         configuration.port,

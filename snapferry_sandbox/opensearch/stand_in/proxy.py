@@ -3,12 +3,14 @@
 import io
 import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from snapferry_sandbox import serving
 from snapferry_sandbox.fronts import end_to_end, pass_on
 from snapferry_sandbox.opensearch.stand_in import Configuration
 from snapferry_sandbox.opensearch.stand_in.index_management import IndexManagement
@@ -90,21 +92,14 @@ class _StandIn:
 
 def application(configuration: Configuration) -> web.Application:
     """Return the stand-in as an application; serve it with `auto_decompress=False`."""
-    key = web.AppKey("stand-in", _StandIn)
 
-    async def open_session(app: web.Application) -> AsyncIterator[None]:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[_StandIn]:
         async with aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             skip_auto_headers=("Accept-Encoding",),
         ) as node:
-            app[key] = _StandIn(configuration, node)
-            yield
+            yield _StandIn(configuration, node)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return await request.app[key].answer(request)
-
-    app = web.Application(client_max_size=_MAXIMUM_BODY_BYTES)
-    app.cleanup_ctx.append(open_session)
-    app.router.add_route("*", "/{path:.*}", answer)
-    return app
+    return serving.application(opened, _MAXIMUM_BODY_BYTES)
