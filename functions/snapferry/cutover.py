@@ -372,8 +372,9 @@ class CutOver:
         ways = Ways.of(self.records, self._domain)
         if ways.forget_all_but({index.name for index in listed.selected}):
             ways.keep(self.records, self._domain)
+        tally = Tally.of(self.records, self._domain)
         for number in range(len(ways.slices)):
-            _run_last_round(self.journal, *sides, self.records, self._domain, ways, number)
+            _run_last_round(self.journal, *sides, self.records, self._domain, ways, tally, number)
         restores.remove_outdated(self.destination, listed.owned, self.job, listed.selected)
         size = listed.size()
         left = len(listed.selected) - len(ways.caught_up)
@@ -555,10 +556,10 @@ def _run_last_round(
     records: Records,
     domain: str,
     ways: Ways,
+    tally: Tally | None,
     number: int,
 ) -> None:
     """Runs the last round of a slice, unless that has been done."""
-    tally = Tally.of(records, domain)
     measured = tally.slices[number] if tally else SliceTally()
     caught_up = ways.slices[number]
     if not caught_up.caught_up or measured.proven_round == ways.round_number:
@@ -615,7 +616,7 @@ def catch_up(
     ways, tally = Ways.of(records, domain), Tally.of(records, domain)
     if until == "last":
         with effect():
-            _run_last_round(journal, source, destination, records, domain, ways, number)
+            _run_last_round(journal, source, destination, records, domain, ways, tally, number)
         _note_step(records, domain, _SLICES, entered_at, began_at)
         return {"ended": True, "predicted_write_stop_seconds": None}
     caught_up = ways.slices[number]
