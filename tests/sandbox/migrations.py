@@ -41,6 +41,9 @@ _SHORT_TIME_OUT_SECONDS = 5
 _LATEST_ROLL_BACKS = 6
 
 
+FILTERED = {"_source": {"excludes": ["secret"]}}
+"""Mappings of an index that can't be caught up."""
+
 type Side = Literal["source", "destination"]
 
 
@@ -431,6 +434,7 @@ def fill(
     shards: int = 1,
     first: int = 0,
     aliases: Mapping[str, Any] | None = None,
+    mappings: Mapping[str, Any] | None = None,
 ) -> None:
     """Makes an index, if it isn't there, and writes numbered documents into it."""
     if not cluster.indices.exists(index=index):
@@ -438,7 +442,7 @@ def fill(
             index=index,
             body={
                 "settings": {"number_of_shards": shards, "number_of_replicas": 0},
-                "mappings": {"properties": {"parts": {"type": "nested"}}},
+                "mappings": {"properties": {"parts": {"type": "nested"}}, **(mappings or {})},
                 "aliases": dict(aliases or {}),
             },
         )

@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from snapferry_sandbox.faults import Way
-from tests.sandbox.migrations import Outcome, Sandbox, Started, wait_until
+from tests.sandbox.migrations import FILTERED, Outcome, Sandbox, Started, wait_until
 from tests.sandbox.test_roll_back import handler_of_state
 from tests.sandbox.writers import Writers, create, differences, takes_writes
 from tests.workflow.state_machines import DEFINITIONS
@@ -22,7 +22,6 @@ from tests.workflow.state_machines import DEFINITIONS
 RUNS = 20
 # Of those that `make test` takes.
 ALWAYS = 2
-FILTERED = {"_source": {"excludes": ["secret"]}}
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from snapferry.journal import destination_side
 from snapferry_sandbox.demo import leftovers
 from tests.clusters.test_catch_up import content, create
-from tests.sandbox.migrations import Sandbox, fill
+from tests.sandbox.migrations import FILTERED, Sandbox, fill
 
 # An application feels it, and Amazon lets nobody set it.
 REFUSED = "search.max_buckets"
@@ -34,15 +34,7 @@ def refused_setting(sandbox: Sandbox) -> Iterator[None]:
 def test_indices_move_into_a_domain_while_clients_write(sandbox: Sandbox) -> None:
     create(sandbox.source, "into-tail", shards=3)
     fill(sandbox.source, "into-tail", 1000)
-    sandbox.source.indices.create(
-        index="into-unfit",
-        body={
-            "settings": {"number_of_replicas": 0},
-            "mappings": {"_source": {"excludes": ["secret"]}},
-            "aliases": {"into": {}},
-        },
-    )
-    sandbox.source.index(index="into-unfit", id="1", body={"number": 1}, refresh=True)
+    fill(sandbox.source, "into-unfit", 1, aliases={"into": {}}, mappings=FILTERED)
     before = leftovers.look(sandbox.world)
 
     outcome = sandbox.migrate(

@@ -9,7 +9,7 @@ from opensearchpy.helpers import scan
 
 from snapferry_sandbox.demo import leftovers
 from tests.clusters.test_catch_up import Clients, content, create
-from tests.sandbox.migrations import Sandbox, fill
+from tests.sandbox.migrations import FILTERED, Sandbox, fill
 from tests.unit.test_request import MALFORMED
 
 
@@ -53,14 +53,7 @@ def test_writes_stop_for_what_was_written_last(sandbox: Sandbox) -> None:
     """A client writes on until it is asked to stop, in every way in which documents change."""
     create(sandbox.source, "tail-moved", shards=3)
     fill(sandbox.source, "tail-moved", 2000)
-    sandbox.source.indices.create(
-        index="tail-unfit",
-        body={
-            "settings": {"number_of_replicas": 0},
-            "mappings": {"_source": {"excludes": ["secret"]}},
-        },
-    )
-    sandbox.source.index(index="tail-unfit", id="1", body={"number": 1}, refresh=True)
+    fill(sandbox.source, "tail-unfit", 1, mappings=FILTERED)
     before = leftovers.look(sandbox.world)
     clients = Clients(sandbox.source, "tail-moved")
     with contextlib.ExitStack() as writing:

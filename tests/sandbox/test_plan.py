@@ -11,7 +11,7 @@ from opensearchpy import RequestError
 from snapferry_cli.migration import Migration
 from snapferry_sandbox import localstack
 from snapferry_sandbox.demo import leftovers
-from tests.sandbox.migrations import Sandbox, fill
+from tests.sandbox.migrations import FILTERED, Sandbox, fill
 from tests.sandbox.test_command_line import CommandLine
 
 WRITES = {"is_write_index": True}
@@ -28,13 +28,7 @@ def _indices(sandbox: Sandbox) -> Iterator[None]:
     fill(sandbox.source, "planned-writer", 5, aliases={"planned": WRITES})
     fill(sandbox.destination, "their-writer", 3, aliases={"planned": WRITES})
     fill(sandbox.source, ".planned-system", 5)
-    sandbox.source.indices.create(
-        index="planned-filtered",
-        body={
-            "settings": {"number_of_replicas": 0},
-            "mappings": {"_source": {"excludes": ["secret"]}},
-        },
-    )
+    fill(sandbox.source, "planned-filtered", 0, mappings=FILTERED)
     sandbox.source.indices.put_index_template(
         name="planned-stream",
         body={"index_patterns": ["planned-stream"], "data_stream": {}, "priority": 200},

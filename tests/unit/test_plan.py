@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from opensearchpy import OpenSearch
 
 from snapferry import artifacts, listing, ownership, plan, plan_page
 from snapferry.errors import AccessDenied, InvalidInput
-from snapferry.request import DomainJob
+from snapferry.request import Destination, DomainJob
 from tests.unit.conftest import DESTINATION, DOMAIN_AS_DESTINATION, Events, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
 from tests.unit.fakes import FakeCluster, FakeIndex
@@ -39,14 +40,27 @@ def planned(source: Side, destination: Side, storage: Storage) -> Plan:
 
 
 @pytest.fixture
-def written(destination: Side, storage: Storage, events: Events, planned: Plan) -> Plan:
-    """Plans a whole migration; gives what its state passes on."""
+def write(destination: Side, storage: Storage, events: Events) -> Plan:
+    """Makes one plan of those of domains; gives what its state passes on."""
 
-    def make(*jobs: DomainJob) -> dict[str, Any]:
+    def make(
+        *jobs: DomainJob,
+        connect: Callable[[Destination], OpenSearch] = lambda _: destination.client,
+    ) -> dict[str, Any]:
+        outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
+        return plan.write(connect, storage.records, events.bus, jobs, outcomes)
+
+    return make
+
+
+@pytest.fixture
+def written(planned: Plan, write: Plan) -> Plan:
+    """Plans a whole migration, as `write` does, and each domain before."""
+
+    def make(*jobs: DomainJob, **options: Any) -> dict[str, Any]:
         for job in jobs:
             planned(job)
-        outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
-        return plan.write(lambda _: destination.client, storage.records, events.bus, jobs, outcomes)
+        return write(*jobs, **options)
 
     return make
 
@@ -201,12 +215,7 @@ def test_two_domains_with_an_index_of_one_name(
 
 
 def test_domains_of_several_destinations_are_in_nobodys_way(
-    source: Side,
-    destination: Side,
-    storage: Storage,
-    events: Events,
-    planned: Plan,
-    make_job: MakeJob,
+    source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
 ) -> None:
     source.cluster.indices = {"shared": FakeIndex(shards=2, aliases={"all": WRITES})}
     destination.cluster.room["cluster.max_shards_per_node"] = "1"
@@ -215,17 +224,12 @@ def test_domains_of_several_destinations_are_in_nobodys_way(
         make_job(domain__name="logs"),
         make_job(domain__name="orders", domain__destination=DOMAIN_AS_DESTINATION),
     ]
-    for job in jobs:
-        planned(job)
     clusters = {
         jobs[0].destination.endpoint: destination.client,
         jobs[1].destination.endpoint: elsewhere.client("elsewhere"),
     }
-    outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
 
-    ended = plan.write(
-        lambda target: clusters[target.endpoint], storage.records, events.bus, jobs, outcomes
-    )
+    ended = written(*jobs, connect=lambda target: clusters[target.endpoint])
 
     assert (ended["restore"], ended["reject"]) == (2, 0)
     made = storage.records.read("plan")
@@ -238,12 +242,7 @@ def test_domains_of_several_destinations_are_in_nobodys_way(
 
 
 def test_two_domains_with_a_write_index_of_one_alias(
-    source: Side,
-    destination: Side,
-    storage: Storage,
-    events: Events,
-    planned: Plan,
-    make_job: MakeJob,
+    source: Side, planned: Plan, write: Plan, make_job: MakeJob
 ) -> None:
     jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
     for job in jobs:
@@ -252,8 +251,7 @@ def test_two_domains_with_a_write_index_of_one_alias(
         }
         planned(job)
 
-    outcomes = [{"domain": job.domain.name, "status": "PLANNED"} for job in jobs]
-    ended = plan.write(lambda _: destination.client, storage.records, events.bus, jobs, outcomes)
+    ended = write(*jobs)
 
     assert "its alias all would have several write indices: logs, orders" in ended["cause"]
 
