@@ -568,12 +568,12 @@ def _run_last_round(
         source, destination, records, domain, caught_up.caught_up, _LAST_ROUND_SECONDS
     )
     measured.add("last", done)
-    measured.keep(records, domain, number)
     if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
         catchup.let_go(journal, source, domain, unfit)
         caught_up.leave_out(unfit)
         ways.keep_slice(records, domain, number)
     if not all(index.sealed for index in done.indices if not index.unfit):
+        measured.keep(records, domain, number)
         raise Unavailable("the last round of catching up needs more time")
     catchup.give_back(destination, records, domain, caught_up.caught_up, ways.round_number)
     measured.proven_round = ways.round_number

@@ -5,7 +5,7 @@ deleted at the source. So counts say where to look. Up to the base both sides ev
 sequence numbers, so that histograms of them narrow it down to a few documents.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import batched, pairwise
@@ -18,37 +18,26 @@ from snapferry.catchup.side import Side
 from snapferry.engines import total_hits
 
 _BEGIN, _END = -1, 2**63 - 1
-# Many more take longer to send and to read than another request does.
-_BUCKETS = 1024
-# Fewer sequence numbers than these are listed rather than cut once more.
-_NARROW = 256
+# Of a histogram. Many more take longer to send and to read than another request does.
+_BUCKETS = 512
+# Into one histogram go so many ranges, each cut into as many buckets as are left for it.
+_RANGES_PER_HISTOGRAM = 32
+# Ranges of so few sequence numbers are listed rather than cut once more, to read a document takes
+# as long as to count many; and none is cut into pieces of fewer.
+_NARROW = 64
+_NARROWEST = 16
 # A query has at most 1,024 clauses.
-_RANGES_AT_ONCE = 500
+_RANGES_AT_ONCE = 512
 _SUM = {"sum": {"sum": {"field": "_seq_no"}}}
 
 type Range = tuple[int, int]
 """Operations after the one sequence number and up to the other."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What lies between two fences of a shard.
-
-    Attributes:
-        shard: its number.
-        start: behind it.
-        end: up to it.
-        has_same_numbers: whether both sides number its operations alike.
-    """
-
-    shard: int
-    start: Fence
-    end: Fence
-    has_same_numbers: bool
+type Cut = tuple[Fence, Fence]
+"""What lies after the one fence and up to the other."""
 
 
 class _Tally(NamedTuple):
-    """What is compared: the number of documents, and the sum of their sequence numbers.
+    """What is compared up to the base: how many documents, and the sum of their sequence numbers.
 
     The sum tells a document that is missing from another one that is too many.
     """
@@ -86,38 +75,7 @@ class Comparison:
     index: str
     pool: Executor
 
-    def differing(self, marks: Mapping[int, ShardMarks]) -> dict[int, list[Cut]]:
-        """Counts between all fences of shards, by their numbers.
-
-        Returns:
-            Where the sides differ, by the numbers of the shards.
-        """
-        cuts = [
-            Cut(shard, start, end, has_same_numbers=end.source <= fenced.base)
-            for shard, fenced in marks.items()
-            for start, end in pairwise(
-                (Fence(_BEGIN, _BEGIN), *fenced.fences, Fence(fenced.mark, _END))
-            )
-        ]
-        at_source, at_destination = self._both(
-            self._tallies,
-            [(cut.shard, after(cut.start.source, cut.end.source)) for cut in cuts],
-            [(cut.shard, after(cut.start.destination, cut.end.destination)) for cut in cuts],
-        )
-        found: dict[int, list[Cut]] = {}
-        for cut, here, there in zip(cuts, at_source, at_destination, strict=True):
-            if here.documents != there.documents or (cut.has_same_numbers and here != there):
-                found.setdefault(cut.shard, []).append(cut)
-        return found
-
-    def _tallies(self, side: Side, queries: Sequence[tuple[int, dict[str, Any]]]) -> list[_Tally]:
-        searches = ((shard, {"query": query, "aggs": _SUM}) for shard, query in queries)
-        return [
-            _Tally(total_hits(answer["hits"]), answer["aggregations"]["sum"]["value"])
-            for answer in documents.search_each(side, self.index, searches)
-        ]
-
-    def differences(self, cuts: Sequence[Cut], marks: ShardMarks) -> Differences:
+    def differences(self, shard: int, marks: ShardMarks) -> Differences:
         """Finds the documents by which the two sides of a shard differ.
 
         A search says what may be missing. Whether it is, the primary says that has the document:
@@ -125,16 +83,14 @@ class Comparison:
         above the mark is left to a later round.
 
         Args:
-            cuts: of one shard, where to look.
-            marks: of that shard.
+            shard: its number.
+            marks: its marks.
         """
-        shard = cuts[0].shard
         only_source: dict[str, Document] = {}
         only_destination: dict[str, Document] = {}
-        for cut in cuts:
-            for here, there in self._listed(cut):
-                only_source |= {key: here[key] for key in here.keys() - there.keys()}
-                only_destination |= {key: there[key] for key in there.keys() - here.keys()}
+        for here, there in self._listed(shard, *self._differing(shard, marks)):
+            only_source |= {key: here[key] for key in here.keys() - there.keys()}
+            only_destination |= {key: there[key] for key in there.keys() - here.keys()}
         still_there, copied = self._both(
             lambda side, wanted: documents.get(side, self.index, shard, wanted),
             only_destination.values(),
@@ -153,61 +109,72 @@ class Comparison:
             lacking=[item for item in present.values() if item.seq_no <= marks.mark],
         )
 
-    def _listed(self, cut: Cut) -> Iterable[tuple[dict[str, Document], dict[str, Document]]]:
-        """Yields the documents of both sides, by their ids, range by range."""
-        if cut.has_same_numbers:
-            for ranges in batched(self._narrowed(cut), _RANGES_AT_ONCE, strict=False):
-                query = _within(ranges)
-                yield self._both(self._identities(cut.shard), query, query)
-        else:
+    def _listed(
+        self, shard: int, ranges: Iterable[Range], cuts: Iterable[Cut]
+    ) -> Iterable[tuple[dict[str, Document], dict[str, Document]]]:
+        """Yields the documents of both sides, by their ids, piece by piece."""
+
+        def identities(side: Side, query: dict[str, Any]) -> dict[str, Document]:
+            found = documents.identities(side, self.index, shard, query)
+            return {document.id: document for document in found}
+
+        for some in batched(ranges, _RANGES_AT_ONCE, strict=False):
+            yield self._both(identities, _within(some), _within(some))
+        for start, end in cuts:
             yield self._both(
-                self._identities(cut.shard),
-                after(cut.start.source, cut.end.source),
-                after(cut.start.destination, cut.end.destination),
+                identities,
+                after(start.source, end.source),
+                after(start.destination, end.destination),
             )
 
-    def _identities(self, shard: int) -> Callable[[Side, dict[str, Any]], dict[str, Document]]:
-        return lambda side, query: {
-            document.id: document
-            for document in documents.identities(side, self.index, shard, query)
-        }
-
-    def _narrowed(self, cut: Cut) -> list[Range]:
-        """Cuts a range in which both sides have the same numbers, until what differs is small."""
-        start, end = cut.start.source, cut.end.source
-        ranges = [(start, end)]
-        width = end - start
-        while width > _NARROW:
-            # As fine as the buckets of one histogram allow.
-            width = max(_NARROW // 4, -(-width * min(len(ranges), _RANGES_AT_ONCE) // _BUCKETS))
-            ranges = [
-                (max(start, key - 1), min(end, key + width - 1))
-                for some in batched(ranges, _RANGES_AT_ONCE, strict=False)
-                for key in self._differing_buckets(cut.shard, some, width)
-            ]
-        return ranges
-
-    def _differing_buckets(self, shard: int, ranges: Sequence[Range], width: int) -> Iterable[int]:
-        """Yields where the buckets of a histogram begin that differ."""
-        histogram = {"field": "_seq_no", "interval": width, "min_doc_count": 1}
-        search = (
+    def _differing(self, shard: int, marks: ShardMarks) -> tuple[list[Range], list[Cut]]:
+        """Says where the sides differ: ranges up to the base that are narrow, and cuts above it."""
+        cuts = list(pairwise((*marks.fences, Fence(marks.mark, _END))))
+        whole = (_BEGIN, marks.base)
+        width = _finer(marks.base - _BEGIN, 1)
+        [here, *above_here], [there, *above_there] = self._searched(
             shard,
-            {
-                "query": _within(ranges),
-                "aggs": {"numbers": {"histogram": histogram, "aggs": _SUM}},
-            },
+            [
+                _histogram([whole], width),
+                *({"query": after(start.source, end.source)} for start, end in cuts),
+            ],
+            [
+                _histogram([whole], width),
+                *({"query": after(start.destination, end.destination)} for start, end in cuts),
+            ],
         )
-        here, there = self._both(self._histogram, search, search)
-        for key in sorted(here.keys() | there.keys()):
-            if here.get(key) != there.get(key):
-                yield key
+        ranges = list(_differing_buckets(here, there, width, whole))
+        while width > _NARROW and ranges:
+            width = _finer(width, len(ranges))
+            ranges = [
+                range_
+                for some in batched(ranges, _RANGES_AT_ONCE, strict=False)
+                for range_ in self._narrowed(shard, some, width)
+            ]
+        return ranges, [
+            cut
+            for cut, here, there in zip(cuts, above_here, above_there, strict=True)
+            if total_hits(here["hits"]) != total_hits(there["hits"])
+        ]
 
-    def _histogram(self, side: Side, search: tuple[int, dict[str, Any]]) -> dict[int, _Tally]:
-        [answer] = documents.search_each(side, self.index, [search])
-        return {
-            int(bucket["key"]): _Tally(bucket["doc_count"], bucket["sum"]["value"])
-            for bucket in answer["aggregations"]["numbers"]["buckets"]
-        }
+    def _narrowed(self, shard: int, ranges: Sequence[Range], width: int) -> Iterable[Range]:
+        """Cuts ranges in which both sides have the same numbers; yields what differs."""
+        pieces = list(batched(ranges, _RANGES_PER_HISTOGRAM, strict=False))
+        searches = [_histogram(piece, width) for piece in pieces]
+        answers = self._searched(shard, searches, searches)
+        for piece, here, there in zip(pieces, *answers, strict=True):
+            yield from _differing_buckets(here, there, width, (piece[0][0], piece[-1][1]))
+
+    def _searched(
+        self,
+        shard: int,
+        of_source: Iterable[dict[str, Any]],
+        of_destination: Iterable[dict[str, Any]],
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        def search(side: Side, bodies: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+            return list(documents.search_each(side, self.index, ((shard, body) for body in bodies)))
+
+        return self._both(search, of_source, of_destination)
 
     def _both[A, R](
         self, ask: Callable[[Side, A], R], of_source: A, of_destination: A
@@ -218,4 +185,36 @@ class Comparison:
 
 
 def _within(ranges: Iterable[Range]) -> dict[str, Any]:
-    return {"bool": {"should": [after(*each) for each in ranges]}}
+    parts = [after(*each) for each in ranges]
+    # A plain one takes less time.
+    return parts[0] if len(parts) == 1 else {"bool": {"should": parts}}
+
+
+def _finer(width: int, ranges: int) -> int:
+    """The width of the buckets into which ranges of a width are cut by one histogram."""
+    return max(_NARROWEST, -(-width * min(ranges, _RANGES_PER_HISTOGRAM) // _BUCKETS))
+
+
+def _histogram(ranges: Iterable[Range], width: int) -> dict[str, Any]:
+    histogram = {"field": "_seq_no", "interval": width, "min_doc_count": 1}
+    return {
+        "query": _within(ranges),
+        "aggs": {"numbers": {"histogram": histogram, "aggs": _SUM}},
+    }
+
+
+def _differing_buckets(
+    here: dict[str, Any], there: dict[str, Any], width: int, within: Range
+) -> Iterable[Range]:
+    """Yields the buckets of two histograms that differ."""
+    tallies, others = (
+        {
+            int(bucket["key"]): _Tally(bucket["doc_count"], bucket["sum"]["value"])
+            for bucket in answer["aggregations"]["numbers"]["buckets"]
+        }
+        for answer in (here, there)
+    )
+    start, end = within
+    for key in sorted(tallies.keys() | others.keys()):
+        if tallies.get(key) != others.get(key):
+            yield max(start, key - 1), min(end, key + width - 1)

@@ -132,7 +132,7 @@ def run_round(
         records,
         domain,
         names,
-        primaries.look(source, names),
+        lambda: primaries.look(source, names),
         started_at + hold_seconds,
         sleep,
         is_stopped,
@@ -146,7 +146,7 @@ def _catch_up(
     records: Records,
     domain: str,
     names: Sequence[str],
-    source_primaries: Mapping[str, list[Primary]],
+    look_at_source: Callable[[], dict[str, list[Primary]]],
     leave_at: float,
     sleep: Callable[[float], None],
     is_stopped: Callable[[], bool],
@@ -158,8 +158,10 @@ def _catch_up(
     ):
         engines = [second_pool.submit(Engine.of, cluster) for cluster in (source, destination)]
         at_destination = second_pool.submit(primaries.look, destination, names)
-        loaded = {tail.index: tail for tail in marks.load(records, domain, names)}
+        stored = second_pool.submit(marks.load, records, domain, names)
+        source_primaries = look_at_source()
         destination_primaries = at_destination.result()
+        loaded = {index_marks.index: index_marks for index_marks in stored.result()}
         source_side, destination_side = (
             Side(cluster, engine.result(), primaries.nodes(found), sleep)
             for cluster, engine, found in zip(
@@ -220,17 +222,29 @@ def run_last_round(
     """
     started_at = time.monotonic()
     leave_at = started_at + hold_seconds
-    settled = settle(source, names, hold_seconds, sleep)
-    if unsettled := _unsettled(settled):
-        raise Unavailable(
-            f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint is "
-            "below the last operation"
-        )
+
+    def look_once_settled() -> dict[str, list[Primary]]:
+        settled = settle(source, names, hold_seconds, sleep)
+        if unsettled := _unsettled(settled):
+            raise Unavailable(
+                f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint "
+                "is below the last operation"
+            )
+        return settled
+
     results = _catch_up(
-        source, destination, records, domain, names, settled, leave_at, sleep, lambda: False
+        source,
+        destination,
+        records,
+        domain,
+        names,
+        look_once_settled,
+        leave_at,
+        sleep,
+        lambda: False,
     )
     if all(index.sealed for index in results):
-        _prove_equal(source, destination, marks.load(records, domain, names))
+        _prove_equal(source, destination, records, domain, names)
     return Round(time.monotonic() - started_at, results)
 
 
@@ -372,16 +386,23 @@ def _unsettled(found: Mapping[str, Sequence[Primary]]) -> list[str]:
     ]
 
 
-def _prove_equal(source: OpenSearch, destination: OpenSearch, sealed: Sequence[IndexMarks]) -> None:
+def _prove_equal(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    names: Sequence[str],
+) -> None:
     """Compares numbers that no search is needed for, shard by shard."""
-    names = [index_marks.index for index_marks in sealed]
 
     def look(cluster: OpenSearch) -> dict[str, list[Primary]]:
         refresh(cluster, names)
         return primaries.look(cluster, names)
 
     with ThreadPoolExecutor(2) as pool:
-        at_source, at_destination = pool.map(look, (source, destination))
+        looks = pool.map(look, (source, destination))
+        sealed = marks.load(records, domain, names)
+        at_source, at_destination = looks
     faults = []
     written = set()
     for index_marks in sealed:

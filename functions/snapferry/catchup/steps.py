@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snapferry.catchup import mappings, marks, primaries
-from snapferry.catchup.deletes import Comparison, Cut
+from snapferry.catchup.deletes import Comparison
 from snapferry.catchup.marks import ShardMarks
 from snapferry.catchup.primaries import Primary
 from snapferry.catchup.side import Side, Unfit, refresh
@@ -51,12 +51,12 @@ class Steps:
         tails = [tail for tail in tails if not tail.is_idle]
         if not tails:
             return
-        self._each(((tail, None) for tail in tails), self._claim)
         names = [tail.name for tail in tails]
         # The checkpoints were read before, so everything up to them is searchable after this.
         refreshed = self.second_pool.submit(refresh, self.source.client, names)
         at_source = self.second_pool.submit(mappings.read, self.source, names)
         at_destination = self.second_pool.submit(mappings.read, self.destination, names)
+        self._each(((tail, None) for tail in tails), self._claim)
         self._wait_for_earlier_writers({tail.writer.opaque_id for tail in tails})
         self._bring_mappings(tails, at_source.result(), at_destination.result())
         refreshed.result()
@@ -78,11 +78,9 @@ class Steps:
         # What isn't sealed is looked at again.
         if self.is_stopped():
             return
-        self._seal([tail for tail in tails if not tail.result.unfit])
-        self._each(
-            [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed],
-            self._finish,
-        )
+        self._seal([tail for tail in tails if tail.is_compared and not tail.result.unfit])
+        sealed = [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed]
+        self._each(sealed, self._finish)
 
     def _each[A](self, items: Iterable[tuple[Tail, A]], call: Callable[[Tail, A], None]) -> None:
         """Calls for all at once; an index that proves unfit leaves the others alone."""
@@ -164,22 +162,16 @@ class Steps:
 
     def _find_deletes(self, tails: Sequence[Tail]) -> None:
         refresh(self.destination.client, [tail.name for tail in tails])
-        found: list[tuple[Tail, list[Cut]]] = []
+        self._each(
+            [(tail, number) for tail in tails for number in tail.has_deletes],
+            self._find_differences,
+        )
 
-        def count(tail: Tail, comparison: Comparison) -> None:
-            of_shards = {number: tail.marks.shards[number] for number in tail.has_deletes}
-            found.extend((tail, cuts) for cuts in comparison.differing(of_shards).values())
-
-        self._each([(tail, self._comparison(tail)) for tail in tails], count)
-        self._each(found, self._find_documents)
-
-    def _comparison(self, tail: Tail) -> Comparison:
-        return Comparison(self.source, self.destination, tail.name, self.second_pool)
-
-    def _find_documents(self, tail: Tail, cuts: list[Cut]) -> None:
-        number = cuts[0].shard
-        shard = tail.marks.shards[number]
-        differences = self._comparison(tail).differences(cuts, shard)
+    def _find_differences(self, tail: Tail, number: int) -> None:
+        if self.is_stopped():
+            return
+        comparison = Comparison(self.source, self.destination, tail.name, self.second_pool)
+        differences = comparison.differences(number, tail.marks.shards[number])
         tail.surplus[number] = differences.surplus
         if differences.lacking:
             _, conflicts = tail.writer.put(differences.lacking)
@@ -224,9 +216,9 @@ class Steps:
                 )
             # Nobody else has taken over, or this raises.
             self._keep(tail, {})
-            for number in shards:
-                tail.writer.delete(tail.surplus[number])
-                tail.result.deletes += len(tail.surplus[number])
+            surplus = [document for number in shards for document in tail.surplus[number]]
+            tail.writer.delete(surplus)
+            tail.result.deletes += len(surplus)
         self._keep(
             tail,
             {

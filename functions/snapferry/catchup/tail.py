@@ -43,7 +43,7 @@ class Tail:
         destination: likewise.
         writer: of the destination.
         result: what was done so far.
-        surplus: documents to be deleted at the destination, by shard.
+        surplus: documents to be deleted at the destination, by the shards that were compared.
         page_size: of its shards.
         lock: for its marks and its result, which its shards share.
     """
@@ -87,6 +87,11 @@ class Tail:
     def is_copied(self) -> bool:
         """Whether all that was durable at the beginning of the round is copied."""
         return all(shard.mark >= primary.global_checkpoint for _, shard, primary in self.shards)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether deletes were looked for wherever there may be some."""
+        return self.surplus.keys() >= set(self.has_deletes)
 
     @property
     def is_idle(self) -> bool:

@@ -48,7 +48,8 @@ class ShardCopy:
         index = self.writer.index
         last = self.destination_seq_no
         for page in pages(self.source, index, self.shard, after(marks.mark, self.up_to), size):
-            written, conflicts = self.writer.put(page)
+            is_last = page[-1].seq_no == self.up_to
+            written, conflicts = self.writer.put(page, shown=is_last)
             last = max(last, written)
             if conflicts:
                 # Only what is durable; what was written again since then comes in a later round.

@@ -27,8 +27,15 @@ class Writer:
     index: str
     opaque_id: str
 
-    def put(self, documents: Iterable[Document]) -> tuple[int, list[Document]]:
+    def put(
+        self, documents: Iterable[Document], *, shown: bool = False
+    ) -> tuple[int, list[Document]]:
         """Writes documents with the versions that they have at the source.
+
+        Args:
+            documents: which.
+            shown: whether searches show them at once. Shards do that side by side, while a refresh
+                of an index takes one after the other.
 
         Returns:
             The last sequence number that they got, -1 for none, and the documents of which the
@@ -40,7 +47,7 @@ class Writer:
         last = -1
         conflicts = []
         for batch in _batches(documents):
-            for document, result in self._bulk(batch, _index_lines):
+            for document, result in self._bulk(batch, _index_lines, shown=shown):
                 if result["status"] == 409:
                     conflicts.append(document)
                 elif result["status"] < 300:
@@ -50,13 +57,13 @@ class Writer:
         return last, conflicts
 
     def delete(self, documents: Iterable[Document]) -> None:
-        """Deletes documents; one that isn't there counts as deleted.
+        """Deletes documents, and searches don't show them; one that isn't there counts as deleted.
 
         Raises:
             Unfit: where the destination refuses it.
         """
         for batch in batched(documents, _DELETES_AT_ONCE, strict=False):
-            for document, result in self._bulk(batch, _delete_lines):
+            for document, result in self._bulk(batch, _delete_lines, shown=True):
                 if result["status"] >= 300 and result["status"] != 404:
                     raise Unfit(f"the destination keeps {document.id}: {result['error']}")
 
@@ -89,7 +96,11 @@ class Writer:
         )
 
     def _bulk(
-        self, documents: Sequence[Document], lines: Callable[[Document], tuple[str, ...]]
+        self,
+        documents: Sequence[Document],
+        lines: Callable[[Document], tuple[str, ...]],
+        *,
+        shown: bool,
     ) -> Iterator[tuple[Document, dict[str, Any]]]:
         """Yields what became of each document; those refused for lack of room are sent again.
 
@@ -103,6 +114,7 @@ class Writer:
                 body=body.encode("utf-8", "surrogatepass"),
                 params={
                     "pipeline": "_none",
+                    "refresh": str(shown).lower(),
                     "filter_path": "items.*.status,items.*._seq_no,items.*.error",
                 },
                 headers={"x-opaque-id": self.opaque_id},
