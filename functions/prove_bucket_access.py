@@ -15,6 +15,8 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns the way that its domain has to write by, `acl` if its own doesn't do."""
     job = DomainJob.model_validate(event["job"])
+    if job.mode == "restore_only":
+        return {"way": job.way}  # there is no source to write anything
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):

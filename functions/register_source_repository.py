@@ -13,8 +13,10 @@ logger = Logger()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job`; returns the repository's name."""
+    """Takes `job`; returns the repository's name, None where only a restore is wanted."""
     job = DomainJob.model_validate(event["job"])
+    if job.mode == "restore_only":
+        return {"repository": None}  # nobody writes, and the source may be gone
     with clients.fence(job.migration_id).effect(
         context.aws_request_id, context.get_remaining_time_in_millis()
     ):

@@ -481,7 +481,9 @@ def test_a_restore_alone_reads_a_snapshot_and_asks_nothing_of_the_source(
     take("begin_migration", execution_arn=EXECUTION.replace(MIGRATION, "tuesday"))
     take("let_source_write")
     assert take("grant_rights")["granted_at_source"] == 0
+    assert take("register_source_repository") == {"repository": None}
     take("register_destination_repository")
+    assert take("prove_bucket_access") == {"way": "policy"}
     assert take("plan_domain") == {"restore": 2, "skip": 0, "reject": 0}
     assert "error" not in take("write_plan")
     assert take("list_indices") == {
