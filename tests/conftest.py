@@ -1,9 +1,11 @@
-"""Marks each test with its layer, and holds what layers share."""
+"""Marks each test with its layer, deals layers to processes, and holds what they share."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from snapferry_sandbox import deployment, world
 from tests.sandbox.migrations import Sandbox
@@ -13,6 +15,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The layer is the name of the folder that a test lies in."""
     for item in items:
         item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
+
+
+class LayerScheduling(LoadScopeScheduling):
+    """A layer runs in one process, and those that use the one world in the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        layer = nodeid.split("/")[1]
+        return "world" if layer in ("clusters", "sandbox") else layer
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LayerScheduling:
+    """What deals tests to processes, where there are several.
+
+    Source: https://pytest-xdist.readthedocs.io/en/stable/how-to.html
+    """
+    return LayerScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
