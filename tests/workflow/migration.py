@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from snapferry import report, request
@@ -278,7 +279,11 @@ def _write_plan(payload: Payload) -> Any:
 
 
 def _check_input(payload: Payload) -> Any:
-    jobs, domains_at_once = request.parse(payload["input"], payload["migration_id"])
+    jobs, domains_at_once = request.parse(
+        payload["input"],
+        payload["migration_id"],
+        datetime.fromisoformat(payload["started_at"]),
+    )
     return {
         "jobs": [job.model_dump(mode="json") for job in jobs],
         "domains_at_once": domains_at_once,
