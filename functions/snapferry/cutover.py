@@ -324,9 +324,10 @@ class CutOver:
         stopped_at = time.time()
         StopMark(self.records, self._domain).set()
         tally = Tally.of(self.records, self._domain)
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(2) as pool:
             # Clients are waiting.
             suspended = pool.submit(self._suspend_policies)
+            connected = pool.submit(catchup.connect, self.source, self.destination)
             frozen = catchup.freeze(
                 self.journal,
                 self.source,
@@ -335,6 +336,7 @@ class CutOver:
                 _LONGEST_FREEZE_SECONDS,
             )
             suspended.result()
+            connected.result()
         predicted = None
         if tally:
             predicted = tally.prediction()

@@ -38,6 +38,17 @@ class Round:
     indices: list[IndexRound]
 
 
+def connect(*clusters: OpenSearch) -> None:
+    """Opens the connections that a round uses, each of which takes longer than a request.
+
+    Args:
+        clusters: whose clients keep them for their next requests.
+    """
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE * len(clusters)) as pool:
+        for _ in pool.map(lambda cluster: cluster.info(), clusters * _REQUESTS_AT_ONCE):
+            pass
+
+
 def begin(
     source: OpenSearch,
     destination: OpenSearch,
