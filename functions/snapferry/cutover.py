@@ -106,9 +106,10 @@ class StopMark:
 
     def look(self) -> bool:
         """Whether it is set."""
-        self._looked_at = time.monotonic()
         item = table.get(self._records.table, self._records.migration_id, self._name)
         self._is_set = item is not None
+        # Only now: others who ask meanwhile look for themselves, and don't take the old answer.
+        self._looked_at = time.monotonic()
         return self._is_set
 
     def is_set(self) -> bool:

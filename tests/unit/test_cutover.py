@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snapferry import cutover, indices, listing, prediction, roll_back, rounds
+from snapferry import cutover, indices, listing, prediction, roll_back, rounds, table
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -384,6 +384,24 @@ def test_writes_do_not_stop_outside_of_the_window(storage: Storage, make_job: Ma
     assert world.blocks() == {"a": None, "b": None}
     # The round beside the gate goes on.
     assert not cutover.StopMark(storage.records, DOMAIN).look()
+
+
+def test_who_asks_for_the_stop_while_another_looks_is_not_told_what_was(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_mark = cutover.StopMark(storage.records, DOMAIN)
+    stop_mark.set()
+    told: list[bool] = []
+    get = table.get
+
+    def get_with_another(*arguments: Any) -> Any:
+        monkeypatch.setattr(table, "get", get)
+        told.append(stop_mark.is_set())
+        return get(*arguments)
+
+    monkeypatch.setattr(table, "get", get_with_another)
+    assert stop_mark.is_set()
+    assert told == [True]
 
 
 @pytest.mark.parametrize("needed", [True, False])
