@@ -28,6 +28,8 @@ _NARROW = 64
 _NARROWEST = 16
 # A query has at most 1,024 clauses.
 _RANGES_AT_ONCE = 512
+# What is listed fits into one page: to find many ranges takes longer than to read them.
+_RANGES_LISTED_AT_ONCE = documents.LARGEST_PAGE // _NARROW
 _SUM = {"sum": {"sum": {"field": "_seq_no"}}}
 
 type Range = tuple[int, int]
@@ -118,7 +120,7 @@ class Comparison:
             found = documents.identities(side, self.index, shard, query)
             return {document.id: document for document in found}
 
-        for some in batched(ranges, _RANGES_AT_ONCE, strict=False):
+        for some in batched(ranges, _RANGES_LISTED_AT_ONCE, strict=False):
             yield self._both(identities, _within(some), _within(some))
         for start, end in cuts:
             yield self._both(
