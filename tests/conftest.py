@@ -25,6 +25,7 @@ class LayerScheduling(LoadScopeScheduling):
         return "world" if layer in ("clusters", "sandbox") else layer
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LayerScheduling:
     """What deals tests to processes, where there are several.
 

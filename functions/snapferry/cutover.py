@@ -318,17 +318,20 @@ class CutOver:
             OutsideWindow: where the gate was answered too late.
             SnapshotInProgress: where a last snapshot would have to wait; try again later.
         """
-        if self._seconds_until_window():
-            raise OutsideWindow("the gate was answered after the time in which writes may stop")
-        if self._seconds_until_free():
-            raise SnapshotInProgress("another snapshot runs at the source, or is due")
+        stop_mark = StopMark(self.records, self._domain)
+        # Once writes have been stopped, a repetition goes on: clients would wait for the next time.
+        if not stop_mark.look():
+            if self._seconds_until_window():
+                raise OutsideWindow("the gate was answered after the time in which writes may stop")
+            if self._seconds_until_free():
+                raise SnapshotInProgress("another snapshot runs at the source, or is due")
         stopped_at = time.time()
-        StopMark(self.records, self._domain).set()
+        stop_mark.set()
         tally = Tally.of(self.records, self._domain)
         with ThreadPoolExecutor(2) as pool:
             # Clients are waiting.
             suspended = pool.submit(self._suspend_policies)
-            connected = pool.submit(catchup.connect, self.source, self.destination)
+            pool.submit(catchup.connect, self.source, self.destination)
             frozen = catchup.freeze(
                 self.journal,
                 self.source,
@@ -337,7 +340,6 @@ class CutOver:
                 _LONGEST_FREEZE_SECONDS,
             )
             suspended.result()
-            connected.result()
         predicted = None
         if tally:
             predicted = tally.prediction()

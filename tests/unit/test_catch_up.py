@@ -460,6 +460,14 @@ def test_rule_5_the_proof_needs_no_search(tail: Tail, difference: str) -> None:
         tail.last_round()
 
 
+def test_rule_5_an_index_that_is_unfit_leaves_the_others_their_proof(tail: Tail) -> None:
+    tail.copy.index("0-surplus")
+    with pytest.raises(VerificationFailed, match=r"orders\[0\]: 21 documents instead of 20"):
+        catchup.run_last_round(
+            *tail.clients, tail.storage.records, DOMAIN, ["aaa", INDEX], 60, tail.sleep
+        )
+
+
 def test_rule_5_the_proof_sees_a_source_that_is_still_written_to(tail: Tail) -> None:
     tail.shard.index("0-new")
     tail.destination.before = [("POST /orders/_bulk", lambda: tail.shard.index("0-late"))]

@@ -386,6 +386,31 @@ def test_writes_do_not_stop_outside_of_the_window(storage: Storage, make_job: Ma
     assert not cutover.StopMark(storage.records, DOMAIN).look()
 
 
+def test_a_destination_that_is_busy_is_no_obstacle_to_a_freeze(restored: World) -> None:
+    restored.begin()
+    restored.destination.faults = [Fault("GET /", (503, {}))] * 99
+
+    restored.freeze()
+
+    assert restored.destination.sent("GET /")
+    assert restored.blocks() == {"a": "true", "b": "true"}
+
+
+def test_a_repeated_freeze_goes_on_after_the_window(storage: Storage, make_job: MakeJob) -> None:
+    now = datetime.now(UTC)
+    hours = [f"{(now + timedelta(hours=hours)):%H:%M}" for hours in (2, 3)]
+    job = make_job(cutover={"window": dict(zip(("begins_at", "ends_at"), hours, strict=True))})
+    world = World(storage, job)
+    world.bulk()
+    world.begin()
+    # As an earlier call has left it, which has failed.
+    cutover.StopMark(storage.records, DOMAIN).set()
+
+    world.freeze()
+
+    assert world.blocks() == {"a": "true", "b": "true"}
+
+
 def test_who_asks_for_the_stop_while_another_looks_is_not_told_what_was(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,8 @@ size of the data is. In the order of a migration:
     keep_base      before a snapshot is requested; `written_since` says what it lacks
     begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
-    connect        meanwhile, so that the last round needn't
     freeze         stops the writes; `let_go` where an index turns out to need a snapshot
+    connect        beside that, so that the last round finds its connections open
     run_last_round copies what is left, and proves that both sides are equal
     written_to     proves once more that nothing writes, just before there is no way back
     give_back      the settings of before

@@ -22,13 +22,14 @@ _BEGIN, _END = -1, 2**63 - 1
 _BUCKETS = 512
 # Into one histogram go so many ranges, each cut into as many buckets as are left for it.
 _RANGES_PER_HISTOGRAM = 32
-# Ranges of so few sequence numbers are listed rather than cut once more, to read a document takes
-# as long as to count many; and none is cut into pieces of fewer.
+# Ranges of more sequence numbers are cut once more: to read a document takes as long as to count
+# many.
 _NARROW = 64
+# They aren't cut into pieces of fewer.
 _NARROWEST = 16
-# A query has at most 1,024 clauses.
+# By one request.
 _RANGES_AT_ONCE = 512
-# What is listed fits into one page: to find many ranges takes longer than to read them.
+# So that these fit into one page: to find many ranges takes longer than to read them.
 _RANGES_LISTED_AT_ONCE = documents.LARGEST_PAGE // _NARROW
 _SUM = {"sum": {"sum": {"field": "_seq_no"}}}
 

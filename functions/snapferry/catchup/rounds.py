@@ -1,5 +1,6 @@
 """Rounds of the tail: while clients write, and the last one."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,12 @@ from snapferry.catchup.steps import Steps
 from snapferry.catchup.tail import IndexRound, Tail
 from snapferry.catchup.writer import Writer
 from snapferry.engines import Engine
-from snapferry.errors import SourceChanged, Unavailable, VerificationFailed
+from snapferry.errors import SnapferryError, SourceChanged, Unavailable, VerificationFailed
 from snapferry.records import Records
 
 # Enough for two processors, and fewer than the connections that a client keeps.
 _REQUESTS_AT_ONCE = 8
+_CONNECTION_SECONDS = 5
 _LOOK_EVERY_SECONDS = 0.05
 
 
@@ -42,11 +44,17 @@ def connect(*clusters: OpenSearch) -> None:
     """Opens the connections that a round uses, each of which takes longer than a request.
 
     Args:
-        clusters: whose clients keep them for their next requests.
+        clusters: whose clients keep them for their next requests. One that doesn't answer is no
+            failure here: it shows where something is wanted of it.
     """
+
+    def open_one(cluster: OpenSearch) -> None:
+        with contextlib.suppress(SnapferryError):
+            cluster.info(params={"request_timeout": _CONNECTION_SECONDS})
+
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE * len(clusters)) as pool:
-        for _ in pool.map(lambda cluster: cluster.info(), clusters * _REQUESTS_AT_ONCE):
-            pass
+        for cluster in clusters * _REQUESTS_AT_ONCE:
+            pool.submit(open_one, cluster)
 
 
 def begin(
@@ -224,7 +232,7 @@ def run_last_round(
     Takes the arguments of `run_round`, but `is_stopped`.
 
     Returns:
-        What was done. Only if every index is sealed, it was the last one.
+        What was done. Only if every index is sealed that isn't unfit, it was the last one.
 
     Raises:
         Unavailable: where the copies of a shard aren't level yet, besides the reasons of a round.
@@ -254,8 +262,9 @@ def run_last_round(
         sleep,
         lambda: False,
     )
-    if all(index.sealed for index in results):
-        _prove_equal(source, destination, records, domain, names)
+    fit = [index for index in results if not index.unfit]
+    if fit and all(index.sealed for index in fit):
+        _prove_equal(source, destination, records, domain, [index.index for index in fit])
     return Round(time.monotonic() - started_at, results)
 
 

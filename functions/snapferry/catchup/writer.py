@@ -57,7 +57,7 @@ class Writer:
         return last, conflicts
 
     def delete(self, documents: Iterable[Document]) -> None:
-        """Deletes documents, and searches don't show them; one that isn't there counts as deleted.
+        """Deletes documents, which no search shows any more; one that isn't there is deleted, too.
 
         Raises:
             Unfit: where the destination refuses it.
