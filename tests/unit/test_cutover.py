@@ -369,21 +369,26 @@ def test_the_round_beside_the_gate_ends_with_the_gate(
     assert content(restored.source, "a") == content(restored.destination, "a")
 
 
-def test_writes_do_not_stop_outside_of_the_window(storage: Storage, make_job: MakeJob) -> None:
+@pytest.fixture
+def outside_of_window(storage: Storage, make_job: MakeJob) -> World:
+    """Caught up, with two hours to go until writes may stop."""
     now = datetime.now(UTC)
     hours = [f"{(now + timedelta(hours=hours)):%H:%M}" for hours in (2, 3)]
     job = make_job(cutover={"window": dict(zip(("begins_at", "ends_at"), hours, strict=True))})
     world = World(storage, job)
     world.bulk()
     world.begin()
+    return world
 
-    assert 3_600 < world.take("check_window")["wait_seconds"] <= 7_200
+
+def test_writes_do_not_stop_outside_of_the_window(outside_of_window: World) -> None:
+    assert 3_600 < outside_of_window.take("check_window")["wait_seconds"] <= 7_200
     with pytest.raises(OutsideWindow):
-        world.freeze()
+        outside_of_window.freeze()
 
-    assert world.blocks() == {"a": None, "b": None}
+    assert outside_of_window.blocks() == {"a": None, "b": None}
     # The round beside the gate goes on.
-    assert not cutover.StopMark(storage.records, DOMAIN).look()
+    assert not cutover.StopMark(outside_of_window.storage.records, DOMAIN).look()
 
 
 def test_a_destination_that_is_busy_is_no_obstacle_to_a_freeze(restored: World) -> None:
@@ -396,19 +401,13 @@ def test_a_destination_that_is_busy_is_no_obstacle_to_a_freeze(restored: World) 
     assert restored.blocks() == {"a": "true", "b": "true"}
 
 
-def test_a_repeated_freeze_goes_on_after_the_window(storage: Storage, make_job: MakeJob) -> None:
-    now = datetime.now(UTC)
-    hours = [f"{(now + timedelta(hours=hours)):%H:%M}" for hours in (2, 3)]
-    job = make_job(cutover={"window": dict(zip(("begins_at", "ends_at"), hours, strict=True))})
-    world = World(storage, job)
-    world.bulk()
-    world.begin()
+def test_a_repeated_freeze_goes_on_after_the_window(outside_of_window: World) -> None:
     # As an earlier call has left it, which has failed.
-    cutover.StopMark(storage.records, DOMAIN).set()
+    cutover.StopMark(outside_of_window.storage.records, DOMAIN).set()
 
-    world.freeze()
+    outside_of_window.freeze()
 
-    assert world.blocks() == {"a": "true", "b": "true"}
+    assert outside_of_window.blocks() == {"a": "true", "b": "true"}
 
 
 def test_who_asks_for_the_stop_while_another_looks_is_not_told_what_was(

@@ -123,28 +123,20 @@ class Comparison:
 
         for some in batched(ranges, _RANGES_LISTED_AT_ONCE, strict=False):
             yield self._both(identities, _within(some), _within(some))
-        for start, end in cuts:
-            yield self._both(
-                identities,
-                after(start.source, end.source),
-                after(start.destination, end.destination),
-            )
+        for cut in cuts:
+            yield self._both(identities, *_queries(cut))
 
     def _differing(self, shard: int, marks: ShardMarks) -> tuple[list[Range], list[Cut]]:
         """Says where the sides differ: ranges up to the base that are narrow, and cuts above it."""
         cuts = list(pairwise((*marks.fences, Fence(marks.mark, _END))))
         whole = (_BEGIN, marks.base)
         width = _finer(marks.base - _BEGIN, 1)
+        below = _histogram([whole], width)
+        queries = [_queries(cut) for cut in cuts]
         [here, *above_here], [there, *above_there] = self._searched(
             shard,
-            [
-                _histogram([whole], width),
-                *({"query": after(start.source, end.source)} for start, end in cuts),
-            ],
-            [
-                _histogram([whole], width),
-                *({"query": after(start.destination, end.destination)} for start, end in cuts),
-            ],
+            [below, *({"query": at_source} for at_source, _ in queries)],
+            [below, *({"query": at_destination} for _, at_destination in queries)],
         )
         ranges = list(_differing_buckets(here, there, width, whole))
         while width > _NARROW and ranges:
@@ -185,6 +177,12 @@ class Comparison:
         """Asks both sides at the same time."""
         answer = self.pool.submit(ask, self.destination, of_destination)
         return ask(self.source, of_source), answer.result()
+
+
+def _queries(cut: Cut) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What asks the source and the destination for what lies in a cut."""
+    start, end = cut
+    return after(start.source, end.source), after(start.destination, end.destination)
 
 
 def _within(ranges: Iterable[Range]) -> dict[str, Any]:
