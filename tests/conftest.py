@@ -21,6 +21,8 @@ class LayerScheduling(LoadScopeScheduling):
     """A layer runs in one process, and those that use the one world in the same."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/sandbox/parts/"):
+            return "parts"
         layer = nodeid.split("/")[1]
         return "world" if layer in ("clusters", "sandbox") else layer
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from snapferry_sandbox import processes
+from snapferry_sandbox.cache import kept
 from snapferry_sandbox.errors import SandboxError
 
 _DISTRIBUTIONS = Path(__file__).parent / "distributions"
@@ -42,26 +43,22 @@ def assemble(version: str, cache: Path) -> Path:
 
     Args:
         version: one of `known_versions`.
-        cache: folder that keeps assembled homes. No other process may assemble there meanwhile.
+        cache: folder that keeps assembled homes.
 
     Raises:
         SandboxError: Maven is missing or fails, or a file isn't the expected one.
     """
-    home = cache / f"{product(version)}-{version}"
-    if home.exists():
+    name = f"{product(version)}-{version}"
+
+    def make(folder: Path) -> Path:
+        logger.info("%s: downloading from Maven Central, once", name)
+        _download(_DISTRIBUTIONS / version, folder / "downloads")
+        logger.info("%s: assembling", name)
+        home = folder / "home"
+        _unpack(version, folder / "downloads", home)
         return home
-    distribution = _DISTRIBUTIONS / version
-    # Made aside and renamed, so that a half-made home is never used.
-    folder = cache / f"assembling-{version}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    logger.info("%s: downloading from Maven Central, once", home.name)
-    _download(distribution, folder / "downloads")
-    logger.info("%s: assembling", home.name)
-    _unpack(version, folder / "downloads", folder / "home")
-    (folder / "home").rename(home)
-    shutil.rmtree(folder)
-    return home
+
+    return kept(cache / name, make)
 
 
 def _download(distribution: Path, downloads: Path) -> None:

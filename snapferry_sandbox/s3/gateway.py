@@ -5,11 +5,11 @@ https://github.com/versity/versitygw
 
 import os
 import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from snapferry_sandbox import processes
+from snapferry_sandbox.cache import kept
 
 _MODULE = "github.com/versity/versitygw"
 _VERSION = "v1.8.0"
@@ -33,15 +33,13 @@ def build(cache: Path) -> Path:
     """Return versitygw's executable; compile it if it isn't there, which takes minutes.
 
     Args:
-        cache: folder that keeps it. No other process may build there meanwhile.
+        cache: folder that keeps it.
 
     Raises:
         SandboxError: Go is missing, or fails.
     """
-    executable = cache / f"versitygw-{_VERSION}"
-    if not executable.exists():
-        # Built aside and renamed, so that a half-written one is never used.
-        folder = cache.resolve() / "building-versitygw"
+
+    def make(folder: Path) -> Path:
         processes.run(
             "Go",
             [
@@ -52,11 +50,11 @@ def build(cache: Path) -> Path:
                 f"{_MODULE}/cmd/versitygw@{_VERSION}",
             ],
             log_file=folder / "go.log",
-            environment=os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0"},
+            environment=os.environ | {"GOBIN": str(folder.resolve()), "CGO_ENABLED": "0"},
         )
-        (folder / "versitygw").rename(executable)
-        shutil.rmtree(folder)
-    return executable
+        return folder / "versitygw"
+
+    return kept(cache / f"versitygw-{_VERSION}", make)
 
 
 def start(executable: Path, folder: Path, *, region: str, log_file: Path) -> Gateway:

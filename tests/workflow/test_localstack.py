@@ -16,7 +16,7 @@ import pytest
 
 from snapferry_sandbox.faults import Faults, Way
 from snapferry_sandbox.localstack import LocalStack
-from tests.sandbox.test_processes import wait_until_gone
+from tests.sandbox.parts.test_processes import wait_until_gone
 from tests.workflow.state_machines import StateMachines
 
 if TYPE_CHECKING:

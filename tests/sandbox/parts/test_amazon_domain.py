@@ -33,12 +33,12 @@ from snapferry_sandbox.localstack import start as start_localstack
 from snapferry_sandbox.opensearch.cluster import Cluster, S3Client, Software, start_cluster
 from snapferry_sandbox.opensearch.distribution import assemble
 from snapferry_sandbox.opensearch.security import IdentityHeaders
+from snapferry_sandbox.world import CACHE
 
 REGION = "eu-west-1"
 ACCOUNT = "111111111111"
 OTHER_ACCOUNT = "222222222222"
 MEBIBYTE = 1024 * 1024
-CACHE = Path(__file__).parents[2] / ".sandbox" / "cache"
 HEADERS = IdentityHeaders(user="x-user-5f1c", roles="x-roles-5f1c")
 DOMAIN_ARN = f"arn:aws:es:{REGION}:{ACCOUNT}:domain/source-1"
 SNAPSHOT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/SnapshotRole"

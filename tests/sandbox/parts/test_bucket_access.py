@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -16,11 +15,11 @@ from snapferry_sandbox import localstack, processes
 from snapferry_sandbox.identities import Identity
 from snapferry_sandbox.s3 import bridge, gateway
 from snapferry_sandbox.s3.configuration import Account, Configuration
+from snapferry_sandbox.world import CACHE, ROOT
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-ROOT = Path(__file__).parents[2]
 REGION: Final = "eu-west-1"
 NAME = "company-migration"
 OWNER = Account(number="222222222222", canonical_id="b" * 64)
@@ -68,10 +67,8 @@ def identity(account: Account) -> Identity:
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     folder = tmp_path_factory.mktemp("aws")
-    cache = ROOT / ".sandbox" / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
     s3 = gateway.start(
-        gateway.build(cache), folder / "s3", region=REGION, log_file=folder / "versitygw.log"
+        gateway.build(CACHE), folder / "s3", region=REGION, log_file=folder / "versitygw.log"
     )
     port = processes.free_port()
     started = localstack.start(

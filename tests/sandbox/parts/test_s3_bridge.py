@@ -32,12 +32,12 @@ from snapferry_sandbox.iam_policies import Role
 from snapferry_sandbox.identities import Identity
 from snapferry_sandbox.s3 import bridge, gateway
 from snapferry_sandbox.s3.configuration import Account, Configuration
+from snapferry_sandbox.world import CACHE
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REGION: Final = "eu-west-1"
-CACHE = Path(__file__).parents[2] / ".sandbox" / "cache"
 SOURCE = Account(number="111111111111", canonical_id="a" * 64)
 DESTINATION = Account(number="222222222222", canonical_id="b" * 64)
 SNAPSHOT_ROLE = f"arn:aws:iam::{SOURCE.number}:role/SnapshotRole"
@@ -159,7 +159,6 @@ def localstack() -> web.Application:
 @pytest.fixture(scope="session")
 def configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Configuration]:
     folder = tmp_path_factory.mktemp("gateway")
-    CACHE.mkdir(parents=True, exist_ok=True)
     started = gateway.start(
         gateway.build(CACHE), folder, region=REGION, log_file=folder / "versitygw.log"
     )

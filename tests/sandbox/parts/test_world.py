@@ -11,7 +11,7 @@ import pytest
 from snapferry_sandbox import world
 from snapferry_sandbox.errors import SandboxError
 from snapferry_sandbox.world import S3, Aws, Options, World
-from tests.sandbox.test_processes import wait_until_gone
+from tests.sandbox.parts.test_processes import wait_until_gone
 
 SUPERVISOR = """\
 #!{python}
