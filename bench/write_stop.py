@@ -41,8 +41,8 @@ from snapferry_sandbox.world import ROOT, World
 from tests.sandbox.migrations import Sandbox
 
 _CHURNS: tuple[Churn, ...] = ("random", "appends")
-_SIZES = (225_000, 450_000, 900_000)
-_CAP_BYTES_PER_SECOND = 4_000_000
+_SIZES = (165_000, 330_000, 660_000)
+_CAP_BYTES_PER_SECOND = 2_000_000
 _APPENDED_SHARE = 0.01
 _WRITE_STOPS = 3
 

@@ -288,7 +288,11 @@ class CutOver:
 
         Where a last snapshot is needed, no other one may be in its way.
         """
-        return {"wait_seconds": self._seconds_until_window() or self._seconds_until_free()}
+        wait_seconds = self._seconds_until_window() or self._seconds_until_free()
+        if not wait_seconds:
+            # Rather than while clients wait, unless they are closed by then.
+            catchup.connect(self.source, self.destination)
+        return {"wait_seconds": wait_seconds}
 
     def _seconds_until_window(self) -> int:
         window = self.job.cutover.window
@@ -331,6 +335,7 @@ class CutOver:
         with ThreadPoolExecutor(2) as pool:
             # Clients are waiting.
             suspended = pool.submit(self._suspend_policies)
+            # Those of before may have been closed while people were asked.
             pool.submit(catchup.connect, self.source, self.destination)
             frozen = catchup.freeze(
                 self.journal,
