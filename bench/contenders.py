@@ -23,6 +23,8 @@ from snapferry_sandbox.opensearch.cluster import Cluster
 from snapferry_sandbox.world import ROOT
 
 _LOOK_SECONDS = 0.1
+# Nobody answers at once, and rounds go on beside the gate.
+_GATE_ANSWERED_AFTER_SECONDS = 5
 _ROUNDS_OF_CATCHING_UP = 3
 _ROUND_SECONDS = 600
 _ELASTICDUMP = ROOT / "node_modules" / ".bin" / "elasticdump"
@@ -61,6 +63,7 @@ def snapferry(lab: Lab) -> Measured:
             for gate in look.open_gates:
                 if gate.name == "stop_writes":
                     unlimited.close()
+                    time.sleep(_GATE_ANSWERED_AFTER_SECONDS)
                     lab.client.stop()
                 else:
                     resumed_at = first_write(sandbox.destination)
