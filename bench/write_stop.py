@@ -42,7 +42,7 @@ from tests.sandbox.migrations import Sandbox
 
 _CHURNS: tuple[Churn, ...] = ("random", "appends")
 _SIZES = (165_000, 330_000, 660_000)
-_CAP_BYTES_PER_SECOND = 1_500_000
+_CAP_BYTES_PER_SECOND = 4_000_000
 _APPENDED_SHARE = 0.01
 _WRITE_STOPS = 3
 
