@@ -197,19 +197,44 @@ def test_every_next_state_exists_and_every_state_is_reached(machine: str) -> Non
         assert reached == set(scope["States"])
 
 
+def assigned(states: dict[str, Any]) -> set[str]:
+    """The variables that states assign, whatever becomes of them; not those of what is inside."""
+    return {
+        variable
+        for state in states.values()
+        for branch in (state, *state.get("Choices", []), *state.get("Catch", []))
+        for variable in branch.get("Assign", {})
+    }
+
+
+def assigned_anew(scope: dict[str, Any], outside: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The variables that an inner scope assigns although one around it does, too."""
+    own = assigned(scope["States"])
+    yield from own & outside
+    for state in scope["States"].values():
+        for inner in (state.get("ItemProcessor"), *state.get("Branches", [])):
+            if inner:
+                yield from assigned_anew(inner, outside | own)
+
+
+@pytest.mark.parametrize("machine", DEFINITIONS)
+def test_no_inner_scope_assigns_a_variable_of_an_outer_one(machine: str) -> None:
+    """Step Functions refuses such a definition.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
+    """
+    assert sorted(assigned_anew(DEFINITIONS[machine])) == []
+
+
 @pytest.mark.parametrize("machine", DEFINITIONS)
 def test_every_variable_is_assigned_somewhere(machine: str) -> None:
     text = json.dumps(DEFINITIONS[machine])
-    assigned = {
-        variable
-        for scope in scopes(DEFINITIONS[machine])
-        for state in scope["States"].values()
-        for branch in (state, *state.get("Catch", []))
-        for variable in branch.get("Assign", {})
-    }
+    everywhere: set[str] = set()
+    for scope in scopes(DEFINITIONS[machine]):
+        everywhere |= assigned(scope["States"])
     # Inside an expression, `:=` assigns as well; $boolean is a function that is passed on.
     used = set(re.findall(r"\$([a-z]\w*)\b(?!\()", text)) - {"states", "boolean"}
-    assert used - set(re.findall(r"\$(\w+) :=", text)) == assigned
+    assert used - set(re.findall(r"\$(\w+) :=", text)) == everywhere
 
 
 @pytest.mark.parametrize("state", TASKS, ids=str)

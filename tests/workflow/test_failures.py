@@ -171,7 +171,10 @@ def test_explanations(
     # TestState doesn't show what is assigned, but how a Fail state ends.
     answer = state_machines.try_state(
         {"Type": "Fail", "Error": explanation["error"], "Cause": explanation["cause"]},
-        {variable: failure, "failed_state": "S", "failed_domain_state": "S"},
+        {variable: failure}
+        # Scopes inside of others have names of their own for it.
+        | {"failed_state": "S", "failed_domain_state": "S"}
+        | {"failed_slice_state": "S", "failed_write_stop_state": "S"},
     )
 
     assert (answer["error"], answer["cause"]) == (error, cause)
