@@ -166,6 +166,28 @@ def test_transient_failures_are_repeated_with_growing_pauses_and_full_jitter(sta
     assert transient["MaxDelaySeconds"] > transient["IntervalSeconds"]
 
 
+@pytest.mark.parametrize("state", INVOCATIONS, ids=str)
+def test_a_function_that_nobody_has_called_for_weeks_is_waited_for(state: State) -> None:
+    """Lambda takes its environment away meanwhile; the first call fails and has it made anew.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+    """
+    *_, inactive, _ = state.definition["Retry"]
+
+    assert inactive == {
+        "ErrorEquals": [
+            "Lambda.CodeArtifactUserPendingException",
+            "Lambda.CodeArtifactUserDeletedException",
+            "Lambda.ResourceNotReadyException",
+            "Lambda.ResourceConflictException",
+            "Lambda.ENINotReadyException",
+        ],
+        "IntervalSeconds": 10,
+        "MaxAttempts": 18,
+        "BackoffRate": 1,
+    }
+
+
 @pytest.mark.parametrize("state", of_type("Fail"), ids=str)
 def test_a_failure_has_error_and_cause(state: State) -> None:
     assert state.definition["Error"]

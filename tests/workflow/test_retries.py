@@ -24,6 +24,9 @@ TRANSIENT_FOR_FUNCTIONS = {
     "Lambda.TooManyRequestsException",
     "Sandbox.Timedout",
 }
+# Of a function that nobody has called for weeks.
+INACTIVE = ("Lambda.CodeArtifactUserPendingException", "Lambda.ENINotReadyException")
+INACTIVE_ATTEMPTS = 1 + 18
 TRANSIENT_FOR_CHILDREN = {
     "StepFunctions.ExecutionLimitExceeded",
     "StepFunctions.ExecutionLimitExceededException",
@@ -127,6 +130,10 @@ def test_transient_errors(state_machines: StateMachines, name: str, state: str) 
         assert _status(state_machines, task, error, retries=ATTEMPTS - 2) == "RETRIABLE"
         assert _status(state_machines, task, error, retries=ATTEMPTS - 1) == "CAUGHT_ERROR"
     assert _status(state_machines, task, "AccessDenied", retries=0) == "CAUGHT_ERROR"
+    for error in INACTIVE if handler_of(task) else ():
+        retries = INACTIVE_ATTEMPTS - 2
+        assert _status(state_machines, task, error, retries=retries) == "RETRIABLE"
+        assert _status(state_machines, task, error, retries=retries + 1) == "CAUGHT_ERROR"
 
 
 CHILDREN = [(name, state) for name, state in TASKS if not handler_of(states(name)[state])]
