@@ -239,6 +239,19 @@ def assigned_anew(scope: dict[str, Any], outside: frozenset[str] = frozenset()) 
                 yield from assigned_anew(inner, outside | own)
 
 
+@pytest.mark.parametrize("state", STATES, ids=str)
+def test_no_answer_is_assigned_twice(state: State) -> None:
+    """All variables of one Assign may have 256 KiB together.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
+    """
+    definition = state.definition
+    for branch in (definition, *definition.get("Choices", []), *definition.get("Catch", [])):
+        values = branch.get("Assign", {}).values()
+        expressions = [value for value in values if str(value).startswith("{%")]
+        assert len(expressions) == len(set(expressions))
+
+
 @pytest.mark.parametrize("machine", DEFINITIONS)
 def test_no_inner_scope_assigns_a_variable_of_an_outer_one(machine: str) -> None:
     """Step Functions refuses such a definition.
