@@ -22,7 +22,7 @@ from snapferry.engines import total_hits
 from snapferry.verification.slices import Ends, Moment, Slice
 
 _DIGEST_BYTES = 16
-# Some pages are held at once, on both sides, by a function of 256 MB.
+# Some pages are held at once, on both sides, by a function of 512 MB.
 _PAGE_BYTES = 1024 * 1024
 _IDENTITIES_AT_ONCE = 1_000
 
