@@ -9,6 +9,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,18 @@ class _ExplainingTransport(Transport):
             raise explain(error, self._cluster, f"{method} {url}") from error
 
 
+class _Signer(AWS4Auth):  # type: ignore[misc]  # it has no types
+    """Signs one request at a time: it keeps in itself what it signs with, and threads share it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lock = threading.Lock()
+
+    def __call__(self, req: Any) -> Any:
+        with self._lock:
+            return super().__call__(req)
+
+
 class _Serializer(JSONSerializer):
     """Leaves documents the text that they are, so that they can be copied."""
 
@@ -119,7 +132,6 @@ def bucket(target: Bucket) -> access.Bucket | None:
 def _bucket(name: str, region: str, role_arn: str, external_id: str | None) -> access.Bucket:
     credentials = _assumed(
         role_arn,
-        region,
         f"bucket.access.role_arn: the functions can't assume {role_arn}",
         "its trust policy has to name the account of the stack and the external ID in "
         "bucket.access.external_id, if any, and its name has to be the stack's parameter "
@@ -165,11 +177,13 @@ class _Given(CredentialProvider):
 
 
 def _assumed(
-    role_arn: str, region: str, failure: str, remedy: str, **arguments: str
+    role_arn: str, failure: str, remedy: str, **arguments: str
 ) -> DeferredRefreshableCredentials:
-    """Credentials of a role that renew themselves before they expire."""
+    """Credentials of a role that renew themselves before they expire.
+
+    They come from STS where the stack is, which its subnets reach, and hold in every region.
+    """
     session = botocore.session.get_session()
-    session.set_config_variable("region", region)
     session.set_default_client_config(_AWS)
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=session.create_client,
@@ -277,12 +291,11 @@ def _as_role(
     """A client of an Amazon domain."""
     credentials = _assumed(
         role_arn,
-        region,
         f"{place}: the functions can't assume {role_arn}",
         "its trust policy has to name the account of the stack, and its name has to be the stack's "
         f"parameter {parameter}",
     )
-    signature = AWS4Auth(region=region, service="es", refreshable_credentials=credentials)
+    signature = _Signer(region=region, service="es", refreshable_credentials=credentials)
     return _cluster(name, endpoint, http_auth=signature)
 
 
@@ -480,7 +493,7 @@ def step_functions() -> "SFNClient":
 
 def bus() -> Bus:
     """The event bus of the stack, which an environment variable names."""
-    return Bus(boto3.client("events"), os.environ["EVENT_BUS_NAME"])
+    return Bus(_explaining(boto3.client("events", config=_AWS)), os.environ["EVENT_BUS_NAME"])
 
 
 def topic() -> Topic:

@@ -4,7 +4,9 @@ import datetime
 import io
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,6 +21,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 from opensearchpy import OpenSearch
 from requests.adapters import HTTPAdapter
+from requests_aws4auth import AWS4Auth
 
 from snapferry import access, clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
@@ -126,6 +129,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "RECORDS_BUCKET": "records",
         "TABLE_NAME": "table",
+        "EVENT_BUS_NAME": "snapferry",
         "TOPIC_ARN": "arn:aws:sns:eu-west-1:2:snapferry",
         "STACK_NAME": "snapferry",
     }.items():
@@ -211,7 +215,8 @@ def test_requests_to_a_domain_are_signed_as_its_access_role(
     asked = parse_qs(str(assumption.body))
     assert asked["RoleArn"] == [ACCESS_ROLE_ARN]
     assert asked["RoleSessionName"] == ["snapferry"]
-    assert assumption.url.startswith("https://sts.eu-central-1.")
+    # Where the stack is: another region may not be open to it, nor reached from its subnets.
+    assert assumption.url.startswith("https://sts.eu-west-1.")
 
 
 def test_credentials_are_renewed_before_they_expire(
@@ -222,6 +227,31 @@ def test_credentials_are_renewed_before_they_expire(
     source.info()
 
     assert [Signature(request).access_key for request in web.requests] == ["ASIA1", "ASIA2"]
+
+
+def test_one_request_is_signed_at_a_time(
+    source: OpenSearch,
+    web: FakeWeb,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is signed with is kept in the signer, which several threads share."""
+    signing, most = 0, 0
+    sign = AWS4Auth.__call__
+
+    def slowly(signer: AWS4Auth, request: requests.PreparedRequest) -> Any:
+        nonlocal signing, most
+        signing += 1
+        most = max(most, signing)
+        time.sleep(0.01)
+        signing -= 1
+        return sign(signer, request)
+
+    monkeypatch.setattr(AWS4Auth, "__call__", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        for answer in [pool.submit(source.info) for _ in range(8)]:
+            answer.result()
+
+    assert most == 1
 
 
 def test_a_role_that_may_not_be_assumed_is_named_with_the_remedy(
@@ -338,6 +368,7 @@ def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
         clients.table().meta.client,
         clients.records("m-1").s3,
         clients.step_functions(),
+        clients.bus().client,
         clients.topic().client,
         bucket.s3,
     ):
@@ -592,6 +623,7 @@ def test_the_bucket_is_changed_as_its_access_role_in_its_region(
     assert bucket.s3.get_bucket_policy(Bucket=bucket.name)["Policy"] == '{"Statement": []}'
 
     assumption, request = aws.requests
+    assert assumption.url.startswith("https://sts.eu-west-1.")
     asked = parse_qs(str(assumption.body))
     assert asked["RoleArn"] == [BUCKET_ROLE_ARN]
     assert asked["ExternalId"] == ["company-migration"]
@@ -647,6 +679,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "s3": lambda: clients.records("m-1").read("jobs"),
     "stepfunctions": lambda: clients.step_functions().describe_execution(executionArn=EXECUTION),
     "secretsmanager": lambda: clients.secrets().describe_secret(SecretId="snapferry/users/a"),
+    "events": lambda: clients.bus().tell("RolledBack", "m-1"),
     "sns": lambda: clients.topic().tell("subject", "message"),
 }
 
@@ -674,6 +707,7 @@ def test_the_stacks_own_services_that_cannot_be_reached_are_tried_again_later(
         ("s3", 400, "RequestTimeout"),
         ("s3", 503, "SlowDown"),
         ("stepfunctions", 400, "ThrottlingException"),
+        ("events", 400, "ThrottlingException"),
     ],
 )
 def test_the_stacks_own_services_that_have_too_much_to_do_are_tried_again_later(
