@@ -143,7 +143,10 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         "access policy",
     ),
     (
-        r"AuthorizationHeaderMalformed|PermanentRedirect|NoSuchBucket",
+        # Newer clients of S3 leave the codes out.
+        r"AuthorizationHeaderMalformed|PermanentRedirect|NoSuchBucket|"
+        r"authorization header is malformed; the region|"
+        r"must be addressed using the specified endpoint|specified bucket does not exist",
         RequestRefused,
         "bucket.name and bucket.region have to be the bucket's own, whatever the domain's region",
     ),

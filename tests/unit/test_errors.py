@@ -312,6 +312,28 @@ MESSAGES = [
         "bucket.region",
         id="region of the bucket",
     ),
+    *(
+        pytest.param(
+            500,
+            body(NOT_ACCESSIBLE, ("s3_exception", f"{text} (Service: S3, Status Code: {status})")),
+            RequestRefused,
+            "bucket.region",
+            id=f"place of the bucket, newer SDK, {status}",
+        )
+        for status, text in (
+            (
+                400,
+                "The authorization header is malformed; the region 'us-east-1' is wrong; expecting "
+                "'eu-west-1'",
+            ),
+            (
+                301,
+                "The bucket you are attempting to access must be addressed using the specified "
+                "endpoint.",
+            ),
+            (404, "The specified bucket does not exist"),
+        )
+    ),
     pytest.param(
         500,
         body(
