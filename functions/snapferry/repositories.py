@@ -1,16 +1,19 @@
 """Snapshot repositories: the source writes, the destination reads the same path."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry.errors import NotFound
+from snapferry.errors import NotFound, RequestRefused
 from snapferry.journal import Journal, Place, destination_side, side_of
-from snapferry.request import DomainJob
+from snapferry.request import Bucket, DomainJob
 
 _KIND = "repository"
+# How a domain refuses a setting: it seldom says which.
+_NOT_OFFERED = re.compile("payload is not allowed|canned_?acl|shard_path_type", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,16 @@ CHANGEABLES = {_KIND: Repository}
 def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> None:
     """Registers the bucket's path at the domain, to be written as the snapshot role.
 
-    The domain tries it by writing a small object, so that a missing right shows here.
+    The domain tries it by writing a small object, so that a missing right shows here. Where it
+    refuses a setting that Amazon's documentation doesn't name, it is left out.
 
     Source: https://docs.aws.amazon.com/opensearch-service/latest/developerguide/managedomains-snapshot-registerdirectory.html
 
     Raises:
-        AccessDenied: by the domain, by `iam:PassRole` or by the bucket.
+        AccessDenied: by the domain or by `iam:PassRole`.
+        AclRefused: by the bucket; the proof says whether another way may help.
+        BucketDenied: likewise.
+        RequestRefused: by the domain, whatever is left out.
     """
     settings = {
         "bucket": job.bucket.name,
@@ -72,13 +79,22 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
         # Since 2.17 a domain may otherwise put shards outside the base path, where neither the
         # bucket's policy nor the destination finds them.
         "shard_path_type": "FIXED",
-        **_place(job),
+        **_place(job.bucket, job.domain.region, job.domain.snapshot_role_arn),
     }
-    journal.change(
-        _at_source(job),
-        Repository(source, job.repository, settings),
-        _identity(settings),
-    )
+    refusals: list[RequestRefused] = []
+    for left_out in _left_out(job):
+        offered = {name: value for name, value in settings.items() if name not in left_out}
+        try:
+            journal.change(
+                _at_source(job), Repository(source, job.repository, offered), _identity(offered)
+            )
+        except RequestRefused as error:
+            if not _NOT_OFFERED.search(str(error)):
+                raise
+            refusals.append(error)
+        else:
+            return
+    raise refusals[0]
 
 
 def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> None:
@@ -91,11 +107,16 @@ def register_destination(journal: Journal, destination: OpenSearch, job: DomainJ
         AccessDenied: by the cluster, or by `iam:PassRole`.
     """
     role_arn = job.destination.snapshot_role_arn
+    place = (
+        {"role_arn": role_arn, **_place(job.bucket, str(job.destination.region), role_arn)}
+        if role_arn
+        else {"region": job.bucket.region}
+    )
     settings = {
         "bucket": job.bucket.name,
         "base_path": job.base_path,
         "max_restore_bytes_per_sec": "0",
-        **({"role_arn": role_arn, **_place(job)} if role_arn else {"region": job.bucket.region}),
+        **place,
         **job.destination.repository_settings,
         "readonly": "true",
     }
@@ -123,8 +144,25 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings.get(name) for name in ("bucket", "base_path", "canned_acl")}
 
 
-def _place(job: DomainJob) -> dict[str, Any]:
-    """Where the bucket is for a domain: us-east-1 by its endpoint, any other by its region."""
-    if job.bucket.region == "us-east-1":
-        return {"endpoint": "s3.amazonaws.com"}
-    return {"region": job.bucket.region}
+def _left_out(job: DomainJob) -> Iterator[set[str]]:
+    """What is left out of the source's settings, one attempt after the other.
+
+    Without an ACL of its own, the bucket may refuse the objects: then its ACL is the way.
+    """
+    yield set()
+    yield {"shard_path_type"}
+    forced = job.bucket.access is not None and job.bucket.access.way != "automatic"
+    if job.way == "policy" and not forced:
+        yield {"canned_acl"}
+        yield {"canned_acl", "shard_path_type"}
+
+
+def _place(bucket: Bucket, domain_region: str, role_arn: str) -> dict[str, str]:
+    """Where the bucket is for a domain: by its region, us-east-1 by the endpoint of all regions.
+
+    A domain of another region needs both. The endpoint is that of one partition.
+    """
+    endpoint = {"endpoint": "s3.amazonaws.com"}
+    if bucket.region != domain_region and role_arn.startswith("arn:aws:"):
+        return {"region": bucket.region, **endpoint}
+    return endpoint if bucket.region == "us-east-1" else {"region": bucket.region}

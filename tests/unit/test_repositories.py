@@ -1,10 +1,11 @@
 import pytest
 
 from snapferry import repositories
+from snapferry.errors import RequestRefused
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
-from tests.unit.fakes import Bucket, FakeSnapshot, Fault
+from tests.unit.fakes import Answer, Bucket, FakeSnapshot, Fault
 
 
 def test_the_source_writes_as_the_snapshot_role_and_the_bucket_owns_it(
@@ -26,16 +27,111 @@ def test_the_source_writes_as_the_snapshot_role_and_the_bucket_owns_it(
     assert "verify" not in request.parameters
 
 
-def test_a_bucket_in_us_east_1_is_reached_by_its_endpoint(
-    source: Side, storage: Storage, make_job: MakeJob
+@pytest.mark.parametrize(
+    ("domain_region", "bucket_region", "place"),
+    [
+        ("eu-west-1", "eu-west-1", {"region": "eu-west-1"}),
+        ("us-east-1", "us-east-1", {"endpoint": "s3.amazonaws.com"}),
+        ("eu-west-1", "us-east-1", {"region": "us-east-1", "endpoint": "s3.amazonaws.com"}),
+        ("us-east-1", "eu-west-1", {"region": "eu-west-1", "endpoint": "s3.amazonaws.com"}),
+    ],
+)
+def test_a_bucket_of_another_region_is_reached_by_the_endpoint_of_all(
+    source: Side,
+    storage: Storage,
+    make_job: MakeJob,
+    domain_region: str,
+    bucket_region: str,
+    place: dict[str, str],
 ) -> None:
     repositories.register_source(
-        storage.journal, source.client, make_job(bucket__region="us-east-1")
+        storage.journal,
+        source.client,
+        make_job(domain__region=domain_region, bucket__region=bucket_region),
     )
 
     settings = source.cluster.repositories["snapferry-m-1-logs"]
-    assert settings["endpoint"] == "s3.amazonaws.com"
-    assert "region" not in settings
+    assert {name: settings[name] for name in ("region", "endpoint") if name in settings} == place
+
+
+def test_another_partition_has_no_endpoint_of_all_regions(
+    source: Side, storage: Storage, make_job: MakeJob
+) -> None:
+    job = make_job(
+        domain__region="cn-north-1",
+        domain__access_role_arn="arn:aws-cn:iam::111111111111:role/SnapferryDomainAccess",
+        domain__snapshot_role_arn="arn:aws-cn:iam::111111111111:role/SnapferrySnapshot",
+        bucket__region="cn-northwest-1",
+    )
+
+    repositories.register_source(storage.journal, source.client, job)
+
+    settings = source.cluster.repositories["snapferry-m-1-logs"]
+    assert settings["region"] == "cn-northwest-1"
+    assert "endpoint" not in settings
+
+
+NOT_OFFERED = (401, {"Message": "Your request: '/_snapshot/x' payload is not allowed."})
+AUTOMATIC = {"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}
+UNKNOWN_SETTING = (400, {"error": {"reason": "unknown setting [shard_path_type]"}})
+
+
+@pytest.mark.parametrize(
+    ("refusals", "answer", "left_out"),
+    [
+        (1, NOT_OFFERED, {"shard_path_type"}),
+        (1, UNKNOWN_SETTING, {"shard_path_type"}),
+        (2, NOT_OFFERED, {"canned_acl"}),
+        (3, NOT_OFFERED, {"canned_acl", "shard_path_type"}),
+    ],
+)
+def test_a_setting_that_a_domain_refuses_is_left_out(
+    source: Side,
+    storage: Storage,
+    make_job: MakeJob,
+    refusals: int,
+    answer: Answer,
+    left_out: set[str],
+) -> None:
+    """Without an ACL of its own the proof says which way the bucket needs."""
+    source.cluster.faults = [Fault("PUT /_snapshot/.*", answer, times=refusals)]
+    job = make_job(bucket__access=AUTOMATIC)
+
+    repositories.register_source(storage.journal, source.client, job)
+
+    first, *_, last = source.cluster.sent("PUT /_snapshot/.*")
+    assert first.body["settings"].keys() - last.body["settings"].keys() == left_out
+    assert source.cluster.repositories[job.repository] == last.body["settings"]
+    assert len(give_back(source, storage.journal).done) == 1
+    assert source.cluster.repositories == {}
+
+
+@pytest.mark.parametrize(
+    ("access", "answer", "attempts"),
+    [
+        ({**AUTOMATIC, "way": "policy"}, NOT_OFFERED, 2),
+        (None, NOT_OFFERED, 4),
+        (AUTOMATIC, NOT_OFFERED, 4),
+        (AUTOMATIC, (400, {"error": {"reason": "NoSuchBucket"}}), 1),
+    ],
+    ids=["policy only", "by hand", "whatever is left out", "for another reason"],
+)
+def test_a_refusal_is_told_where_nothing_else_may_be_left_out(
+    source: Side,
+    storage: Storage,
+    make_job: MakeJob,
+    access: dict[str, str] | None,
+    answer: Answer,
+    attempts: int,
+) -> None:
+    source.cluster.faults = [Fault("PUT /_snapshot/.*", answer, times=float("inf"))]
+
+    with pytest.raises(RequestRefused, match="What to do: "):
+        repositories.register_source(
+            storage.journal, source.client, make_job(bucket__access=access)
+        )
+
+    assert len(source.cluster.sent("PUT /_snapshot/.*")) == attempts
 
 
 def test_the_destination_reads_the_same_path(
@@ -56,8 +152,9 @@ def test_the_destination_reads_the_same_path(
 @pytest.mark.parametrize(
     ("region", "place"),
     [
-        ("eu-west-1", {"region": "eu-west-1"}),
-        ("us-east-1", {"endpoint": "s3.amazonaws.com"}),
+        ("eu-central-1", {"region": "eu-central-1"}),
+        ("eu-west-1", {"region": "eu-west-1", "endpoint": "s3.amazonaws.com"}),
+        ("us-east-1", {"region": "us-east-1", "endpoint": "s3.amazonaws.com"}),
     ],
 )
 def test_a_domain_as_destination_reads_as_its_snapshot_role(
@@ -77,15 +174,19 @@ def test_a_domain_as_destination_reads_as_its_snapshot_role(
     }
 
 
+@pytest.mark.parametrize("cluster", [{}, DOMAIN_AS_DESTINATION], ids=["cluster", "domain"])
 def test_settings_of_the_destination_are_passed_on(
-    destination: Side, storage: Storage, make_job: MakeJob
+    destination: Side, storage: Storage, make_job: MakeJob, cluster: dict[str, str]
 ) -> None:
-    job = make_job(
-        destination__repository_settings={
-            "client": "migration",
-            "endpoint": "s3.example.com",
-            "max_restore_bytes_per_sec": "100mb",
-        }
+    own = {
+        "client": "migration",
+        "endpoint": "s3.example.com",
+        "max_restore_bytes_per_sec": "100mb",
+    }
+    job = (
+        make_job(destination={**cluster, "repository_settings": own})
+        if cluster
+        else make_job(destination__repository_settings=own)
     )
 
     repositories.register_destination(storage.journal, destination.client, job)
