@@ -122,6 +122,26 @@ def test_every_request_is_allowed(policy: Any, requests: list[Request]) -> None:
             assert evaluate([unconditional], *need, {}) is Decision.ALLOWED, need
 
 
+@pytest.mark.parametrize(
+    ("name", "decision"),
+    [
+        ("plan.json", Decision.ALLOWED),
+        ("plan.html", Decision.ALLOWED),
+        ("report.json", Decision.ALLOWED),
+        ("report.html", Decision.ALLOWED),
+        ("roll_back.json", Decision.ALLOWED),
+        ("logs/artifacts.json", Decision.ALLOWED),
+        ("jobs.json", Decision.NOT_ALLOWED),
+    ],
+)
+def test_what_people_are_sent_to_may_be_read_and_no_other_record(
+    policy: Any, name: str, decision: Decision
+) -> None:
+    record = f"arn:aws:s3:::records/migrations/m-1/{name}"
+
+    assert evaluate([policy], "s3:GetObject", record, {}) is decision
+
+
 def test_no_action_is_allowed_that_no_command_needs(policy: Any, requests: list[Request]) -> None:
     allowed = {
         action
