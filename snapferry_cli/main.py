@@ -138,7 +138,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--reject",
         metavar="REASON",
-        help="let the migration fail instead: what it has changed is given back",
+        help="let the migration fail instead: what it has changed is given back, but for the "
+        "source's write blocks at clients_moved",
     )
 
     command = add("report", report.run, of_migration, "show what a migration came to")

@@ -15,7 +15,7 @@ ALL_DOMAINS = "all domains"
 _PROMPTS: dict[Gate, str] = {
     "plan": (
         "{plan} Look at it with `snapferry plan --of {migration_id}`, or open the page {page} of "
-        "the records, then answer the gate. Nothing is changed before."
+        "the records, then answer the gate. {changed_before}"
     ),
     "stop_writes": (
         "Stop every client that writes to the source {host}, then answer the gate. What is "
@@ -23,8 +23,14 @@ _PROMPTS: dict[Gate, str] = {
     ),
     "clients_moved": (
         "The destination {endpoint} holds everything and takes writes. Point the clients there, "
-        "then answer the gate."
+        "then answer the gate. A rejection, or no answer in time, ends the migration and leaves "
+        "the source blocked: clients may have moved."
     ),
+}
+_REJECTIONS: dict[Gate, str] = {
+    "plan": "Give up, and have everything given back",
+    "stop_writes": "Give up, and have everything given back",
+    "clients_moved": "Give up: the source stays blocked, everything else is given back",
 }
 
 
@@ -55,6 +61,7 @@ def announce(
         .format(
             **plan.summary(records),
             migration_id=job.migration_id,
+            changed_before=_changed_before(job),
             host=job.domain.host,
             endpoint=job.destination.endpoint,
             asked_before=cutover.asked_before(records, job.domain.name),
@@ -82,7 +89,7 @@ def announce(
         f"{prompt}\n\nMigration: {job.migration_id}\nDomain: {waiting}\nGate: {gate}\n"
         f"Answer until: {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(deadline))}\n\n"
         f"Go on:\n  {topic.command(*answer)}\n"
-        f"Give up, and have everything given back:\n"
+        f"{_REJECTIONS[gate]}:\n"
         f"  {topic.command(*answer, '--reject', 'your reason')}\n"
         f"See how far it is:\n  {topic.command('watch', job.migration_id)}\n",
     )
@@ -95,3 +102,13 @@ def announce(
             predicted_write_stop_seconds=tally.prediction().seconds if tally else None,
             answer_until=deadline,
         )
+
+
+def _changed_before(job: DomainJob) -> str:
+    """What has been changed before the plan is approved, in words."""
+    if job.mode == "restore_only":
+        return (
+            "No index is restored before; what reading the snapshot needed, rights and a "
+            "repository at the destination, is given back in any case."
+        )
+    return "Nothing is changed before."

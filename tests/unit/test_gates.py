@@ -71,6 +71,48 @@ def test_a_message_says_how_the_gate_is_answered(
     assert watch.migration_id == "m-1"
 
 
+@pytest.mark.parametrize(
+    ("gate", "stays_blocked"), [("plan", False), ("stop_writes", False), ("clients_moved", True)]
+)
+def test_a_message_promises_only_what_a_rejection_brings(
+    make_job: MakeJob,
+    storage: Storage,
+    events: Events,
+    announcements: Announcements,
+    gate: Gate,
+    stays_blocked: bool,
+) -> None:
+    gates.announce(storage.records, announcements.topic, events.bus, make_job(), gate, TOKEN)
+
+    [message] = announcements.messages
+    given_up = message["message"].partition("Give up")[2].partition("\n")[0]
+    assert ("have everything given back" in given_up) != stays_blocked
+    assert ("the source stays blocked" in given_up) == stays_blocked
+    prompt = storage.items["m-1", f"gate#{'all domains' if gate == 'plan' else 'logs'}#{gate}"]
+    assert ("no answer in time" in str(prompt["prompt"])) == stays_blocked
+
+
+@pytest.mark.parametrize(
+    ("mode", "nothing_before"),
+    [("migrate", True), ("snapshot_only", True), ("restore_only", False)],
+)
+def test_the_gate_of_the_plan_says_what_was_changed_before(
+    make_job: MakeJob,
+    storage: Storage,
+    events: Events,
+    announcements: Announcements,
+    mode: str,
+    nothing_before: bool,
+) -> None:
+    job = make_job(mode=mode)
+
+    gates.announce(storage.records, announcements.topic, events.bus, job, "plan", TOKEN)
+
+    message = announcements.messages[0]["message"]
+    assert ("Nothing is changed before." in message) == nothing_before
+    assert ("No index is restored before" in message) != nothing_before
+
+
 @pytest.mark.parametrize("gate", ["stop_writes", "clients_moved"])
 def test_no_message_can_answer_a_gate(
     make_job: MakeJob, storage: Storage, events: Events, announcements: Announcements, gate: Gate
