@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snapferry import plan_page, request
+from snapferry.errors import InvalidInput
 from snapferry_cli import start
 from snapferry_cli.output import Output
 from snapferry_cli.stack import Stack
@@ -29,10 +30,10 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     if options.of:
         plan = stack.record(f"migrations/{options.of}/plan.json")
     else:
-        document = start.read(options.input)
+        document = _for_plan(start.read(options.input))
         plan_id = f"plan-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         request.parse(document, plan_id)
-        start.execute(stack, plan_id, document | {"mode": "plan"})
+        start.execute(stack, plan_id, document)
         look = stack.migration(plan_id).look()
         while look.ended_at is None:
             time.sleep(_LOOK_EVERY_SECONDS)
@@ -47,6 +48,23 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     return 1 if "error" in plan else 0
 
 
+def _for_plan(document: Any) -> Any:
+    """The input with which a migration is only planned.
+
+    Raises:
+        InvalidInput: its mode has a plan of another kind.
+    """
+    if not isinstance(document, dict):
+        return document
+    mode = document.get("mode", "migrate")
+    if mode not in ("migrate", "plan"):
+        raise InvalidInput(
+            f"mode: {mode!r} can't be planned by itself, only a migration can. What to do: give "
+            "mode: migrate, or leave it out; or start it with the gate plan, which shows its plan"
+        )
+    return document | {"mode": "plan"}
+
+
 def _show(plan: Mapping[str, Any], output: Output) -> None:
     for domain in plan["domains"]:
         table = Table(
@@ -56,7 +74,7 @@ def _show(plan: Mapping[str, Any], output: Output) -> None:
         )
         for column in ("Index", "Verdict", "Size", "At the end", "Why, and what to do"):
             table.add_column(column, justify="right" if column == "Size" else "left")
-        for row in _rows(domain):
+        for row in _rows(plan, domain):
             table.add_row(*row)
         output.console.print(table)
     for domain in plan["failed"]:
@@ -69,13 +87,13 @@ def _show(plan: Mapping[str, Any], output: Output) -> None:
         output.say(f"{plan['error']}: {plan['cause']}")
 
 
-def _rows(domain: Mapping[str, Any]) -> Iterator[tuple[Text, ...]]:
+def _rows(plan: Mapping[str, Any], domain: Mapping[str, Any]) -> Iterator[tuple[Text, ...]]:
     for index in domain["indices"]:
-        end = plan_page.end(index)
+        is_moved = index["verdict"] == "restore"
         yield (
             Text(index["index"]),
             Text(index["verdict"], style=_STYLES[index["verdict"]]),
-            Text(plan_page.size(index["primary_store_bytes"]) if end else ""),
-            Text(end),
+            Text(plan_page.size(index["primary_store_bytes"]) if is_moved else ""),
+            Text(plan_page.end(plan, index)),
             Text(plan_page.why(index)),
         )

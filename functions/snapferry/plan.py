@@ -45,6 +45,8 @@ from snapferry.verdicts import Candidate, Refusal, Target, Verdict, judge
 
 # What a data node copies to or from a bucket: 80 MB/s for three, hundreds for thirty.
 _BYTES_PER_SECOND_AND_NODE = 25_000_000
+# Modes at whose end writes stop: the others only copy.
+_STOPPING_WRITES = ("migrate", "plan")
 _SHOWN_REJECTIONS = 10
 # The name of the plan among the records, and of its summary in the table.
 _PLAN = "plan"
@@ -242,10 +244,11 @@ def write(
     restored = [verdict for verdict in verdicts if verdict.verdict == "restore"]
     plan: dict[str, Any] = {
         "migration_id": records.migration_id,
+        "mode": jobs[0].mode,
         "destinations": [{"endpoint": name, **room.record()} for name, room in rooms.items()],
         **_count(verdicts),
         "primary_store_bytes": sum(verdict.primary_store_bytes for verdict in restored),
-        **_estimate(domains, rooms, jobs[0].cutover.write_stop_seconds),
+        **_estimate(domains, rooms, jobs[0]),
         "lacks": [] if jobs[0].mode == "snapshot_only" else list(_lacks(domains, rooms)),
         "changes": sorted({change for domain in domains for change in domain["changes"]}),
         "notes": sorted({note for job in jobs for note in restore_limits.notes(job)}),
@@ -364,6 +367,8 @@ def _by_last_snapshot(
     source: OpenSearch, destination: OpenSearch, moved: Sequence[Index], job: DomainJob
 ) -> dict[str, str]:
     """Why indices go by a last snapshot at the cut-over, by name."""
+    if job.mode not in _STOPPING_WRITES:
+        return {}
     if not job.cutover.catch_up:
         return {index.name: "cutover.catch_up is false" for index in moved}
     return catchup.foresee(source, destination, moved)
@@ -451,24 +456,27 @@ def _lacks(
 
 
 def _estimate(
-    domains: Sequence[dict[str, Any]], rooms: Mapping[str, Capacity], write_stop_seconds: int
+    domains: Sequence[dict[str, Any]], rooms: Mapping[str, Capacity], job: DomainJob
 ) -> dict[str, int]:
-    """How long the first copy will take, and how long writes will stop; both roughly."""
+    """How long the first copy will take, and how long writes will stop, if so; both roughly."""
 
     def copy_seconds(verdicts: Sequence[Verdict], domain: dict[str, Any]) -> float:
         size_bytes = sum(verdict.primary_store_bytes for verdict in verdicts)
-        nodes = (domain["data_nodes"], rooms[domain["destination"]].data_nodes)
+        nodes: list[int] = [domain["data_nodes"]]
+        if job.mode != "snapshot_only":
+            nodes.append(rooms[domain["destination"]].data_nodes)
         return sum(size_bytes / (each * _BYTES_PER_SECOND_AND_NODE) for each in nodes if each)
 
     whole = [copy_seconds(_verdicts(domain), domain) for domain in domains]
+    estimate = {"copy_seconds": round(sum(whole))}
+    if job.mode not in _STOPPING_WRITES:
+        return estimate
     last = [
         copy_seconds([verdict for verdict in _verdicts(domain) if verdict.last_snapshot], domain)
         for domain in domains
     ]
-    return {
-        "copy_seconds": round(sum(whole)),
-        "write_stop_seconds": round(write_stop_seconds + max(last, default=0)),
-    }
+    wanted_seconds = job.cutover.write_stop_seconds
+    return estimate | {"write_stop_seconds": round(wanted_seconds + max(last, default=0))}
 
 
 def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, str]:
@@ -499,7 +507,9 @@ def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, 
         "all that match a pattern and can't be moved"
     )
     cause = "; ".join(reasons) + (f". {remedy}" if rejected else "")
-    return {"error": "PlanRejected", "cause": f"{cause}. Nothing was changed."}
+    # Before a restore without its source, what its plan is made from had to be made readable.
+    changed = "No index was restored" if jobs[0].mode == "restore_only" else "Nothing was changed"
+    return {"error": "PlanRejected", "cause": f"{cause}. {changed}."}
 
 
 def _verdicts(plan: Mapping[str, Any]) -> list[Verdict]:

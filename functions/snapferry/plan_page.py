@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from snapferry import report_tables
+
 _STYLE = """
 :root { color-scheme: light dark }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
@@ -20,17 +22,26 @@ td, th { border-bottom: 1px solid #8884 }
 
 def summary(plan: Mapping[str, Any]) -> str:
     """Says a plan, as `snapferry.plan.write` stores it, in a few words."""
+    copy = report_tables.seconds(plan["copy_seconds"]).text
+    if stops_writes(plan):
+        stop = report_tables.seconds(plan["write_stop_seconds"]).text
+        times = f"The first copy takes about {copy}, writes stop for about {stop}."
+    else:
+        times = f"The copy takes about {copy}, writes don't stop."
     return (
         f"Indices to be moved: {plan['restore']:,}, {size(plan['primary_store_bytes'])}; skipped: "
-        f"{plan['skip']:,}; rejected: {plan['reject']:,}. The first copy takes about "
-        f"{_duration(plan['copy_seconds'])}, writes stop for about "
-        f"{_duration(plan['write_stop_seconds'])}."
+        f"{plan['skip']:,}; rejected: {plan['reject']:,}. {times}"
     )
 
 
-def end(index: Mapping[str, Any]) -> str:
-    """By which way an index of a plan comes to its end; empty where it isn't moved."""
-    if index["verdict"] != "restore":
+def stops_writes(plan: Mapping[str, Any]) -> bool:
+    """Whether what is planned ends with a write stop; a rehearsal doesn't, for one."""
+    return "write_stop_seconds" in plan
+
+
+def end(plan: Mapping[str, Any], index: Mapping[str, Any]) -> str:
+    """By which way an index of a plan comes to its end; empty where it has none of its own."""
+    if index["verdict"] != "restore" or not stops_writes(plan):
         return ""
     return "last snapshot" if index["last_snapshot"] else "caught up"
 
@@ -43,7 +54,7 @@ def why(index: Mapping[str, Any]) -> str:
 
 def size(size_bytes: int) -> str:
     """A number of bytes as people read it."""
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:,.1f} GB"
+    return report_tables.size(size_bytes).text
 
 
 def render(plan: Mapping[str, Any]) -> str:
@@ -66,7 +77,7 @@ def render(plan: Mapping[str, Any]) -> str:
 {objection}
 <p>{summary(plan)}</p>
 {"".join(_destination(destination) for destination in plan["destinations"])}
-{"".join(_domain(domain) for domain in plan["domains"])}
+{"".join(_domain(plan, domain) for domain in plan["domains"])}
 {"".join(_failed(domain) for domain in plan["failed"])}
 <h2>What will be changed, and given back</h2>
 {_list(plan["changes"])}
@@ -83,27 +94,31 @@ nodes, {destination["shards"]:,} of {destination["most_shards"]:,} shards,
 """
 
 
-def _domain(domain: Mapping[str, Any]) -> str:
+def _domain(plan: Mapping[str, Any], domain: Mapping[str, Any]) -> str:
     return f"""<h2>{escape(domain["domain"])}</h2>
 <p>{escape(domain["host"])}, {escape(domain["version"])} to
 {escape(domain["destination_version"])}</p>
 <table>
 <thead><tr><th>Index<th>Verdict<th class="number">Size<th class="number">Shards<th>At the end
 <th>Why, and what to do</tr></thead>
-<tbody>{_rows(domain["indices"])}</tbody>
+<tbody>{_rows(plan, domain["indices"])}</tbody>
 </table>
 """
 
 
-def _rows(indices: Iterable[Mapping[str, Any]]) -> str:
+def _rows(plan: Mapping[str, Any], indices: Iterable[Mapping[str, Any]]) -> str:
     return "".join(
         f"<tr><td>{escape(index['index'])}"
         f'<td class="{index["verdict"]}">{index["verdict"]}'
-        f'<td class="number">{size(index["primary_store_bytes"]) if end(index) else ""}'
-        f'<td class="number">{index["shards"] if end(index) else ""}'
-        f'<td class="end">{end(index)}<td>{escape(why(index))}</tr>'
+        f'<td class="number">{size(index["primary_store_bytes"]) if _is_moved(index) else ""}'
+        f'<td class="number">{index["shards"] if _is_moved(index) else ""}'
+        f'<td class="end">{end(plan, index)}<td>{escape(why(index))}</tr>'
         for index in indices
     )
+
+
+def _is_moved(index: Mapping[str, Any]) -> bool:
+    return bool(index["verdict"] == "restore")
 
 
 def _notes(notes: Iterable[str]) -> str:
@@ -119,11 +134,3 @@ def _failed(domain: Mapping[str, Any]) -> str:
         f"<h2>{escape(domain['domain'])}</h2>"
         f'<p class="objection">{escape(domain["error"])}: {escape(domain["cause"])}</p>'
     )
-
-
-def _duration(seconds: int) -> str:
-    """A time, as exact as an estimate is."""
-    for unit, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * unit:
-            return f"{round(seconds / unit):,} {name}"
-    return f"{seconds:,} s"

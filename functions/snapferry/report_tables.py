@@ -54,7 +54,7 @@ def figures(report: Mapping[str, Any]) -> dict[str, Number]:
         # A snapshot alone isn't counted, and has no write stop.
         "documents": _count(sum(domain.get("documents", 0) for domain in moved)),
         "indices": _count(sum(domain["indices"] for domain in moved)),
-        "in primaries": _bytes(sum(domain["primary_store_bytes"] for domain in moved)),
+        "in primaries": size(sum(domain["primary_store_bytes"] for domain in moved)),
         "in all": seconds(report["seconds"]),
     }
     for domain in (domain for domain in moved if "write_stop" in domain):
@@ -96,7 +96,7 @@ def _indices(rows: Iterable[Mapping[str, Any]]) -> Table:
                 row["index"],
                 _count(row["source_documents"]),
                 _count(row["destination_documents"]),
-                _bytes(row["primary_store_bytes"]),
+                size(row["primary_store_bytes"]),
                 _count(row["shards"]),
                 row["health"] or "",
                 f"{row['way']}: {row['reason']}" if row["reason"] else row["way"],
@@ -120,8 +120,8 @@ def _rounds(rounds: Iterable[Mapping[str, Any]]) -> Table:
                 _count(each["round"]),
                 phase,
                 seconds(each[phase]["seconds"]),
-                _bytes(each[phase]["bytes_new"]),
-                _bytes(each[phase]["bytes_reused"]),
+                size(each[phase]["bytes_new"]),
+                size(each[phase]["bytes_reused"]),
                 _rate(each[phase]["bytes_new"], each[phase]["seconds"]),
             )
             for each in rounds
@@ -141,7 +141,7 @@ def _catch_up(rounds: Iterable[Mapping[str, Any]]) -> Table:
                 _count(each["rounds"]),
                 _count(each["documents"]),
                 _count(each["deletes"]),
-                _bytes(each["bytes"]),
+                size(each["bytes"]),
                 seconds(each["seconds"]),
                 _count(each["lag"]),
             )
@@ -225,7 +225,8 @@ def _count(value: int | None) -> Number:
     return Number(value, _NONE if value is None else f"{value:,}")
 
 
-def _bytes(value: float) -> Number:
+def size(value: float) -> Number:
+    """A number of bytes."""
     amount, units = value, ["B", "kB", "MB", "GB", "TB", "PB"]
     while amount >= 1000 and len(units) > 1:
         amount /= 1000
@@ -236,7 +237,7 @@ def _bytes(value: float) -> Number:
 def _rate(copied_bytes: int, in_seconds: float) -> Number:
     if not in_seconds:
         return Number(None, _NONE)
-    rate = _bytes(round(copied_bytes / in_seconds))
+    rate = size(round(copied_bytes / in_seconds))
     return Number(rate.value, f"{rate.text}/s")
 
 
@@ -244,7 +245,11 @@ def seconds(value: float | None) -> Number:
     """A duration."""
     if value is None:
         return Number(None, _NONE)
-    minutes, rest = divmod(value, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    text = f"{hours} h {minutes} min" if hours else f"{minutes} min {rest:.0f} s"
-    return Number(value, text if value >= 60 else f"{value:.1f} s")
+    if value < 60:
+        return Number(value, f"{value:.1f} s")
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return Number(value, f"{days} d {hours} h")
+    return Number(value, f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s")

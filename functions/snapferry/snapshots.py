@@ -126,8 +126,12 @@ def start(
 
 
 def foresee(job: DomainJob) -> list[Place]:
-    """The snapshots that will be running, one for each round and a last one at the most."""
-    return [_place(job, number) for number in range(1, job.cutover.rounds + 2)]
+    """The snapshots that will be running.
+
+    Of a migration one for each round and a last one at the most, otherwise a single one.
+    """
+    most = job.cutover.rounds + 1 if job.mode in ("migrate", "plan") else 1
+    return [_place(job, number) for number in range(1, most + 1)]
 
 
 def _place(job: DomainJob, round_number: int) -> Place:

@@ -9,7 +9,7 @@ from snapferry import kept_snapshot, listing, plan, repositories, restores
 from snapferry.errors import Conflict, InvalidInput, Unavailable
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.conftest import Events, MakeJob, Side, Storage
 from tests.unit.fakes import FakeIndex, FakeSnapshot
 
 OPENSEARCH_1_3 = 135247827
@@ -124,6 +124,27 @@ def test_the_plan_has_a_verdict_for_each_index_in_the_snapshot(
     assert "repository snapferry-m-1-logs (destination/search.example.com:9200)" in made["changes"]
     assert any(change.startswith("restore limit") for change in made["changes"])
     assert not any("source" in change for change in made["changes"])
+
+
+def test_its_plan_says_no_more_than_what_happens(
+    destination: Side,
+    storage: Storage,
+    events: Events,
+    kept: dict[str, FakeSnapshot],  # noqa: ARG001
+    restore_only: MakeJob,
+) -> None:
+    destination.cluster.indices = {"orders": FakeIndex()}
+    job = restore_only(domain__snapshot="nightly-*")
+    planned(destination, storage, job)
+    outcomes = [{"domain": "logs", "status": "PLANNED"}]
+
+    made = plan.write(lambda _: destination.client, storage.records, events.bus, [job], outcomes)
+
+    # By then the repository is there.
+    assert made["cause"].endswith("No index was restored.")
+    page = storage.s3.objects[made["page"]].decode()
+    assert "writes don&#x27;t stop" in page or "writes don't stop" in page
+    assert "caught up" not in page
 
 
 @pytest.mark.parametrize(

@@ -387,13 +387,62 @@ def test_what_a_domain_as_destination_refuses_is_noted(
     assert note in storage.s3.objects[page].decode()
 
 
+@pytest.mark.parametrize("mode", ["rehearse", "snapshot_only"])
+def test_what_does_not_happen_is_not_announced(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob, mode: str
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(primary_bytes=3_000_000)}
+
+    page = storage.s3.objects[written(make_job(mode=mode))["page"]].decode()
+
+    made = storage.records.read("plan")
+    assert made["mode"] == mode
+    assert "write_stop_seconds" not in made
+    assert "writes don't stop" in plan.summary(storage.records)["plan"]
+    # They have no end, neither by catching up nor by a last snapshot.
+    assert [index["last_snapshot"] for index in made["domains"][0]["indices"]] == [""]
+    assert "3.0 MB" in page
+    for absent in ("caught up", "last snapshot", "writes stop for"):
+        assert absent not in page
+    taken = [change for change in made["changes"] if change.startswith("running snapshot")]
+    assert taken == ["running snapshot snapferry-m-1-logs/snapferry-m-1-logs-1 (source/logs)"]
+
+
+def test_a_migration_may_take_a_snapshot_for_each_round_and_a_last_one(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+
+    written(make_job(cutover__rounds=2))
+
+    made = storage.records.read("plan")
+    assert made["mode"] == "migrate"
+    changes = [change for change in made["changes"] if change.startswith("running snapshot")]
+    assert len(changes) == 3
+
+
+def test_a_snapshot_alone_is_copied_by_the_source_alone(
+    source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(primary_bytes=100_000_000_000)}
+
+    written(make_job(mode="rehearse"))
+    both = storage.records.read("plan")["copy_seconds"]
+    written(make_job(mode="snapshot_only"))
+
+    assert 0 < storage.records.read("plan")["copy_seconds"] < both
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(5, "5 s"), (119, "119 s"), (120, "2 minutes"), (10_987, "3 hours"), (400_000, "5 days")],
+    [(5, "5.0 s"), (119, "1 min 59 s"), (10_987, "3 h 3 min"), (400_000, "4 d 15 h")],
 )
-def test_times_are_said_as_exactly_as_they_are_known(seconds: int, said: str) -> None:
-    plan_of_nothing = {"restore": 0, "skip": 0, "reject": 0, "primary_store_bytes": 0}
+def test_sizes_and_times_are_said_as_in_the_report(seconds: int, said: str) -> None:
+    some_plan = {"restore": 0, "skip": 0, "reject": 0, "primary_store_bytes": 5 * 10**12}
 
-    assert f"about {said}, writes stop for about {said}." in plan_page.summary(
-        plan_of_nothing | {"copy_seconds": seconds, "write_stop_seconds": seconds}
+    summary = plan_page.summary(
+        some_plan | {"copy_seconds": seconds, "write_stop_seconds": seconds}
     )
+
+    assert "5.0 TB;" in summary
+    assert f"about {said}, writes stop for about {said}." in summary

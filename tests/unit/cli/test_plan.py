@@ -56,6 +56,31 @@ def test_a_plan_is_made_by_an_execution_that_ends_there(
     assert "Indices to be moved: 1, 2.0 MB; skipped: 0; rejected: 1." in said.out
 
 
+@pytest.mark.parametrize("mode", ["rehearse", "snapshot_only", "restore_only", "plans"])
+def test_only_migrations_are_planned(
+    aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(document(mode=mode))))
+
+    said = run("plan", "-")
+
+    assert said.code == 2
+    assert said.err.startswith(f"InvalidInput: mode: {mode!r}")
+    assert aws.requests == []
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "null"])
+def test_what_is_no_input_is_not_planned(
+    aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+    said = run("plan", "-")
+
+    assert (said.code, aws.requests) == (2, [])
+    assert said.err.startswith("InvalidInput: input: this has to be an object")
+
+
 def test_programs_get_the_plan(planned: Any) -> None:
     assert planned("--json", output=OUTPUT).document == PLAN
 
