@@ -3,13 +3,13 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
-from snapferry import table
+from snapferry import catchup, table
 from snapferry.errors import Conflict, NotFound
 from snapferry.fence import Fence
 from snapferry.journal import Journal
@@ -117,12 +117,14 @@ class Changes:
         foreign: changed by someone else meanwhile, and left.
         kept: left, because clients may have moved.
         open: not given back yet.
+        write_blocks: how many of those that are open let the source take no writes.
     """
 
     given_back: list[str]
     foreign: list[str]
     kept: list[str]
     open: list[str]
+    write_blocks: int
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,8 @@ class Migration:
 
     def changes(self) -> Changes:
         """What it has changed, and what became of that; see `snapferry.journal`."""
-        changes = Changes([], [], [], [])
+        changes = Changes([], [], [], [], 0)
+        write_blocks = 0
         for change in Journal(self.items, self.migration_id).changes():
             match change.state:
                 case "given_back":
@@ -287,7 +290,8 @@ class Migration:
                     changes.kept.append(change.note)
                 case _:
                     changes.open.append(str(change.place))
-        return changes
+                    write_blocks += change.place.kind == catchup.WRITE_BLOCK
+        return replace(changes, write_blocks=write_blocks)
 
     def _query(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The items whose record begins so, as plain JSON."""

@@ -132,10 +132,11 @@ def _wait(
                 f"the roll-back hasn't begun within {_LONGEST_START_SECONDS} s. What to do: "
                 f"`{command}` begins it."
             )
-        left = len(migration.changes().open)
+        changes = migration.changes()
+        left = len(changes.open), changes.write_blocks
         if left != open_changes:
             open_changes = left
-            output.say(f"Changes to be given back: {left}")
+            output.say(f"Changes to be given back: {left[0]}, write blocks among them: {left[1]}")
         time.sleep(_LOOK_EVERY_SECONDS)
 
 

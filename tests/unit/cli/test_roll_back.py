@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from snapferry.catchup import WRITE_BLOCK
 from snapferry.journal import BUCKET, Place, side_of
 from tests.unit.cli.aws import CALLER, ROLL_BACK, STATES, FakeAws
 from tests.unit.cli.conftest import Run
@@ -108,9 +109,34 @@ def test_tells_people_what_was_given_back(
     said = run("roll-back", "m-1")
 
     assert said.code == 0
-    assert said.out.startswith("Changes to be given back: 3\nGiven back:\n")
+    assert said.out.startswith(
+        "Changes to be given back: 3, write blocks among them: 0\nGiven back:\n"
+    )
     for place in PLACES:
         assert f"  {place}\n" in said.out
+
+
+def test_people_see_whether_the_source_takes_writes(
+    aws: FakeAws, run: Run, changed: dict[str, Value], roll_back: Callable[[], None]
+) -> None:
+    block = Place(side_of("logs"), WRITE_BLOCK, "orders")
+    blocked = changed[block.kind] = Value()
+    aws.journal.change(block, blocked, "true")
+    aws.end(f"{STATES}:execution:migrate:m-1", "FAILED")
+
+    def take_off() -> None:
+        aws.journal.give_back(lambda _: blocked, {block.kind})
+
+    aws.events.extend([lambda: None, take_off, roll_back])
+    aws.executions[ROLLER] = {"status": "RUNNING", "startDate": 1.0}
+    aws.fence.close(ROLLER)
+
+    said = run("roll-back", "m-1")
+
+    assert said.out.startswith(
+        "Changes to be given back: 4, write blocks among them: 1\n"
+        "Changes to be given back: 3, write blocks among them: 0\n"
+    )
 
 
 @pytest.mark.parametrize(
