@@ -73,7 +73,7 @@ def _show(looks: Iterator[Look], stack: Stack, output: Output) -> Look:
     seconds = (look.ended_at or time.time()) - look.started_at
     output.say(f"{look.migration_id}: {look.status} after {duration(seconds)}")
     if look.status == "SUCCEEDED":
-        output.say(f"Report: s3://{stack.output('RecordsBucketName')}/{look.output['report']}")
+        _say_result(look, stack, output)
     elif look.error:
         output.say(f"{look.error}: {look.cause}")
     if look.state in ("running", "rolling_back"):
@@ -81,6 +81,19 @@ def _show(looks: Iterator[Look], stack: Stack, output: Output) -> Look:
         command = stack.command("roll-back", look.migration_id)
         output.say(f"What it has changed is given back: {command}")
     return look
+
+
+def _say_result(look: Look, stack: Stack, output: Output) -> None:
+    """Says where the result lies: the report, or of an execution that only plans the plan."""
+    records = f"s3://{stack.output('RecordsBucketName')}"
+    # A skipped snapshot, and a plan of what can't be moved, are no failures of their executions.
+    if "error" in look.output:
+        output.say(f"{look.output['error']}: {look.output['cause']}")
+    if "report" in look.output:
+        output.say(f"Report: {records}/{look.output['report']}")
+    else:
+        command = stack.command("plan", "--of", look.migration_id)
+        output.say(f"Plan: {records}/{look.output['page']}, {command}")
 
 
 def describe(gate: Gate, stack: Stack, migration_id: str) -> str:

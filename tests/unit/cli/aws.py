@@ -157,9 +157,11 @@ class FakeAws:
         """Has the migration m-1 planned."""
         self._records().write("plan", PLAN | changes)
 
-    def report(self, *domains: dict[str, Any]) -> dict[str, Any]:
+    def report(
+        self, *domains: dict[str, Any], failure: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """Has the migration m-1 write its report; returns it."""
-        report.write(self._records(), Events().bus, domains, None, {}, "2026-11-23T20:00:00Z")
+        report.write(self._records(), Events().bus, domains, failure, {}, "2026-11-23T20:00:00Z")
         written: dict[str, Any] = self._records().read("report")
         return written
 

@@ -47,6 +47,16 @@ def test_a_failure_is_said_with_its_cause(aws: FakeAws, run: Run) -> None:
     assert said.out.count("FAILED\nUnavailable: no route\n") == 2
 
 
+def test_a_snapshot_that_was_skipped_is_no_failure(aws: FakeAws, run: Run) -> None:
+    why = {"error": "SnapshotSkipped", "cause": "the snapshot monday runs"}
+    aws.report(failure=why)
+
+    said = run("report", "m-1")
+
+    assert said.code == 0
+    assert "m-1: SKIPPED\nSnapshotSkipped: the snapshot monday runs\n" in said.out
+
+
 def test_programs_get_the_whole_report(aws: FakeAws, run: Run) -> None:
     written = aws.report(MOVED)
 

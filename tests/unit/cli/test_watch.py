@@ -89,6 +89,20 @@ def test_people_see_copies_gates_and_the_end(aws: FakeAws, run: Run) -> None:
     assert lines[6:] == ["Report: s3://records/migrations/m-1/report.json"]
 
 
+def test_the_end_of_a_plan_is_where_it_lies(aws: FakeAws, run: Run) -> None:
+    output = (
+        '{"plan": "migrations/m-1/plan.json", "page": "migrations/m-1/plan.html", "restore": 1}'
+    )
+    aws.end(aws.begin(marked=False), output=output)
+
+    said = run("watch", "m-1")
+
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0].startswith("m-1: SUCCEEDED after ")
+    assert lines[1:] == ["Plan: s3://records/migrations/m-1/plan.html, snapferry plan --of m-1"]
+
+
 def test_the_command_beside_a_gate_answers_it(aws: FakeAws, run: Run) -> None:
     arn = aws.begin()
     aws.announce()
