@@ -121,8 +121,15 @@ build: $(BIN)/.installed ## Build the functions, with bytecode
 	    -s $${folder%/} -p /var/task $$folder || exit; \
 	done
 
+# Of the functions' processors. What was built is all that the template takes as the answer. An override on
+# the command line would do that as well, but drop the answers of the last time to all other questions.
+ARCHITECTURE ?= arm64
+
 .PHONY: deploy
-deploy: build ## Deploy to AWS, asking for the parameters
+deploy: BUILD_OPTIONS := --parameter-overrides Architecture=$(ARCHITECTURE)
+deploy: build ## Deploy to AWS, asking for the parameters; with ARCHITECTURE=x86_64 in place of arm64
+	sed -i -E -e '/^  Architecture:/,/^  [A-Z]/ {' -e '/- (arm64|x86_64)$$/ {' -e '/- $(ARCHITECTURE)$$/! d' -e '}' \
+	  -e 's/(Default:).*/\1 $(ARCHITECTURE)/' -e '}' $(BUILD)/template.yaml
 	$(BIN)/sam deploy --guided
 
 .PHONY: bench
