@@ -390,6 +390,9 @@ class CutOver:
         left = len(listed.selected) - len(ways.caught_up)
         documents = None
         if left:
+            # One that became unfit beside the gate may be blocked: a snapshot would hold the block.
+            names = {index.name for index in listed.selected}
+            catchup.let_go(self.journal, self.source, self._domain, names - set(ways.caught_up))
             rounds.note(self.records, self._domain, self.round_number, final=True, **size)
         else:
             documents = verification.prove(

@@ -39,9 +39,12 @@ class Engine:
     def keeps_checkpoint_at_failover(self) -> bool:
         """Whether what the global checkpoint covers survives a change of the primary.
 
-        Elasticsearch 6 may number operations anew.
+        Elasticsearch 6 may number operations anew; before 7.3 the checkpoint also covers operations
+        that no copy has made durable yet.
+
+        Source: https://github.com/elastic/elasticsearch/pull/43205
         """
-        return self.is_opensearch or self.version >= (7, 0)
+        return self.is_opensearch or self.version >= (7, 3)
 
     @property
     def blocks_and_waits(self) -> bool:

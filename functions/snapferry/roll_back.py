@@ -21,7 +21,7 @@ from snapferry import (
 from snapferry.errors import RollBackInProgress
 from snapferry.events import Bus
 from snapferry.fence import Fence
-from snapferry.journal import Changeable, GivenBack, Journal, Place
+from snapferry.journal import Changeable, Journal, Place
 from snapferry.leases import Lease
 from snapferry.records import Records
 from snapferry.topic import Topic
@@ -135,7 +135,7 @@ def give_back(
     connect: Callable[[Place], Any],
     leave_at: float,
 ) -> dict[str, Any]:
-    """Gives changes back, the last first, as far as the sides can be reached.
+    """Gives changes back, blocks of writes and then the last first, as far as sides can be reached.
 
     Args:
         journal: of the migration.
@@ -152,7 +152,10 @@ def give_back(
         return _CHANGEABLES[place.kind](connect(place), place.key)
 
     artifacts.leave_handed_over(journal, records)
-    outcome: GivenBack = journal.give_back(find, leave_at=leave_at)
+    # The source takes writes again first, whatever else can't be given back.
+    unblocked = journal.give_back(find, {catchup.WRITE_BLOCK}, leave_at)
+    outcome = journal.give_back(find, leave_at=leave_at)
+    outcome.done[:0] = unblocked.done
     foreign, kept = journal.foreign_changes(), journal.kept_changes()
     done = records.read("roll_back", default={"done": []})["done"] + outcome.done
     records.write(
@@ -189,7 +192,7 @@ def report_leftovers(topic: Topic, migration_id: str, failed: list[str], kept: l
             f"leaves these changes of its own:\n\n{_listed(kept)}\n\nWhat to do: find out whether "
             "the destination has taken writes. If it has, keep the source's indices blocked and "
             "point all clients to the destination; if it has not, set index.blocks.write of these "
-            "indices to null and start the migration again.\n"
+            "indices to null, delete those at the destination and start the migration again.\n"
         )
     message += f"\nEverything that it came to:\n  {topic.command('report', migration_id)}\n"
     topic.tell(f"Snapferry did not give everything back: {migration_id}", message)

@@ -447,3 +447,18 @@ def test_documents_arrive_as_the_text_that_they_are(
     for key, text in texts.items():
         copy = tail.destination.get(index=index, id=key)["_source"]
         assert copy == text.replace("\n", " ")
+
+
+def test_a_block_that_has_not_waited_for_all_writes_is_taken_off_whole(
+    tail: Tail, index: str, sandbox: Sandbox
+) -> None:
+    """Its setting goes without it, and so does the block only once it is finished."""
+    fill(sandbox.source, index, 10)
+    catchup.note_blocks(tail.journal, tail.source, _DOMAIN, [index])
+    # No shard gets all of its permits so fast.
+    answer = tail.source.transport.perform_request("PUT", f"/{index}/_block/write?timeout=1nanos")
+    assert not answer["acknowledged"]
+
+    catchup.let_go(tail.journal, tail.source, _DOMAIN)
+
+    sandbox.source.index(index=index, body={"written": "again"})

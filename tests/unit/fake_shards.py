@@ -106,6 +106,8 @@ class FakeTailIndex:
     Attributes:
         hides: documents that the caller's role doesn't show.
         nested: how many nested documents each document has, in the field `parts`.
+        unwaited_blocks: so many blocks of writes don't see the end of all that run.
+        unfinished_block: whether one is there for that; its setting doesn't show it.
     """
 
     shards: list[FakeShard]
@@ -114,6 +116,15 @@ class FakeTailIndex:
     mapping: dict[str, Any] = field(default_factory=dict)
     hides: set[str] = field(default_factory=set)
     nested: int = 0
+    unwaited_blocks: int = 0
+    unfinished_block: bool = False
+
+    def block(self) -> bool:
+        """Blocks writes; returns whether it has waited for all that run."""
+        self.settings["index.blocks.write"] = "true"
+        self.unfinished_block = self.unwaited_blocks > 0
+        self.unwaited_blocks -= self.unfinished_block
+        return not self.unfinished_block
 
     def restored(self, uuid: str) -> "FakeTailIndex":
         """What a restore of its snapshot makes of it."""
@@ -167,8 +178,6 @@ class FakeTailCluster(FakeCluster):
         match request.method, request.path.strip("/").split("/"):
             case "GET", [""]:
                 return {"version": self.version}
-            case "GET", ["_cluster", "state", _, names]:
-                return self._cluster_state(names)
             case "GET", [names, "_stats", _]:
                 of_index = (
                     self._stats_by_shard
@@ -218,9 +227,14 @@ class FakeTailCluster(FakeCluster):
                         index.settings[key] = value
                 return {"acknowledged": True}
             case "PUT", [names, "_block", "write"]:
-                for index in self._found(names).values():
-                    index.settings["index.blocks.write"] = "true"
-                return {"acknowledged": True}
+                waited = [index.block() for index in self._found(names).values()]
+                return {"acknowledged": all(waited)}
+            case "GET", ["_cluster", "state", "blocks", names]:
+                unfinished = [name for name in names.split(",") if self._is_unfinished(name)]
+                blocks = {name: {"8": {"uuid": "of-a-block"}} for name in unfinished}
+                return {"blocks": {"indices": blocks}} if blocks else {}
+            case "GET", ["_cluster", "state", _, names]:
+                return self._cluster_state(names)
             case "DELETE", [names]:
                 for name in self._found(names):
                     del self.tails[name]
@@ -274,6 +288,9 @@ class FakeTailCluster(FakeCluster):
         if missing:
             raise _Refused(404, "index_not_found_exception", f"no such index {missing}")
         return {name: self.tails[name] for name in names.split(",")}
+
+    def _is_unfinished(self, name: str) -> bool:
+        return name in self.tails and self.tails[name].unfinished_block
 
     def _count_all(self, found: dict[str, FakeTailIndex]) -> dict[str, Any]:
         buckets = [

@@ -12,7 +12,13 @@ from opensearchpy import OpenSearch
 
 from snapferry import catchup
 from snapferry.catchup import IndexRound, marks
-from snapferry.errors import Conflict, SourceChanged, Unavailable, VerificationFailed
+from snapferry.errors import (
+    AccessDenied,
+    Conflict,
+    SourceChanged,
+    Unavailable,
+    VerificationFailed,
+)
 from tests.unit.conftest import Storage
 from tests.unit.fake_shards import FakeShard, FakeTailCluster, FakeTailIndex, content, shards
 from tests.unit.fakes import Fault, Request
@@ -238,8 +244,9 @@ def test_rule_2_after_a_failover_what_was_not_sealed_is_copied_again(tail: Tail)
     assert tail.copy.documents["0-3"].source == {"durable": True}
 
 
-def test_rule_2_elasticsearch_6_starts_again_after_a_failover(tail: Tail) -> None:
-    tail.source.version = {"number": "6.8.0"}
+@pytest.mark.parametrize("version", ["6.8.0", "7.1.1"])
+def test_rule_2_old_engines_start_again_after_a_failover(tail: Tail, version: str) -> None:
+    tail.source.version = {"number": version}
     tail.shard.fail_over(tail.shard.documents, tail.shard.max_seq_no)
     assert "failed over" in tail.round().unfit
 
@@ -736,6 +743,44 @@ def test_rule_12_a_freeze_is_given_back(tail: Tail) -> None:
     del tail.source.tails[INDEX]
     freeze(tail)
     assert tail.storage.journal.open_changes() == []
+
+
+def test_rule_12_a_block_that_has_not_waited_is_set_again(tail: Tail) -> None:
+    tail.source.tails[INDEX].unwaited_blocks = 1
+    with pytest.raises(Unavailable, match="may still run"):
+        freeze(tail)
+    assert [request.path for request in freeze(tail)][-1] == "/orders/_block/write"
+    assert not tail.source.tails[INDEX].unfinished_block
+
+
+def test_rule_12_a_block_that_has_not_waited_is_given_back_whole(tail: Tail) -> None:
+    """Its setting goes without it."""
+    index = tail.source.tails[INDEX]
+    index.unwaited_blocks = 1
+    with pytest.raises(Unavailable):
+        freeze(tail)
+    assert give_back(tail) == (["write block orders (source/logs)"], [])
+    assert (index.settings["index.blocks.write"], index.unfinished_block) == (None, False)
+
+
+def test_rule_12_an_old_engine_whose_nodes_do_not_all_answer_may_have_writes(tail: Tail) -> None:
+    tail.source.version = {"number": "6.8.0"}
+    tail.source.faults = [Fault("GET /_tasks", (200, {"tasks": [], "node_failures": ["n"]}))]
+    assert [request.path for request in freeze(tail)][-2:] == ["/_tasks"] * 2
+
+
+def test_rule_12_one_index_that_refuses_does_not_hold_the_others(tail: Tail) -> None:
+    tail.source.tails["full"] = FakeTailIndex([], uuid="uuid-full")
+    freezing = tail.storage.journal, tail.clients[0], DOMAIN
+    catchup.freeze(*freezing, [INDEX, "full"], 60, tail.sleep)
+    refusal = (403, {"error": {"type": "cluster_block_exception", "reason": "read-only"}})
+    tail.source.faults = [Fault("PUT /(.*,)?full(,.*)?/_settings", refusal, times=2)]
+
+    with pytest.raises(AccessDenied, match="read-only"):
+        catchup.let_go(*freezing)
+
+    blocks = [index.settings["index.blocks.write"] for index in tail.source.tails.values()]
+    assert blocks == [None, "true"]
 
 
 def test_rule_12_an_index_that_needs_a_snapshot_is_let_go(tail: Tail) -> None:

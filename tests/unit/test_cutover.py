@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from snapferry import cutover, indices, listing, prediction, roll_back, rounds, table
+from snapferry import (
+    cutover,
+    indices,
+    listing,
+    prediction,
+    roll_back,
+    rounds,
+    table,
+)
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -17,9 +25,10 @@ from snapferry.errors import (
     Unavailable,
     VerificationFailed,
 )
-from snapferry.journal import side_of
+from snapferry.journal import Place, side_of
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
+from snapferry.ways import Ways
 from tests.unit.conftest import MakeJob, Storage
 from tests.unit.fake_shards import FakeTailCluster, FakeTailIndex, content, shards
 from tests.unit.fakes import Fault
@@ -620,6 +629,30 @@ def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
     give_back(restored)
 
     assert restored.blocks() == {"a": None, "b": None}
+
+
+def test_the_source_takes_writes_again_though_its_snapshot_cannot_be_read(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    snapshot = Place(side_of(DOMAIN), "running_snapshot", "repository/snapshot-2")
+    restored.storage.journal.note(snapshot, False, True)
+    restored.source.faults = [Fault("GET /_snapshot/.*", (503, {}))] * 2
+
+    assert len(give_back(restored)["failed"]) == 1
+
+    assert restored.blocks() == {"a": None, "b": None}
+
+
+def test_what_becomes_unfit_beside_the_freeze_takes_its_block_nowhere(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    ways = Ways.of(restored.storage.records, DOMAIN)
+    ways.leave_out({"b": "its mapping was refused"})
+    ways.keep(restored.storage.records, DOMAIN)
+
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
+
+    assert restored.blocks() == {"a": "true", "b": None}
 
 
 def test_after_the_hand_over_no_failure_lets_the_source_take_writes(restored: World) -> None:

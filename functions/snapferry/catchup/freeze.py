@@ -1,5 +1,6 @@
 """Stops the writes to indices of the source, and lets them go on."""
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,13 @@ from opensearchpy import OpenSearch
 
 from snapferry import indices
 from snapferry.engines import Engine
-from snapferry.errors import Unavailable
+from snapferry.errors import AccessDenied, RequestRefused, Unavailable
 from snapferry.journal import Changeable, Journal, Place, side_of
 
 WRITE_BLOCK = "write_block"
 _SETTING = "index.blocks.write"
 _BLOCKED = "true"
+_WRITE_BLOCK_ID = "8"
 _DURABILITY = "index.translog.durability"
 _LOOK_EVERY_SECONDS = 0.05
 
@@ -39,10 +41,46 @@ class WriteBlocks:
     def write(self, value: Mapping[str, str | None]) -> None:
         """Sets them; None brings back the default, which is no block."""
         for block in set(value.values()):
-            for path in indices.paths(name for name in value if value[name] == block):
-                self.cluster.indices.put_settings(
-                    index=path, body={_SETTING: block}, params={"ignore_unavailable": "true"}
-                )
+            names = [name for name in value if value[name] == block]
+            self._set(names, block)
+            if block != _BLOCKED and (unfinished := self._unfinished(names)):
+                # Blocking again finishes it, and then it goes with its setting.
+                for path in indices.paths(unfinished):
+                    _block_and_wait(self.cluster, path)
+                self._set(unfinished, block)
+
+    def _set(self, names: Iterable[str], block: str | None) -> None:
+        for path in indices.paths(names):
+            try:
+                self._set_all(path, block)
+            except (AccessDenied, RequestRefused):
+                # One that refuses, on a node whose disk is full, doesn't hold the others back.
+                with contextlib.ExitStack() as refusals:
+                    for name in path.split(","):
+                        refusals.callback(self._set_all, name, block)
+
+    def _set_all(self, path: str, block: str | None) -> None:
+        self.cluster.indices.put_settings(
+            index=path, body={_SETTING: block}, params={"ignore_unavailable": "true"}
+        )
+
+    def _unfinished(self, names: Iterable[str]) -> list[str]:
+        """The indices with a block that couldn't wait for all writes, and outlives its setting.
+
+        Source: https://github.com/opensearch-project/OpenSearch/issues/3067
+        """
+        found: list[str] = []
+        for path in indices.paths(names):
+            state = self.cluster.cluster.state(
+                metric="blocks",
+                index=path,
+                params={
+                    "ignore_unavailable": "true",
+                    "filter_path": f"blocks.indices.*.{_WRITE_BLOCK_ID}.uuid",
+                },
+            )
+            found += state.get("blocks", {}).get("indices", {})
+        return found
 
 
 CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {WRITE_BLOCK: WriteBlocks}
@@ -51,7 +89,7 @@ CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {WRITE_BLOC
 def note_blocks(journal: Journal, source: OpenSearch, domain: str, names: Sequence[str]) -> None:
     """Notes the blocks of a later freeze in the journal, so that the freeze needn't.
 
-    Takes the arguments of `freeze`.
+    Takes the first arguments of `freeze`.
     """
     _note(journal, domain, _settings(source, names))
 
@@ -98,7 +136,8 @@ def freeze(
         The names of those that are frozen now.
 
     Raises:
-        Unavailable: where writes still run after `hold_seconds`.
+        Unavailable: where writes still run after `hold_seconds`, or after half a minute where the
+            engine itself waits for them; then freeze again.
     """
     present = _settings(source, names)
     if not present:
@@ -107,7 +146,7 @@ def freeze(
     engine = Engine.of(source)
     for path in indices.paths(present):
         if engine.blocks_and_waits:
-            source.transport.perform_request("PUT", f"/{path}/_block/write")
+            _block_and_wait(source, path)
         else:
             source.indices.put_settings(index=path, body={_SETTING: _BLOCKED})
     if not engine.blocks_and_waits:
@@ -170,10 +209,22 @@ def _settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, 
     return indices.settings(cluster, names, ignore_unavailable="true")
 
 
+def _block_and_wait(cluster: OpenSearch, path: str) -> None:
+    """Blocks writes, once all that run have ended; it may be repeated."""
+    answer = cluster.transport.perform_request("PUT", f"/{path}/_block/write")
+    if not answer["acknowledged"]:
+        # Beside the recovery of a shard, for example.
+        raise Unavailable(f"writes that began before the block may still run: {answer}")
+
+
 def _wait_for_writes(source: OpenSearch, leave_at: float, sleep: Callable[[float], None]) -> None:
     """Waits until no write runs that has passed before the block."""
     params = {"actions": "indices:data/write/*", "group_by": "none"}
-    while source.tasks.list(params=params)["tasks"]:
+    while True:
+        answer = source.tasks.list(params=params)
+        # A node that doesn't answer may have some.
+        if not answer["tasks"] and "node_failures" not in answer:
+            return
         if time.monotonic() >= leave_at:
-            raise Unavailable("writes that began before the block still run at the source")
+            raise Unavailable("writes that began before the block may still run at the source")
         sleep(_LOOK_EVERY_SECONDS)
