@@ -5,6 +5,7 @@ is the writing of the last seconds. An index that can't be caught up is copied b
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,8 @@ from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.ways import Ways
 
+logger = logging.getLogger(__name__)
+
 type Until = Literal["lag fits", "writes stop", "last"]
 type Step = Literal[
     "weigh_another_round",
@@ -63,6 +66,7 @@ type Step = Literal[
     "hand_over_indices",
     "move_aliases",
     "return_source_to_service",
+    "unblock_source",
 ]
 
 # What a round may take: beside a gate little, because the writes may stop at any moment.
@@ -74,6 +78,7 @@ _LONGEST_FREEZE_SECONDS = 30
 _CHECKPOINT_SECONDS = 60
 _LOOK_EVERY_SECONDS = 0.2
 _SHORTEST_PAUSE_SECONDS = 1.0
+_PAUSE_AFTER_FAILURE_SECONDS = 5.0
 # Where the source changes again and again, it isn't asked for ever.
 _MOST_WRITE_STOPS = 3
 # Of slices, where there are several.
@@ -158,6 +163,7 @@ class CutOver:
             "hand_over_indices": self.hand_over_indices,
             "move_aliases": self.move_aliases,
             "return_source_to_service": self.return_source_to_service,
+            "unblock_source": self.unblock_source,
         }
         try:
             answer = steps[step]()
@@ -520,8 +526,7 @@ class CutOver:
         Returns:
             `domain`, its name.
         """
-        catchup.let_go(self.journal, self.source, self._domain)
-        index_policies.resume(self.journal, self.source, self._domain)
+        self.unblock_source()
         ways = Ways.of(self.records, self._domain)
         catchup.give_back(
             self.destination, self.records, self._domain, ways.caught_up, ways.round_number
@@ -529,6 +534,16 @@ class CutOver:
         for step in _WRITE_STOP:
             table.delete(self.records.table, self.records.migration_id, _step(self._domain, step))
         StopMark(self.records, self._domain).clear()
+        return {"domain": self._domain}
+
+    def unblock_source(self) -> dict[str, Any]:
+        """Lets the source take writes again, unless its indices were handed over.
+
+        Returns:
+            `domain`, its name.
+        """
+        catchup.let_go(self.journal, self.source, self._domain)
+        index_policies.resume(self.journal, self.source, self._domain)
         return {"domain": self._domain}
 
 
@@ -641,16 +656,24 @@ def catch_up(
     ended = stop_mark.look()
     while caught_up.caught_up and tally and not ended and time.monotonic() < leave_at:
         measured = tally.slices[number]
-        with effect():
-            done = catchup.run_round(
-                source,
-                destination,
-                records,
-                domain,
-                caught_up.caught_up,
-                _LONGEST_ROUND_SECONDS[until],
-                is_stopped=stop_mark.is_set,
-            )
+        try:
+            with effect():
+                done = catchup.run_round(
+                    source,
+                    destination,
+                    records,
+                    domain,
+                    caught_up.caught_up,
+                    _LONGEST_ROUND_SECONDS[until],
+                    is_stopped=stop_mark.is_set,
+                )
+        except (NotFound, Unavailable) as error:
+            if until != "writes stop":
+                raise
+            # While people are asked it may pass; if it doesn't, the last round fails.
+            logger.warning("a round beside the gate has failed: %s", error)
+            ended = _is_stopped_within(stop_mark, _PAUSE_AFTER_FAILURE_SECONDS, sleep)
+            continue
         if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
             caught_up.leave_out(unfit)
             ways.keep_slice(records, domain, number)

@@ -77,6 +77,8 @@ DETOURS = {
     ("migrate_domain", "Return source to service"): Detour(
         "look_for_new_indices", "answer", {"answer": {"new": 1}}
     ),
+    ("migrate_domain", "Unblock source"): Detour("list_indices"),
+    ("migrate_domain", "Domain not moved"): Detour("list_indices"),
     ("migrate", "Explain failure of domain"): Detour("list_indices"),
     ("migrate", "Note failure of domain"): Detour("list_indices"),
     ("migrate", "Name domains that failed"): Detour("list_indices"),

@@ -631,6 +631,42 @@ def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
     assert restored.blocks() == {"a": None, "b": None}
 
 
+def test_a_failure_unblocks_the_source_before_everything_else_is_given_back(
+    managed: World,
+) -> None:
+    managed.freeze()
+    managed.take("unblock_source", 2)
+    assert "true" not in managed.blocks().values()
+    assert suspended(managed) == {}
+
+
+def test_after_the_hand_over_nothing_unblocks_the_source(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    restored.finish()
+    restored.hand_over()
+    restored.take("unblock_source", 2)
+    assert restored.blocks() == {"a": "true", "b": "true"}
+
+
+def test_a_round_that_fails_beside_the_gate_is_followed_by_others(restored: World) -> None:
+    restored.begin()
+    restored.catch_up()
+    restored.source.tails["a"].shards[0].index("0-new")
+    restored.source.faults = [Fault("GET /_cluster/state/.*", (503, {}))]
+
+    assert restored.catch_up("writes stop")["ended"]
+
+    assert "0-new" in restored.destination.tails["a"].shards[0].documents
+
+
+def test_a_round_that_fails_before_the_gate_is_a_failure(restored: World) -> None:
+    restored.begin()
+    restored.source.faults = [Fault("GET /_cluster/state/.*", (503, {}))]
+    with pytest.raises(Unavailable):
+        restored.catch_up()
+
+
 def test_the_source_takes_writes_again_though_its_snapshot_cannot_be_read(restored: World) -> None:
     restored.begin()
     restored.freeze()

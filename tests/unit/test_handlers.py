@@ -249,7 +249,7 @@ def test_every_handler_has_an_answer_here() -> None:
     assert set(ANSWERS) - set(STEPS) == HANDLERS - {
         *("cut_over", "expire_snapshots", "verify_rehearsal", "verify_restore")
     }
-    assert set(STEPS) - set(ANSWERS) == {"return_source_to_service"}
+    assert set(STEPS) - set(ANSWERS) == {"return_source_to_service", "unblock_source"}
 
 
 def test_the_golden_events_tell_cloudwatch_of_the_migration(

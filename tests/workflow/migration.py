@@ -167,6 +167,7 @@ class Migration:
             "freeze_source": in_turn(FROZEN),
             "catch_up_last": in_turn(caught_up_last(1, by_snapshot=1)),
             "return_source_to_service": in_turn({"domain": "logs"}),
+            "unblock_source": in_turn({"domain": "logs"}),
             "release_source": in_turn({"released": 1}),
             "verify_copy": in_turn({"documents": 20}),
             "verify_rehearsal": in_turn({"documents": 20}),

@@ -51,6 +51,7 @@ STATES_OF_SHARED_HANDLERS = {
         "Catch up last",
         "Verify copy",
         "Return source to service",
+        "Unblock source",
         "Hand over indices",
         "Move aliases",
     },

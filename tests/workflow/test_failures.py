@@ -19,6 +19,8 @@ from tests.workflow.state_machines import (
 
 # It follows hours of other failures: see test_roll_back.py.
 LATER = {"Report leftovers", "Report kept changes"}
+# It follows other failures: see below.
+AFTERWARDS = {"Unblock source"}
 # The last round does what is left: see test_migrate_domain.py.
 NO_FAILURE = {"Catch up slice"}
 OTHER_MODES: dict[str, dict[str, Any]] = {
@@ -35,7 +37,7 @@ ERROR = AccessDenied('the bucket "b" denies access: {"Code": "AccessDenied"}\nWh
     [
         (name, state)
         for name, state in TASKS
-        if handler_of(states(name)[state]) and state not in LATER | NO_FAILURE
+        if handler_of(states(name)[state]) and state not in LATER | AFTERWARDS | NO_FAILURE
     ],
 )
 def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
@@ -77,10 +79,22 @@ def test_a_task_that_fails(migration: Migration, name: str, state: str) -> None:
     if state == "Plan domain":
         # What the other domains' plans say is told with it.
         assert afterwards.pop(0) == "write_plan"
-    if name != "migrate" or state == "Write report":
+    if name == "migrate_domain":
+        assert afterwards == ["unblock_source"]
+    elif name != "migrate" or state == "Write report":
         assert afterwards == []
     else:
         assert afterwards == [*ROLL_BACK, "write_report"]
+
+
+def test_a_source_that_cannot_be_unblocked_hides_no_failure(migration: Migration) -> None:
+    migration.handlers["catch_up_last"] = in_turn(ERROR)
+    migration.handlers["unblock_source"] = in_turn(AccessDenied("not this either"))
+
+    execution = migration.run("migrate_domain")
+
+    assert (execution.status, execution.error) == ("FAILED", "AccessDenied")
+    assert execution.cause == f"Catch up last: {ERROR}"
 
 
 def test_a_function_that_crashes(migration: Migration) -> None:

@@ -320,7 +320,7 @@ def test_what_failed_in_a_child_execution_is_told_in_plain_text(
     assert execution.status == "FAILED"
     assert execution.error == type(error).__name__
     assert execution.cause == f"{state}: {error}"
-    assert _handlers(migration)[-1] == handler
+    assert _handlers(migration)[-2:] == [handler, "unblock_source"]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_a_child_execution_that_somebody_stops(
     assert execution.status == "FAILED"
     assert execution.error == "TaskFailed"
     assert execution.cause == f"{state}: ABORTED"
-    assert _handlers(migration)[-1] == handler
+    assert _handlers(migration)[-2:] == [handler, "unblock_source"]
 
 
 def test_deleting_lets_a_running_snapshot_end_first(migration: Migration) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snapferry.errors import Unavailable
+from snapferry.errors import AccessDenied, Unavailable
 from tests.workflow.fake_handlers import FakeHandler, Payload, TimedOut, in_turn
 from tests.workflow.migration import EVERYWHERE, NIGHTLY, Migration
 from tests.workflow.state_machines import TASKS, StateMachines, handler_of, states
@@ -74,7 +74,7 @@ def test_every_task_is_tried_again(migration: Migration) -> None:
         assert calls[::2] == calls[1::2]
     # What is left after hours is reported: see test_roll_back.py. And nothing changed meanwhile.
     assert {handler for handler, _ in migration.calls} == set(migration.handlers) - {
-        *("report_leftovers", "return_source_to_service")
+        *("report_leftovers", "return_source_to_service", "unblock_source")
     }
 
 
@@ -86,6 +86,17 @@ def test_the_return_of_the_source_to_service_is_tried_again(migration: Migration
     assert migration.run("migrate_domain", cutover={"gates": []}).status == "SUCCEEDED"
 
     first, second = migration.called("return_source_to_service")
+    assert first == second
+
+
+def test_unblocking_the_source_is_tried_again(migration: Migration) -> None:
+    migration.handlers["catch_up_last"] = in_turn(AccessDenied("not any more"))
+    unblocked = migration.handlers["unblock_source"]
+    migration.handlers["unblock_source"] = _stumbling(unblocked)
+
+    assert migration.run("migrate_domain").error == "AccessDenied"
+
+    first, second = migration.called("unblock_source")
     assert first == second
 
 
