@@ -7,7 +7,7 @@ is the writing of the last seconds. An index that can't be caught up is copied b
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -256,13 +256,23 @@ class CutOver:
         """Looks whether indices were made since the round listed them, before people are asked.
 
         After as many rounds for new ones as writes may be stopped, it is left to the write stop.
+        The mappings of the others are brought, whether something was written to them or not.
 
         Returns:
             How many are `new`.
         """
+        present = self._present()
+        self._bring_mappings({index.name for index in present})
         if self.round_number - self.job.cutover.rounds >= _MOST_WRITE_STOPS:
             return {"new": 0}
-        return {"new": len(self._leave_out_new(self._present()))}
+        return {"new": len(self._leave_out_new(present))}
+
+    def _bring_mappings(self, present: Set[str]) -> None:
+        ways = Ways.of(self.records, self._domain)
+        names = [name for name in ways.caught_up if name in present]
+        if unfit := catchup.bring_mappings(self.source, self.destination, names):
+            ways.leave_out(unfit)
+            ways.keep(self.records, self._domain)
 
     def _present(self) -> list[Index]:
         """What the source has now of what is to be moved."""

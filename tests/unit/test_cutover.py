@@ -649,6 +649,29 @@ def test_after_the_hand_over_nothing_unblocks_the_source(restored: World) -> Non
     assert restored.blocks() == {"a": "true", "b": "true"}
 
 
+def test_a_mapping_without_documents_is_brought_before_people_are_asked(restored: World) -> None:
+    restored.begin()
+    mapping = {"properties": {"new": {"type": "keyword"}}}
+    restored.source.tails["a"].mapping = mapping
+
+    assert restored.take("look_for_new_indices") == {"new": 0}
+
+    assert restored.destination.tails["a"].mapping == mapping
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+
+
+def test_a_mapping_that_is_refused_is_left_to_the_last_snapshot(restored: World) -> None:
+    restored.begin()
+    restored.source.tails["a"].mapping = {"properties": {"new": {"type": "semantic"}}}
+    restored.destination.faults = [Fault("PUT /a/_mapping", (400, {"error": {"type": "x"}}))]
+
+    restored.take("look_for_new_indices")
+
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
+
+
 def test_a_round_that_fails_beside_the_gate_is_followed_by_others(restored: World) -> None:
     restored.begin()
     restored.catch_up()

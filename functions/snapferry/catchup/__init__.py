@@ -8,6 +8,7 @@ size of the data is. In the order of a migration:
     keep_base      before a snapshot is requested; `written_since` says what it lacks
     begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
+    bring_mappings of those that nothing is written to, too, before people are asked
     freeze         stops the writes; `let_go` where an index turns out to need a snapshot
     connect        beside that, so that the last round finds its connections open
     run_last_round copies what is left, and proves that both sides are equal
@@ -25,6 +26,7 @@ from snapferry.catchup.freeze import (
     note_blocks,
     taking_writes,
 )
+from snapferry.catchup.mappings import bring_mappings
 from snapferry.catchup.qualification import foresee, qualify
 from snapferry.catchup.rounds import (
     Round,
@@ -45,6 +47,7 @@ __all__ = [
     "IndexRound",
     "Round",
     "begin",
+    "bring_mappings",
     "connect",
     "foresee",
     "foresee_blocks",

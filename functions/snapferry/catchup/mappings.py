@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from opensearchpy import OpenSearch
+
 from snapferry import indices
 from snapferry.catchup.side import Side, Unfit
+from snapferry.engines import Engine
 from snapferry.errors import RequestRefused
 
 
@@ -44,6 +47,33 @@ def bring(
         destination.client.indices.put_mapping(index=name, body=dict(mapping))
     except RequestRefused as error:
         raise Unfit(f"the destination refuses the source's mapping: {error}") from error
+
+
+def bring_mappings(
+    source: OpenSearch, destination: OpenSearch, names: Iterable[str]
+) -> dict[str, str]:
+    """Brings the mappings of indices, those that nothing is written to among them.
+
+    A round brings them with documents only, and both sides have to be equal in the end.
+
+    Args:
+        source: the domain.
+        destination: where the indices are caught up.
+        names: of indices that are on both sides.
+
+    Returns:
+        Why some can't be caught up any more, by their names.
+    """
+    sides = [Side(cluster, Engine.of(cluster), {}) for cluster in (source, destination)]
+    unfit = {}
+    for path in indices.paths(names):
+        at_source, at_destination = (read(side, path.split(",")) for side in sides)
+        for name, mapping in at_source.items():
+            try:
+                bring(sides[1], name, mapping, at_destination[name])
+            except Unfit as error:
+                unfit[name] = str(error)
+    return unfit
 
 
 def nested_paths(mapping: Mapping[str, Any]) -> list[str]:
