@@ -107,7 +107,7 @@ def test_a_plan_that_nobody_approves_in_time(migration: Migration) -> None:
 
     assert execution.error == "GateNotAnswered"
     assert execution.cause
-    assert "nobody answered the gate within 1 seconds" in execution.cause
+    assert "nobody answered the gate plan within 1 seconds" in execution.cause
     assert [handler for handler, _ in migration.calls] == [
         *["check_input", *PLAN, *ROLL_BACK, "write_report"]
     ]

@@ -258,10 +258,16 @@ def test_gates(migration: Migration, gates: list[str], states: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("gate", "state"),
-    [("stop_writes", "Wait until writes stop"), ("clients_moved", "Wait until clients moved")],
+    ("gate", "state", "remedy"),
+    [
+        ("stop_writes", "Wait until writes stop", "start the migration again, or give "),
+        # It is too late for that.
+        ("clients_moved", "Wait until clients moved", "the indices were handed over by then, so "),
+    ],
 )
-def test_a_gate_that_nobody_answers(migration: Migration, gate: str, state: str) -> None:
+def test_a_gate_that_nobody_answers(
+    migration: Migration, gate: str, state: str, remedy: str
+) -> None:
     migration.handlers["announce_gate"] = in_turn(None)
     job = migration.job(cutover={"gates": [gate]})
     # Less than a request may ask for, since tests have no minute to wait.
@@ -271,9 +277,9 @@ def test_a_gate_that_nobody_answers(migration: Migration, gate: str, state: str)
 
     assert execution.status == "FAILED"
     assert execution.error == "GateNotAnswered"
-    assert execution.cause == (
-        f"{state}: nobody answered the gate within 1 seconds; start the migration again, or give "
-        "cutover.gate_deadline_seconds more time"
+    assert execution.cause
+    assert execution.cause.startswith(
+        f"{state}: nobody answered the gate {gate} within 1 seconds; {remedy}"
     )
     assert not migration.called("freeze_source" if gate == "stop_writes" else "release_source")
 
