@@ -21,7 +21,7 @@ from snapferry.journal import Journal
 from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
-from tests.sandbox.migrations import Sandbox, fill
+from tests.sandbox.migrations import Sandbox, fill, wait_until
 
 _PATIENCE_SECONDS = 60.0
 _DOMAIN = "source"
@@ -455,9 +455,15 @@ def test_a_block_that_has_not_waited_for_all_writes_is_taken_off_whole(
     """Its setting goes without it, and so does the block only once it is finished."""
     fill(sandbox.source, index, 10)
     catchup.note_blocks(tail.journal, tail.source, _DOMAIN, [index])
-    # No shard gets all of its permits so fast.
-    answer = tail.source.transport.perform_request("PUT", f"/{index}/_block/write?timeout=1nanos")
-    assert not answer["acknowledged"]
+    with Clients(sandbox.source, index).writing():
+
+        def has_waited() -> bool:
+            tail.source.indices.put_settings(index=index, body={"index.blocks.write": None})
+            # Sooner than the writes that run can end.
+            block = f"/{index}/_block/write?timeout=1nanos"
+            return bool(tail.source.transport.perform_request("PUT", block)["acknowledged"])
+
+        wait_until(lambda: not has_waited())
 
     catchup.let_go(tail.journal, tail.source, _DOMAIN)
 

@@ -318,6 +318,11 @@ NOT_PASSED = (
     "Is catching up wanted?",
     "Wait for the window",
     "Catch up each slice",
+    "Attach policies",
+    # Other modes come there.
+    "Verify restore",
+    "Verify rehearsal",
+    "Are old snapshots to be deleted?",
 )
 
 

@@ -155,6 +155,8 @@ CASES = [
     )
     # There a failure is none, and where it hangs another one does, before.
     if way == "abort" or state != "Catch up slice"
+    # There a failure hides none: what came before is told.
+    if way in ("abort", "linger") or state != "Unblock source"
 ]
 # Each kind of change, and each of the ways.
 ALWAYS = [
