@@ -111,7 +111,7 @@ def evaluate(
     """
     decision = Decision.NOT_ALLOWED
     for policy in policies:
-        for statement in _several(policy["Statement"]):
+        for statement in several(policy["Statement"]):
             if not _applies(statement, action, resource, context):
                 continue
             if statement["Effect"] == "Deny":
@@ -132,7 +132,7 @@ def trusts(trust_policy: Policy, principals: Collection[str], context: Mapping[s
     # A trust policy names no resource: it is about the role that holds it.
     statements = [
         {**statement, "Resource": "*"}
-        for statement in _several(trust_policy["Statement"])
+        for statement in several(trust_policy["Statement"])
         if _names(statement.get("Principal"), principals)
     ]
     decision = evaluate([{"Statement": statements}], "sts:AssumeRole", "*", context)
@@ -142,7 +142,7 @@ def trusts(trust_policy: Policy, principals: Collection[str], context: Mapping[s
 def _names(principal: Any, principals: Collection[str]) -> bool:
     if isinstance(principal, str):
         return principal == "*"
-    named = [name for kind in (principal or {}).values() for name in _several(kind)]
+    named = [name for kind in (principal or {}).values() for name in several(kind)]
     return "*" in named or any(name in principals for name in named)
 
 
@@ -156,7 +156,7 @@ def _applies(statement: Policy, action: str, resource: str, context: Mapping[str
 
 def _selects(statement: Policy, element: str, value: str, normalize: Callable[[str], str]) -> bool:
     def matches(patterns: str | list[str]) -> bool:
-        return any(_like(value, normalize(pattern)) for pattern in _several(patterns))
+        return any(_like(value, normalize(pattern)) for pattern in several(patterns))
 
     if element in statement:
         return matches(statement[element])
@@ -167,7 +167,7 @@ def _selects(statement: Policy, element: str, value: str, normalize: Callable[[s
 def _conditions_hold(statement: Policy, context: Mapping[str, str]) -> bool:
     values = {key.lower(): value for key, value in context.items()}
     return all(
-        _holds(operator, values.get(key.lower()), _several(wanted), statement["Effect"])
+        _holds(operator, values.get(key.lower()), several(wanted), statement["Effect"])
         for operator, keys in statement.get("Condition", {}).items()
         for key, wanted in keys.items()
     )
@@ -205,8 +205,8 @@ _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
 """Each of these has a counterpart with `Not` in its name, except Bool."""
 
 
-def _several(value: Any) -> list[Any]:
-    """IAM's JSON writes a list of one without its brackets."""
+def several(value: Any) -> list[Any]:
+    """A list, of which IAM's JSON leaves out the brackets where it has one value."""
     return value if isinstance(value, list) else [value]
 
 

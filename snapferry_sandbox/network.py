@@ -7,7 +7,6 @@ direction shares a bandwidth, whoever sends it, as on a link of full duplex.
 import argparse
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -99,7 +98,7 @@ def start(name: str, connection: Connection, *, log_file: Path) -> Process:
     )
 
     def listen() -> bool:
-        return all(_listens(relay.port) for relay in connection.relays)
+        return all(processes.listens(relay.port) for relay in connection.relays)
 
     processes.wait_until(listen, process, _START_SECONDS)
     return process
@@ -113,11 +112,6 @@ def lifted() -> Iterator[None]:
         yield
     finally:
         _LIFTED.unlink()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def serve(connection: Connection) -> None:

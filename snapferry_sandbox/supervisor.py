@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import boto3
 
 from snapferry_sandbox import amazon_domain, dashboards, java, localstack, network, processes
-from snapferry_sandbox.certificates import create_authority
+from snapferry_sandbox.certificates import Authority, Certificate, create_authority
 from snapferry_sandbox.errors import SandboxError
 from snapferry_sandbox.identities import Identity
 from snapferry_sandbox.opensearch.cluster import (
@@ -106,6 +106,154 @@ class _Parts:
         )
 
 
+@dataclass(frozen=True)
+class _Clusters:
+    """Starts clusters.
+
+    Attributes:
+        options: of the world.
+        parts: take their processes.
+        homes: of the engines, by version.
+        java_homes: of what runs them, likewise.
+        authority: signs their certificates.
+        bridge_port: where S3 is.
+        objects_folder: where the gateway keeps the objects.
+        user: who runs them, where root can't.
+    """
+
+    options: Options
+    parts: _Parts
+    homes: Mapping[str, Path]
+    java_homes: Mapping[str, Path]
+    authority: Authority
+    bridge_port: int
+    objects_folder: Path
+    user: int | None
+
+    def start(
+        self,
+        name: str,
+        version: str,
+        identity: Identity,
+        identity_headers: IdentityHeaders | None = None,
+        nodes: int = 1,
+        settings: Mapping[str, Any] | None = None,
+    ) -> StartedCluster:
+        """Start a cluster, with limited network if that is wanted."""
+        logger.info("%s: starting %s", name, self.homes[version].name)
+        limit = self.options.node_bytes_per_second
+        if limit is not None and (nodes > 1 or not has_plugins(version)):
+            raise SandboxError(
+                f"{name}: only a cluster of one node that reaches S3 by its plugin can have a "
+                "limited network."
+            )
+        s3_port = self.bridge_port if limit is None else processes.free_port()
+        cluster = start_cluster(
+            name,
+            Software(version, self.homes[version], self.java_homes[version]),
+            folder=NODES.resolve(),
+            logs=LOGS,
+            authority=self.authority,
+            s3_client=S3Client(
+                endpoint=f"http://127.0.0.1:{s3_port}",
+                region=REGION,
+                access_key=identity.access_key_id,
+                secret_key=identity.secret_access_key,
+                objects_folder=self.objects_folder,
+            ),
+            identity_headers=identity_headers,
+            nodes=nodes,
+            settings=settings,
+            heap_megabytes=self._heap_megabytes,
+            user=self.user,
+        )
+        for process in cluster.nodes:
+            self.parts.add(process, cluster.cluster.url)
+        if cluster.stand_in:
+            self.parts.add(cluster.stand_in, cluster.cluster.url)
+        return cluster if limit is None else self._limit_network(cluster, limit, s3_port)
+
+    @property
+    def _heap_megabytes(self) -> int:
+        options = self.options
+        nodes = options.clusters + options.destinations * options.destination_nodes
+        return _SMALL_HEAP_MEGABYTES if nodes >= _LARGE_WORLD_NODES else _HEAP_MEGABYTES
+
+    def _limit_network(
+        self, started: StartedCluster, bytes_per_second: int, s3_port: int
+    ) -> StartedCluster:
+        """Have a node's traffic pass relays; return the cluster as it is reached through them."""
+        name, url = started.cluster.name, urlsplit(started.cluster.url)
+        port = processes.free_port()
+        connection = network.Connection(
+            bytes_per_second=bytes_per_second,
+            relays=(
+                network.Relay(port=port, target=url.port or 443, caller="others"),
+                network.Relay(port=s3_port, target=self.bridge_port, caller="node"),
+            ),
+        )
+        limited = started.cluster.model_copy(update={"url": f"https://127.0.0.1:{port}"})
+        relays = network.start(name, connection, log_file=LOGS / f"{name}-network.log")
+        self.parts.add(relays, limited.url)
+        return replace(started, cluster=limited)
+
+
+@dataclass(frozen=True)
+class _Domains:
+    """Starts the domains that clusters are.
+
+    Attributes:
+        parts: take their processes.
+        certificate: of each of them.
+        ca_file: of the authority that has signed it and those of the nodes.
+        identity_headers: by which nodes know who calls.
+        dashboards: where Dashboards are.
+        aws: where the rest of AWS is.
+        identities: who may call besides roles.
+        bridge_url: where S3 is.
+        bridge_token: with which a domain tells it which role a repository has.
+    """
+
+    parts: _Parts
+    certificate: Certificate
+    ca_file: Path
+    identity_headers: IdentityHeaders
+    dashboards: str
+    aws: str
+    identities: tuple[Identity, ...]
+    bridge_url: str
+    bridge_token: str
+
+    def start(self, cluster: Cluster, account: str, nodes: Identity) -> str:
+        """Start the domain that a cluster is, and return its endpoint."""
+        domain = amazon_domain.start(
+            amazon_domain.Configuration(
+                name=cluster.name,
+                account=account,
+                region=REGION,
+                port=processes.free_port(),
+                certificate_file=self.certificate.certificate_file,
+                key_file=self.certificate.key_file,
+                node_url=cluster.url,
+                node_ca_file=self.ca_file,
+                node_identity_headers=self.identity_headers,
+                node_access_key_id=nodes.access_key_id,
+                dashboards_path=_DASHBOARDS_PATHS[product(cluster.version)],
+                dashboards_url=f"{self.dashboards}/{cluster.name}",
+                aws_endpoint=self.aws,
+                identities=self.identities,
+                bridge_url=self.bridge_url,
+                bridge_token=self.bridge_token,
+                internal_users=True,
+            ),
+            folder=RUN / "domains",
+            log_file=LOGS / f"{cluster.name}-domain.log",
+        )
+        self.parts.add(domain.process, domain.endpoint)
+        logger.info("%s: Amazon domain ready at %s", cluster.name, domain.endpoint)
+        return domain.endpoint
+
+
 def main() -> None:
     """Bring the world up, and keep it up until this process is told to end."""
     options = Options.model_validate_json(sys.argv[1])
@@ -166,74 +314,14 @@ def _start(options: Options, parts: _Parts) -> World:
     bridge_port = processes.free_port()
     bridge_endpoint = f"http://127.0.0.1:{bridge_port}"
 
-    nodes = options.clusters + options.destinations * options.destination_nodes
-    is_large = nodes >= _LARGE_WORLD_NODES
-    heap_megabytes = _SMALL_HEAP_MEGABYTES if is_large else _HEAP_MEGABYTES
-
-    def start(
-        name: str,
-        version: str,
-        identity: Identity,
-        identity_headers: IdentityHeaders | None = None,
-        nodes: int = 1,
-        settings: Mapping[str, Any] | None = None,
-    ) -> StartedCluster:
-        logger.info("%s: starting %s", name, homes[version].name)
-        limit = options.node_bytes_per_second
-        if limit is not None and (nodes > 1 or not has_plugins(version)):
-            raise SandboxError(
-                f"{name}: only a cluster of one node that reaches S3 by its plugin can have a "
-                "limited network."
-            )
-        s3_port = bridge_port if limit is None else processes.free_port()
-        cluster = start_cluster(
-            name,
-            Software(version, homes[version], java_homes[version]),
-            folder=NODES.resolve(),
-            logs=LOGS,
-            authority=authority,
-            s3_client=S3Client(
-                endpoint=f"http://127.0.0.1:{s3_port}",
-                region=REGION,
-                access_key=identity.access_key_id,
-                secret_key=identity.secret_access_key,
-                objects_folder=s3_gateway.objects_folder,
-            ),
-            identity_headers=identity_headers,
-            nodes=nodes,
-            settings=settings,
-            heap_megabytes=heap_megabytes,
-            user=user,
-        )
-        for process in cluster.nodes:
-            parts.add(process, cluster.cluster.url)
-        if cluster.stand_in:
-            parts.add(cluster.stand_in, cluster.cluster.url)
-        return cluster if limit is None else limit_network(cluster, limit, s3_port)
-
-    def limit_network(
-        started: StartedCluster, bytes_per_second: int, s3_port: int
-    ) -> StartedCluster:
-        """Have a node's traffic pass relays; return the cluster as it is reached through them."""
-        name, url = started.cluster.name, urlsplit(started.cluster.url)
-        port = processes.free_port()
-        connection = network.Connection(
-            bytes_per_second=bytes_per_second,
-            relays=(
-                network.Relay(port=port, target=url.port or 443, caller="others"),
-                network.Relay(port=s3_port, target=bridge_port, caller="node"),
-            ),
-        )
-        limited = started.cluster.model_copy(update={"url": f"https://127.0.0.1:{port}"})
-        relays = network.start(name, connection, log_file=LOGS / f"{name}-network.log")
-        parts.add(relays, limited.url)
-        return replace(started, cluster=limited)
-
+    clusters = _Clusters(
+        options, parts, homes, java_homes, authority, bridge_port, s3_gateway.objects_folder, user
+    )
     secret = secrets.token_hex(16)
     identity_headers = IdentityHeaders(user=f"x-user-{secret}", roles=f"x-roles-{secret}")
     service_identity = _node_identity(SOURCE_ACCOUNT, "source")
     sources = [
-        start(f"source-{number}", options.source, service_identity, identity_headers)
+        clusters.start(f"source-{number}", options.source, service_identity, identity_headers)
         for number in range(1, options.clusters + 1)
     ]
     destination_identities = {
@@ -241,7 +329,7 @@ def _start(options: Options, parts: _Parts) -> World:
         for name in (f"destination-{number}" for number in range(1, options.destinations + 1))
     }
     destinations = [
-        start(
+        clusters.start(
             name,
             options.destination,
             identity,
@@ -290,13 +378,13 @@ def _start(options: Options, parts: _Parts) -> World:
     logger.info("S3: ready at %s", bridge_endpoint)
 
     certificate = authority.issue("dashboards", RUN / "certificates")
-    clusters = (*sources, *destinations)
+    started = (*sources, *destinations)
     its_dashboards = dashboards.start(
         dashboards.Configuration(
             port=processes.free_port(),
             certificate_file=certificate.certificate_file,
             key_file=certificate.key_file,
-            clusters={one.cluster.name: one.cluster.url for one in clusters},
+            clusters={one.cluster.name: one.cluster.url for one in started},
             ca_file=authority.ca_file,
             identity_headers=identity_headers,
         ),
@@ -306,52 +394,32 @@ def _start(options: Options, parts: _Parts) -> World:
     parts.add(its_dashboards.process, its_dashboards.endpoint)
     logger.info("Dashboards: ready at %s", its_dashboards.endpoint)
 
-    for cluster in clusters:
+    for cluster in started:
         cluster.wait_until_ready()
-    certificate = authority.issue("domain", RUN / "certificates")
-
-    def start_domain(cluster: Cluster, account: str, nodes: Identity) -> str:
-        """Start the domain that a cluster is, and return its endpoint."""
-        domain = amazon_domain.start(
-            amazon_domain.Configuration(
-                name=cluster.name,
-                account=account,
-                region=REGION,
-                port=processes.free_port(),
-                certificate_file=certificate.certificate_file,
-                key_file=certificate.key_file,
-                node_url=cluster.url,
-                node_ca_file=authority.ca_file,
-                node_identity_headers=identity_headers,
-                node_access_key_id=nodes.access_key_id,
-                dashboards_path=_DASHBOARDS_PATHS[product(cluster.version)],
-                dashboards_url=f"{its_dashboards.endpoint}/{cluster.name}",
-                aws_endpoint=aws.endpoint,
-                identities=tuple(administrators.values()),
-                bridge_url=bridge_endpoint,
-                bridge_token=control_token,
-                internal_users=True,
-            ),
-            folder=RUN / "domains",
-            log_file=LOGS / f"{cluster.name}-domain.log",
-        )
-        parts.add(domain.process, domain.endpoint)
-        logger.info("%s: Amazon domain ready at %s", cluster.name, domain.endpoint)
-        return domain.endpoint
-
+    domains = _Domains(
+        parts,
+        authority.issue("domain", RUN / "certificates"),
+        authority.ca_file,
+        identity_headers,
+        its_dashboards.endpoint,
+        aws.endpoint,
+        tuple(administrators.values()),
+        bridge_endpoint,
+        control_token,
+    )
     return World(
         sources=tuple(
             Source(
                 **source.cluster.model_dump(),
                 domain=source.cluster.name,
-                domain_endpoint=start_domain(source.cluster, SOURCE_ACCOUNT, service_identity),
+                domain_endpoint=domains.start(source.cluster, SOURCE_ACCOUNT, service_identity),
             )
             for source in sources
         ),
         destinations=tuple(
             Destination(
                 **destination.cluster.model_dump(),
-                domain_endpoint=start_domain(
+                domain_endpoint=domains.start(
                     destination.cluster,
                     DESTINATION_ACCOUNT,
                     destination_identities[destination.cluster.name],

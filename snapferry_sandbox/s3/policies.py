@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from snapferry_sandbox.iam_policies import Decision, Policy, evaluate
+from snapferry_sandbox.iam_policies import Decision, Policy, evaluate, several
 from snapferry_sandbox.s3.errors import malformed_policy
 
 _SIZE_LIMIT_BYTES = 20 * 1024
@@ -90,7 +90,7 @@ def to_gateway(policy: Mapping[str, Any], canonical_ids: Mapping[str, str]) -> d
             raise malformed_policy("Invalid policy syntax.")
         return {
             "AWS": [
-                translate(kind, each) for kind, some in principal.items() for each in _several(some)
+                translate(kind, each) for kind, some in principal.items() for each in several(some)
             ]
         }
 
@@ -129,7 +129,7 @@ def role_arns(policy: Mapping[str, Any]) -> set[str]:
         arn
         for principal in principals
         if principal != "*"
-        for arn in _several(principal.get("AWS", []))
+        for arn in several(principal.get("AWS", []))
         if ":role/" in arn
     }
 
@@ -178,7 +178,7 @@ def decide(
 def _covers(principal: Any, principals: Collection[str]) -> bool:
     if principal == "*":
         return True
-    named = _several(principal.get("AWS", []))
+    named = several(principal.get("AWS", []))
     return any(name == "*" or name in principals for name in named)
 
 
@@ -191,9 +191,4 @@ def _with_principals(policy: Mapping[str, Any], translate: Callable[[Any], Any])
 
 
 def _statements(policy: Policy) -> list[dict[str, Any]]:
-    return _several(policy["Statement"])
-
-
-def _several(value: Any) -> list[Any]:
-    """IAM's JSON writes a list of one without its brackets."""
-    return value if isinstance(value, list) else [value]
+    return several(policy["Statement"])
