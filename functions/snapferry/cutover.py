@@ -45,7 +45,7 @@ from snapferry.errors import (
     VerificationFailed,
 )
 from snapferry.indices import Index
-from snapferry.journal import Journal, side_of
+from snapferry.journal import Journal, domain_of, side_of
 from snapferry.ownership import Ownership
 from snapferry.prediction import SliceTally, Tally
 from snapferry.records import Records
@@ -339,8 +339,9 @@ class CutOver:
             SnapshotInProgress: where a last snapshot would have to wait; try again later.
         """
         stop_mark = StopMark(self.records, self._domain)
+        is_first = not stop_mark.look()
         # Once writes have been stopped, a repetition goes on: clients would wait for the next time.
-        if not stop_mark.look():
+        if is_first:
             if self._seconds_until_window():
                 raise OutsideWindow("the gate was answered after the time in which writes may stop")
             if self._seconds_until_free():
@@ -359,6 +360,7 @@ class CutOver:
                 self._domain,
                 Ways.of(self.records, self._domain).caught_up,
                 _LONGEST_FREEZE_SECONDS,
+                is_first=is_first,
             )
             suspended.result()
         predicted = None
@@ -552,9 +554,22 @@ class CutOver:
         Returns:
             `domain`, its name.
         """
-        catchup.let_go(self.journal, self.source, self._domain)
+        if StopMark(self.records, self._domain).look():
+            catchup.let_go(self.journal, self.source, self._domain)
         index_policies.resume(self.journal, self.source, self._domain)
         return {"domain": self._domain}
+
+
+def forget_blocks(journal: Journal, records: Records) -> None:
+    """Forgets the blocks of domains whose writes weren't stopped: what is there isn't ours.
+
+    Args:
+        journal: of the migration.
+        records: of the migration.
+    """
+    for side in {change.place.side for change in journal.open_changes({catchup.WRITE_BLOCK})}:
+        if not StopMark(records, domain_of(side)).look():
+            journal.forget(side, {catchup.WRITE_BLOCK})
 
 
 def keep_base(

@@ -69,6 +69,11 @@ def side_of(domain: str) -> str:
     return _SOURCE + domain
 
 
+def domain_of(side: str) -> str:
+    """The name of the domain that a side is."""
+    return side.removeprefix(_SOURCE)
+
+
 def destination_side(endpoint: str) -> str:
     """The side of a destination, by its address."""
     return _DESTINATION + endpoint
@@ -257,6 +262,27 @@ class Journal:
         self._turn(
             replace(change, state="handed_over") for change in changes if change.place in places
         )
+
+    def leave(self, found: Mapping[Place, Any]) -> None:
+        """Leaves what someone else has set, after it was noted and before the migration did.
+
+        Args:
+            found: what is there now, by its place; it is reported.
+        """
+        self._turn(
+            replace(change, state="foreign", found=found[change.place])
+            for change in self.open_changes()
+            if change.place in found
+        )
+
+    def forget(self, side: str, kinds: Collection[str]) -> None:
+        """Needs nothing to be given back of what was noted and never made.
+
+        Args:
+            side: where it would have been made.
+            kinds: which of it.
+        """
+        self._turn(replace(change, state="given_back") for change in self.open_changes(kinds, side))
 
     def keep(self, side: str, kinds: Collection[str]) -> None:
         """From here on a roll-back leaves changes as they are, until `release`.

@@ -8,6 +8,7 @@ from snapferry import (
     access,
     artifacts,
     catchup,
+    cutover,
     executions,
     index_policies,
     leases,
@@ -152,6 +153,7 @@ def give_back(
         return _CHANGEABLES[place.kind](connect(place), place.key)
 
     artifacts.leave_handed_over(journal, records)
+    cutover.forget_blocks(journal, records)
     # The source takes writes again first, whatever else can't be given back.
     unblocked = journal.give_back(find, {catchup.WRITE_BLOCK}, leave_at)
     outcome = journal.give_back(find, leave_at=leave_at)

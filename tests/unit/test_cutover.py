@@ -631,6 +631,32 @@ def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
     assert restored.blocks() == {"a": None, "b": None}
 
 
+def test_a_block_that_somebody_has_set_meanwhile_stays(restored: World) -> None:
+    """Policies do so when an index is rolled over, for example."""
+    restored.begin()
+    restored.source.tails["a"].settings[BLOCK] = "true"
+    restored.freeze()
+    restored.freeze()
+    assert restored.blocks() == {"a": "true", "b": "true"}
+
+    outcome = give_back(restored)
+
+    assert restored.blocks() == {"a": "true", "b": None}
+    assert 'someone else made it "true"' in outcome["foreign"][0]
+
+
+@pytest.mark.parametrize(
+    "give_up", [lambda world: give_back(world), lambda world: world.take("unblock_source")]
+)
+def test_a_block_that_was_set_before_writes_were_stopped_stays(
+    restored: World, give_up: Callable[[World], object]
+) -> None:
+    restored.begin()
+    restored.source.tails["a"].settings[BLOCK] = "true"
+    give_up(restored)
+    assert restored.blocks() == {"a": "true", "b": None}
+
+
 def test_a_failure_unblocks_the_source_before_everything_else_is_given_back(
     managed: World,
 ) -> None:

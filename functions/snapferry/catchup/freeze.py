@@ -119,6 +119,8 @@ def freeze(
     names: Sequence[str],
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    is_first: bool = False,
 ) -> list[str]:
     """Blocks writes, waits for those that run, and makes the last ones durable.
 
@@ -131,6 +133,8 @@ def freeze(
         names: the indices; those that are gone are passed by.
         hold_seconds: how long to wait for writes that run.
         sleep: waits.
+        is_first: whether the migration has blocked none of them before, so that a block which is
+            there is somebody else's, and stays.
 
     Returns:
         The names of those that are frozen now.
@@ -142,6 +146,9 @@ def freeze(
     present = _settings(source, names)
     if not present:
         return []
+    if is_first:
+        blocked = [name for name, settings in present.items() if _block(settings) == _BLOCKED]
+        journal.leave({_place(domain, name): _BLOCKED for name in blocked})
     _note(journal, domain, present)
     engine = Engine.of(source)
     for path in indices.paths(present):
