@@ -44,6 +44,7 @@ from snapferry.errors import (
     Unavailable,
     VerificationFailed,
 )
+from snapferry.fence import Fence
 from snapferry.indices import Index
 from snapferry.journal import Journal, domain_of, side_of
 from snapferry.ownership import Ownership
@@ -77,6 +78,7 @@ _LAST_ROUND_SECONDS = 600
 _LONGEST_FREEZE_SECONDS = 30
 _CHECKPOINT_SECONDS = 60
 _LOOK_EVERY_SECONDS = 0.2
+_LOOK_FOR_ABORT_EVERY_SECONDS = 1.0
 _SHORTEST_PAUSE_SECONDS = 1.0
 _PAUSE_AFTER_FAILURE_SECONDS = 5.0
 # Where the source changes again and again, it isn't asked for ever.
@@ -122,6 +124,26 @@ class StopMark:
         if time.monotonic() - self._looked_at >= _LOOK_EVERY_SECONDS:
             return self.look()
         return self._is_set
+
+
+class _Aborted:
+    """Whether the migration is rolled back by now, for those who ask often.
+
+    Args:
+        fence: of the migration; the caller has looked at it just now.
+    """
+
+    def __init__(self, fence: Fence) -> None:
+        self._fence = fence
+        self._looked_at = time.monotonic()
+        self._is_aborted = False
+
+    def __call__(self) -> bool:
+        if time.monotonic() - self._looked_at >= _LOOK_FOR_ABORT_EVERY_SECONDS:
+            self._looked_at = time.monotonic()
+            mark = self._fence.mark()
+            self._is_aborted = mark is not None and mark["state"] != "running"
+        return self._is_aborted
 
 
 @dataclass(frozen=True)
@@ -618,7 +640,14 @@ def _run_last_round(
     if not caught_up.caught_up or measured.proven_round == ways.round_number:
         return
     done = catchup.run_last_round(
-        source, destination, records, domain, caught_up.caught_up, _LAST_ROUND_SECONDS
+        source,
+        destination,
+        records,
+        domain,
+        caught_up.caught_up,
+        _LAST_ROUND_SECONDS,
+        # The roll-back waits for it, and the source for the roll-back.
+        is_stopped=_Aborted(Fence(records.table, records.migration_id)),
     )
     measured.add("last", done)
     if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:

@@ -25,6 +25,7 @@ from snapferry.errors import (
     Unavailable,
     VerificationFailed,
 )
+from snapferry.fence import Fence
 from snapferry.journal import Place, side_of
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
@@ -629,6 +630,21 @@ def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
     give_back(restored)
 
     assert restored.blocks() == {"a": None, "b": None}
+
+
+def test_an_abort_ends_the_last_round(restored: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutover, "_LOOK_FOR_ABORT_EVERY_SECONDS", 0.0)
+    restored.begin()
+    restored.freeze()
+    restored.source.tails["a"].shards[0].index("0-new")
+    fence = Fence(restored.storage.table, restored.job.migration_id)
+    fence.open("execution")
+    fence.close("roll-back")
+
+    with pytest.raises(Unavailable, match="needs more time"):
+        restored.finish()
+
+    assert "0-new" not in restored.destination.tails["a"].shards[0].documents
 
 
 def test_a_block_that_somebody_has_set_meanwhile_stays(restored: World) -> None:

@@ -226,10 +226,11 @@ def run_last_round(
     names: Sequence[str],
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Round:
     """Runs the round after writes have stopped, and proves that both sides are equal.
 
-    Takes the arguments of `run_round`, but `is_stopped`.
+    Takes the arguments of `run_round`.
 
     Returns:
         What was done. Only if every index is sealed that isn't unfit, it was the last one.
@@ -260,7 +261,7 @@ def run_last_round(
         look_once_settled,
         leave_at,
         sleep,
-        lambda: False,
+        is_stopped,
     )
     fit = [index for index in results if not index.unfit]
     if fit and all(index.sealed for index in fit):
