@@ -39,6 +39,7 @@ from snapferry.errors import (
     NotFound,
     OutsideWindow,
     RequestRefused,
+    SnapferryError,
     SnapshotInProgress,
     SourceChanged,
     Unavailable,
@@ -46,7 +47,7 @@ from snapferry.errors import (
 )
 from snapferry.fence import Fence
 from snapferry.indices import Index
-from snapferry.journal import Journal, domain_of, side_of
+from snapferry.journal import Journal, Place, domain_of, side_of
 from snapferry.ownership import Ownership
 from snapferry.prediction import SliceTally, Tally
 from snapferry.records import Records
@@ -265,14 +266,17 @@ class CutOver:
         )
         tally.steps_seconds = steps_seconds
         tally.begin(len(ways.slices))
-        for number, each in enumerate(tally.slices):
-            _expect_snapshot(self.records, self._domain, ways, number, each)
-        tally.keep(self.records, self._domain)
+        self._expect_snapshots(ways, tally)
         return {
             "caught_up": len(ways.caught_up),
             "by_snapshot": len(ways.by_snapshot),
             "slices": len(ways.slices),
         }
+
+    def _expect_snapshots(self, ways: Ways, tally: Tally) -> None:
+        for number, each in enumerate(tally.slices):
+            _expect_snapshot(self.records, self._domain, ways, number, each)
+        tally.keep(self.records, self._domain)
 
     def look_for_new_indices(self) -> dict[str, Any]:
         """Looks whether indices were made since the round listed them, before people are asked.
@@ -295,6 +299,8 @@ class CutOver:
         if unfit := catchup.bring_mappings(self.source, self.destination, names):
             ways.leave_out(unfit)
             ways.keep(self.records, self._domain)
+            if tally := Tally.of(self.records, self._domain):
+                self._expect_snapshots(ways, tally)
 
     def _present(self) -> list[Index]:
         """What the source has now of what is to be moved."""
@@ -361,14 +367,15 @@ class CutOver:
             SnapshotInProgress: where a last snapshot would have to wait; try again later.
         """
         stop_mark = StopMark(self.records, self._domain)
-        is_first = not stop_mark.look()
         # Once writes have been stopped, a repetition goes on: clients would wait for the next time.
-        if is_first:
+        if not (is_repeated := stop_mark.look()):
             if self._seconds_until_window():
                 raise OutsideWindow("the gate was answered after the time in which writes may stop")
             if self._seconds_until_free():
                 raise SnapshotInProgress("another snapshot runs at the source, or is due")
         stopped_at = time.time()
+        if not is_repeated:
+            catchup.leave_blocks(self.journal, self.source, self._domain)
         stop_mark.set()
         tally = Tally.of(self.records, self._domain)
         with ThreadPoolExecutor(2) as pool:
@@ -382,7 +389,6 @@ class CutOver:
                 self._domain,
                 Ways.of(self.records, self._domain).caught_up,
                 _LONGEST_FREEZE_SECONDS,
-                is_first=is_first,
             )
             suspended.result()
         predicted = None
@@ -560,7 +566,7 @@ class CutOver:
         Returns:
             `domain`, its name.
         """
-        self.unblock_source()
+        self._let_source_go()
         ways = Ways.of(self.records, self._domain)
         catchup.give_back(
             self.destination, self.records, self._domain, ways.caught_up, ways.round_number
@@ -571,26 +577,40 @@ class CutOver:
         return {"domain": self._domain}
 
     def unblock_source(self) -> dict[str, Any]:
-        """Lets the source take writes again, unless its indices were handed over.
+        """Lets the source take writes again for good, unless its indices were handed over.
 
         Returns:
             `domain`, its name.
         """
+        self._let_source_go()
+        # Blocks that are there later are somebody else's.
+        self.journal.forget(side_of(self._domain), {catchup.WRITE_BLOCK})
+        return {"domain": self._domain}
+
+    def _let_source_go(self) -> None:
         if StopMark(self.records, self._domain).look():
             catchup.let_go(self.journal, self.source, self._domain)
         index_policies.resume(self.journal, self.source, self._domain)
-        return {"domain": self._domain}
 
 
-def forget_blocks(journal: Journal, records: Records) -> None:
-    """Forgets the blocks of domains whose writes weren't stopped: what is there isn't ours.
+def let_sources_go(
+    journal: Journal, records: Records, connect: Callable[[Place], OpenSearch]
+) -> None:
+    """Lets sources take writes again, as far as they do so, whatever holds the rest back.
+
+    Blocks of domains whose writes weren't stopped are forgotten: what is there isn't ours.
 
     Args:
-        journal: of the migration.
+        journal: of the migration, which says afterwards what is still to be given back.
         records: of the migration.
+        connect: makes the client for a place.
     """
-    for side in {change.place.side for change in journal.open_changes({catchup.WRITE_BLOCK})}:
-        if not StopMark(records, domain_of(side)).look():
+    blocked = journal.open_changes({catchup.WRITE_BLOCK})
+    for side, place in {change.place.side: change.place for change in blocked}.items():
+        if StopMark(records, domain_of(side)).look():
+            with contextlib.suppress(SnapferryError):
+                catchup.let_go(journal, connect(place), domain_of(side))
+        else:
             journal.forget(side, {catchup.WRITE_BLOCK})
 
 

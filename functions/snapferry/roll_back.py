@@ -153,8 +153,8 @@ def give_back(
         return _CHANGEABLES[place.kind](connect(place), place.key)
 
     artifacts.leave_handed_over(journal, records)
-    cutover.forget_blocks(journal, records)
-    # The source takes writes again first, whatever else can't be given back.
+    # Sources take writes again first, whatever else can't be given back.
+    cutover.let_sources_go(journal, records, connect)
     unblocked = journal.give_back(find, {catchup.WRITE_BLOCK}, leave_at)
     outcome = journal.give_back(find, leave_at=leave_at)
     outcome.done[:0] = unblocked.done

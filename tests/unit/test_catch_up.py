@@ -13,8 +13,8 @@ from opensearchpy import OpenSearch
 from snapferry import catchup
 from snapferry.catchup import IndexRound, marks
 from snapferry.errors import (
-    AccessDenied,
     Conflict,
+    SnapferryError,
     SourceChanged,
     Unavailable,
     VerificationFailed,
@@ -763,20 +763,34 @@ def test_rule_12_a_block_that_has_not_waited_is_given_back_whole(tail: Tail) -> 
     assert (index.settings["index.blocks.write"], index.unfinished_block) == (None, False)
 
 
+def test_rule_12_an_unfinished_block_is_known_until_it_is_off(tail: Tail) -> None:
+    index = tail.source.tails[INDEX]
+    index.unwaited_blocks = 1
+    with pytest.raises(Unavailable):
+        freeze(tail)
+    # In the middle of giving it back there is trouble once more.
+    tail.source.faults = [Fault("GET /_cluster/state/blocks/.*", (503, {}))]
+    index.unwaited_blocks = 1
+    for _ in range(3):
+        give_back(tail)
+    assert (index.settings["index.blocks.write"], index.unfinished_block) == (None, False)
+
+
 def test_rule_12_an_old_engine_whose_nodes_do_not_all_answer_may_have_writes(tail: Tail) -> None:
     tail.source.version = {"number": "6.8.0"}
     tail.source.faults = [Fault("GET /_tasks", (200, {"tasks": [], "node_failures": ["n"]}))]
     assert [request.path for request in freeze(tail)][-2:] == ["/_tasks"] * 2
 
 
-def test_rule_12_one_index_that_refuses_does_not_hold_the_others(tail: Tail) -> None:
+@pytest.mark.parametrize("status", [403, 429])
+def test_rule_12_one_index_that_refuses_does_not_hold_the_others(tail: Tail, status: int) -> None:
     tail.source.tails["full"] = FakeTailIndex([], uuid="uuid-full")
     freezing = tail.storage.journal, tail.clients[0], DOMAIN
     catchup.freeze(*freezing, [INDEX, "full"], 60, tail.sleep)
-    refusal = (403, {"error": {"type": "cluster_block_exception", "reason": "read-only"}})
+    refusal = (status, {"error": {"type": "cluster_block_exception", "reason": "read-only"}})
     tail.source.faults = [Fault("PUT /(.*,)?full(,.*)?/_settings", refusal, times=2)]
 
-    with pytest.raises(AccessDenied, match="read-only"):
+    with pytest.raises(SnapferryError, match="read-only"):
         catchup.let_go(*freezing)
 
     blocks = [index.settings["index.blocks.write"] for index in tail.source.tails.values()]

@@ -661,6 +661,52 @@ def test_a_block_that_somebody_has_set_meanwhile_stays(restored: World) -> None:
     assert 'someone else made it "true"' in outcome["foreign"][0]
 
 
+def test_a_block_on_what_is_not_caught_up_any_more_stays_too(restored: World) -> None:
+    restored.begin()
+    restored.source.tails["a"].mapping = {"properties": {"new": {"type": "semantic"}}}
+    restored.destination.faults = [Fault("PUT /a/_mapping", (400, {"error": {"type": "x"}}))]
+    restored.take("look_for_new_indices")
+    restored.source.tails["a"].settings[BLOCK] = "true"
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
+    give_back(restored)
+    assert restored.blocks() == {"a": "true", "b": None}
+
+
+def test_a_block_is_left_though_the_first_attempt_to_freeze_has_failed(restored: World) -> None:
+    restored.begin()
+    restored.source.tails["a"].settings[BLOCK] = "true"
+    restored.source.faults = [Fault("GET /.*/_settings", (503, {}))]
+    with pytest.raises(Unavailable):
+        restored.freeze()
+    restored.freeze()
+    restored.take("unblock_source")
+    assert restored.blocks() == {"a": "true", "b": None}
+
+
+def test_a_block_that_is_set_after_the_source_was_unblocked_stays(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    restored.take("unblock_source")
+    restored.source.tails["a"].settings[BLOCK] = "true"
+    give_back(restored)
+    assert restored.blocks() == {"a": "true", "b": None}
+
+
+def test_an_index_that_refuses_keeps_no_other_blocked(restored: World) -> None:
+    restored.begin()
+    restored.freeze()
+    refusal = (429, {"error": {"type": "cluster_block_exception", "reason": "disk"}})
+    for name, other in (("a", "b"), ("b", "a")):
+        restored.freeze()
+        restored.source.faults = [Fault(f"PUT /(.*,)?{name}(,.*)?/_settings", refusal, times=9)]
+        assert give_back(restored)["failed"]
+        assert restored.blocks() == {name: "true", other: None}
+        restored.source.faults = []
+    give_back(restored)
+    assert restored.blocks() == {"a": None, "b": None}
+
+
 @pytest.mark.parametrize(
     "give_up", [lambda world: give_back(world), lambda world: world.take("unblock_source")]
 )
@@ -710,6 +756,9 @@ def test_a_mapping_that_is_refused_is_left_to_the_last_snapshot(restored: World)
 
     restored.take("look_for_new_indices")
 
+    assert "1 indices need a last snapshot" in cutover.forecast(
+        restored.storage.records, restored.job
+    )
     restored.freeze()
     assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
 

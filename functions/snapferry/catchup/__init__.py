@@ -9,7 +9,7 @@ size of the data is. In the order of a migration:
     begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
     bring_mappings of those that nothing is written to, too, before people are asked
-    freeze         stops the writes; `let_go` where an index turns out to need a snapshot
+    freeze         stops the writes, after `leave_blocks`; `let_go` where a snapshot is needed
     connect        beside that, so that the last round finds its connections open
     run_last_round copies what is left, and proves that both sides are equal
     written_to     proves once more that nothing writes, just before there is no way back
@@ -22,6 +22,7 @@ from snapferry.catchup.freeze import (
     WRITE_BLOCK,
     foresee_blocks,
     freeze,
+    leave_blocks,
     let_go,
     note_blocks,
     taking_writes,
@@ -54,6 +55,7 @@ __all__ = [
     "freeze",
     "give_back",
     "keep_base",
+    "leave_blocks",
     "let_go",
     "note_blocks",
     "qualify",

@@ -6,16 +6,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from snapferry import indices
 from snapferry.engines import Engine
-from snapferry.errors import AccessDenied, RequestRefused, Unavailable
+from snapferry.errors import SnapferryError, Unavailable
 from snapferry.journal import Changeable, Journal, Place, side_of
 
 WRITE_BLOCK = "write_block"
 _SETTING = "index.blocks.write"
 _BLOCKED = "true"
 _WRITE_BLOCK_ID = "8"
+# The last is what OpenSearch says of an index on a node whose disk is full.
+_REFUSALS = {400, 403, 429}
 _DURABILITY = "index.translog.durability"
 _LOOK_EVERY_SECONDS = 0.05
 
@@ -42,18 +45,25 @@ class WriteBlocks:
         """Sets them; None brings back the default, which is no block."""
         for block in set(value.values()):
             names = [name for name in value if value[name] == block]
-            self._set(names, block)
-            if block != _BLOCKED and (unfinished := self._unfinished(names)):
-                # Blocking again finishes it, and then it goes with its setting.
-                for path in indices.paths(unfinished):
-                    _block_and_wait(self.cluster, path)
-                self._set(unfinished, block)
+            # Their setting is the last to go, or nobody would know of them.
+            unfinished = self._unfinished(names) if block != _BLOCKED else []
+            with contextlib.ExitStack() as steps:
+                steps.callback(self._finish, unfinished, block)
+                self._set([name for name in names if name not in unfinished], block)
+
+    def _finish(self, names: Iterable[str], block: str | None) -> None:
+        """Takes off blocks that are unfinished: blocking again finishes them."""
+        for path in indices.paths(names):
+            _block_and_wait(self.cluster, path)
+        self._set(names, block)
 
     def _set(self, names: Iterable[str], block: str | None) -> None:
         for path in indices.paths(names):
             try:
                 self._set_all(path, block)
-            except (AccessDenied, RequestRefused):
+            except SnapferryError as error:
+                if not _is_refusal(error):
+                    raise
                 # One that refuses, on a node whose disk is full, doesn't hold the others back.
                 with contextlib.ExitStack() as refusals:
                     for name in path.split(","):
@@ -119,8 +129,6 @@ def freeze(
     names: Sequence[str],
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
-    *,
-    is_first: bool = False,
 ) -> list[str]:
     """Blocks writes, waits for those that run, and makes the last ones durable.
 
@@ -133,8 +141,6 @@ def freeze(
         names: the indices; those that are gone are passed by.
         hold_seconds: how long to wait for writes that run.
         sleep: waits.
-        is_first: whether the migration has blocked none of them before, so that a block which is
-            there is somebody else's, and stays.
 
     Returns:
         The names of those that are frozen now.
@@ -146,9 +152,6 @@ def freeze(
     present = _settings(source, names)
     if not present:
         return []
-    if is_first:
-        blocked = [name for name, settings in present.items() if _block(settings) == _BLOCKED]
-        journal.leave({_place(domain, name): _BLOCKED for name in blocked})
     _note(journal, domain, present)
     engine = Engine.of(source)
     for path in indices.paths(present):
@@ -167,6 +170,20 @@ def freeze(
         # Their checkpoints follow only then.
         source.indices.flush(index=path)
     return list(present)
+
+
+def leave_blocks(journal: Journal, source: OpenSearch, domain: str) -> None:
+    """Leaves the blocks that are there before a first freeze: somebody else has set them.
+
+    Args:
+        journal: of the migration, in which `note_blocks` has noted none for these indices.
+        source: the domain.
+        domain: its name.
+    """
+    noted = journal.open_changes({WRITE_BLOCK}, side_of(domain))
+    present = _settings(source, [change.place.key for change in noted])
+    blocked = [name for name, settings in present.items() if _block(settings) == _BLOCKED]
+    journal.leave({_place(domain, name): _BLOCKED for name in blocked})
 
 
 def taking_writes(source: OpenSearch, names: Sequence[str]) -> list[str]:
@@ -214,6 +231,12 @@ def _block(settings: Mapping[str, str]) -> str | None:
 def _settings(cluster: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """The settings of each index that is there, flat."""
     return indices.settings(cluster, names, ignore_unavailable="true")
+
+
+def _is_refusal(error: SnapferryError) -> bool:
+    """Whether a cluster has answered that it doesn't want to, which may be for one index."""
+    cause = error.__cause__
+    return isinstance(cause, TransportError) and cause.status_code in _REFUSALS
 
 
 def _block_and_wait(cluster: OpenSearch, path: str) -> None:

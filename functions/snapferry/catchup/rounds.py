@@ -244,7 +244,7 @@ def run_last_round(
     leave_at = started_at + hold_seconds
 
     def look_once_settled() -> dict[str, list[Primary]]:
-        settled = settle(source, names, hold_seconds, sleep)
+        settled = settle(source, names, hold_seconds, sleep, is_stopped)
         if unsettled := _unsettled(settled):
             raise Unavailable(
                 f"the copies of {indices.some(unsettled)} aren't level: their global checkpoint "
@@ -274,6 +274,7 @@ def settle(
     names: Sequence[str],
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, list[Primary]]:
     """Waits until every copy of some indices has all operations of its primary.
 
@@ -282,7 +283,7 @@ def settle(
     """
     leave_at = time.monotonic() + hold_seconds
     while _unsettled(found := primaries.look(source, names)):
-        if time.monotonic() >= leave_at:
+        if time.monotonic() >= leave_at or is_stopped():
             break
         sleep(_LOOK_EVERY_SECONDS)
     return found
