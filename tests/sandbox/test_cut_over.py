@@ -319,6 +319,9 @@ NOT_PASSED = (
     "Wait for the window",
     "Catch up each slice",
     "Attach policies",
+    # They come before, where another round follows.
+    "Weigh another round",
+    "Copy artifacts",
     # Other modes come there.
     "Verify restore",
     "Verify rehearsal",
