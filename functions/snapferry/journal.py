@@ -276,10 +276,10 @@ class Journal:
         )
 
     def forget(self, side: str, kinds: Collection[str]) -> None:
-        """Needs nothing to be given back of what was noted and never made.
+        """Needs nothing to be given back of what was never made, or is as it was before.
 
         Args:
-            side: where it would have been made.
+            side: where it was noted.
             kinds: which of it.
         """
         self._turn(replace(change, state="given_back") for change in self.open_changes(kinds, side))

@@ -776,6 +776,14 @@ def test_rule_12_an_unfinished_block_is_known_until_it_is_off(tail: Tail) -> Non
     assert (index.settings["index.blocks.write"], index.unfinished_block) == (None, False)
 
 
+def test_rule_12_a_block_is_given_back_where_the_state_is_not_shown(tail: Tail) -> None:
+    freeze(tail)
+    refusal = (403, {"error": {"type": "security_exception", "reason": "no permissions for"}})
+    tail.source.faults = [Fault("GET /_cluster/state/.*", refusal)]
+    assert give_back(tail) == (["write block orders (source/logs)"], [])
+    assert tail.source.tails[INDEX].settings["index.blocks.write"] is None
+
+
 def test_rule_12_an_old_engine_whose_nodes_do_not_all_answer_may_have_writes(tail: Tail) -> None:
     tail.source.version = {"number": "6.8.0"}
     tail.source.faults = [Fault("GET /_tasks", (200, {"tasks": [], "node_failures": ["n"]}))]

@@ -10,7 +10,7 @@ from opensearchpy.exceptions import TransportError
 
 from snapferry import indices
 from snapferry.engines import Engine
-from snapferry.errors import SnapferryError, Unavailable
+from snapferry.errors import AccessDenied, RequestRefused, SnapferryError, Unavailable
 from snapferry.journal import Changeable, Journal, Place, side_of
 
 WRITE_BLOCK = "write_block"
@@ -81,15 +81,17 @@ class WriteBlocks:
         """
         found: list[str] = []
         for path in indices.paths(names):
-            state = self.cluster.cluster.state(
-                metric="blocks",
-                index=path,
-                params={
-                    "ignore_unavailable": "true",
-                    "filter_path": f"blocks.indices.*.{_WRITE_BLOCK_ID}.uuid",
-                },
-            )
-            found += state.get("blocks", {}).get("indices", {})
+            # Some services don't let everybody look.
+            with contextlib.suppress(AccessDenied, RequestRefused):
+                state = self.cluster.cluster.state(
+                    metric="blocks",
+                    index=path,
+                    params={
+                        "ignore_unavailable": "true",
+                        "filter_path": f"blocks.indices.*.{_WRITE_BLOCK_ID}.uuid",
+                    },
+                )
+                found += state.get("blocks", {}).get("indices", {})
         return found
 
 
