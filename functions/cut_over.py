@@ -1,8 +1,9 @@
 """States "Weigh another round", "Begin catch up", "Look for new indices" and those after them.
 
 Which are "Check window", "Freeze source", "Catch up last", "Verify copy", "Hand over indices",
-"Move aliases", "Return source to service", and "Unblock source". All are one function: clients wait
-meanwhile, so its environment and its connections are warm from the first of them on.
+"Move aliases", "Look for late indices", "Return source to service", and "Unblock source". All are
+one function: clients wait meanwhile, so its environment and its connections are warm from the first
+of them on.
 """
 
 from typing import Any

@@ -67,6 +67,7 @@ type Step = Literal[
     "verify_copy",
     "hand_over_indices",
     "move_aliases",
+    "look_for_late_indices",
     "return_source_to_service",
     "unblock_source",
 ]
@@ -185,6 +186,7 @@ class CutOver:
             "verify_copy": self.verify_copy,
             "hand_over_indices": self.hand_over_indices,
             "move_aliases": self.move_aliases,
+            "look_for_late_indices": self.look_for_late_indices,
             "return_source_to_service": self.return_source_to_service,
             "unblock_source": self.unblock_source,
         }
@@ -560,6 +562,26 @@ class CutOver:
             values["WriteStopBeyondPrediction"] = max(0.0, seconds - float(interval[1]))
         metrics.emit(values, migration_id=self.records.migration_id, domain=self._domain)
 
+    def look_for_late_indices(self) -> dict[str, Any]:
+        """Looks whether indices were made and filled at the source since they were handed over.
+
+        Nothing moves them: people are told of each once, and the report names them all.
+
+        Returns:
+            How many are `late` and weren't told of before.
+        """
+        moved = {
+            (index.name, index.uuid)
+            for index in listing.selected(self.records, self._domain, self.round_number)
+        }
+        made = [index for index in self._present() if (index.name, index.uuid) not in moved]
+        # A policy rolls over what it finds, so that empty ones are no sign of a client.
+        documents = indices.count(self.source, [index.name for index in made if index.open])
+        late = {index.name for index in made if documents.get(index.name) != 0}
+        told = set(_late(self.records, self._domain))
+        self.records.write(_late_name(self._domain), sorted(told | late))
+        return {"late": len(late - told)}
+
     def return_source_to_service(self) -> dict[str, Any]:
         """Lets the source take writes again, since what is new or changed needs another round.
 
@@ -847,6 +869,18 @@ def asked_before(records: Records, domain: str) -> str:
     )
 
 
+def asked_for_late(records: Records, domain: str) -> str:
+    """What people are told who have answered while clients wrote to the source; else empty."""
+    late = _late(records, domain)
+    if not late:
+        return ""
+    return (
+        "Clients still write to the source: after the hand-over they have made there what nothing "
+        f"moves, {indices.some(late)}. Stop them, and bring it over by a migration of its own. "
+        "This is told once: the next answer counts."
+    )
+
+
 def learn(records: Records, domain: str) -> None:
     """Keeps how long a write stop that has ended was, for the predictions of later ones."""
     tally = Tally.of(records, domain)
@@ -884,6 +918,7 @@ def outcome(records: Records, domain: str) -> dict[str, Any]:
         "rounds": tally.rounds if tally else [],
         "write_stop_steps": write_stop_steps(records, domain),
         "write_stops_given_up": list(_given_up(records, domain).values()),
+        "late_indices": _late(records, domain),
     }
 
 
@@ -936,3 +971,13 @@ def _given_up(records: Records, domain: str) -> dict[str, str]:
 
 def _given_up_name(domain: str) -> str:
     return f"{domain}/write-stops-given-up"
+
+
+def _late(records: Records, domain: str) -> list[str]:
+    """Names of what clients have made at the source after the hand-over."""
+    late: list[str] = records.read(_late_name(domain), default=[])
+    return late
+
+
+def _late_name(domain: str) -> str:
+    return f"{domain}/late-indices"

@@ -24,7 +24,7 @@ _PROMPTS: dict[Gate, str] = {
     "clients_moved": (
         "The destination {endpoint} holds everything and takes writes. Point the clients there, "
         "then answer the gate. A rejection, or no answer in time, ends the migration and leaves "
-        "the source blocked: clients may have moved."
+        "the source blocked: clients may have moved. {late}"
     ),
 }
 _REJECTIONS: dict[Gate, str] = {
@@ -66,6 +66,7 @@ def announce(
             endpoint=job.destination.endpoint,
             asked_before=cutover.asked_before(records, job.domain.name),
             forecast=cutover.forecast(records, job),
+            late=cutover.asked_for_late(records, job.domain.name),
         )
         .strip()
     )

@@ -251,6 +251,11 @@ def _to_do(
                     f"Bring {artifact['kind']} {artifact['name']} of {domain['domain']} over by "
                     f"hand: {artifact['reason']}"
                 )
+        for index in domain["catch_up"]["late_indices"]:
+            yield (
+                f"Bring {index} of {domain['domain']} over by a migration of its own, or delete "
+                "it: a client made it at the source after the hand-over, and nothing moved it."
+            )
         if any(artifact["kind"].startswith("saved ") for artifact in domain["artifacts"]):
             yield (
                 f"Have everybody who has a private tenant in the Dashboards of {domain['domain']} "

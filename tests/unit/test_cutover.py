@@ -204,6 +204,25 @@ def test_new_indices_are_copied_by_another_round_before_people_are_asked(restore
     assert cutover.asked_before(restored.storage.records, DOMAIN) == ""
 
 
+def test_an_index_that_clients_make_after_the_hand_over_is_told_once(restored: World) -> None:
+    restored.begin()
+    restored.catch_up()
+    restored.freeze()
+    restored.finish()
+    restored.hand_over()
+    assert restored.take("look_for_late_indices", 2) == {"late": 0}
+    assert cutover.asked_for_late(restored.storage.records, DOMAIN) == ""
+
+    make_new(restored)
+    restored.source.tails["rolled-over"] = FakeTailIndex(shards(1, documents=0), uuid="empty")
+    assert restored.take("look_for_late_indices", 2) == {"late": 2}
+    asked = cutover.asked_for_late(restored.storage.records, DOMAIN)
+    assert "they have made there what nothing moves, a, c." in asked
+    # The next answer counts, and the report names them.
+    assert restored.take("look_for_late_indices", 2) == {"late": 0}
+    assert restored.outcome["late_indices"] == ["a", "c"]
+
+
 def test_an_index_that_is_new_when_writes_have_stopped_gives_the_write_stop_up(
     restored: World,
 ) -> None:

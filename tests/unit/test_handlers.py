@@ -213,6 +213,7 @@ ANSWERS: dict[str, Any] = {
     "verify_copy": {"documents": 20},
     "hand_over_indices": {"domain": "logs"},
     "move_aliases": {"aliases": 1, "moved_at": ...},
+    "look_for_late_indices": {"late": 0},
     "verify_documents": {"ended": True, "documents": 0},
     "release_source": {"released": 2},
     "delete_snapshots": {"deleted": 1},

@@ -25,6 +25,7 @@ STARTED_AT = "2026-11-23T20:00:00Z"
 NOT_CAUGHT_UP: dict[str, Any] = {"caught_up": [], "by_snapshot": {}, "rounds": []} | {
     "write_stop_steps": [],
     "write_stops_given_up": [],
+    "late_indices": [],
 }
 CREATED = {"created_at_milliseconds": 1}
 GIVEN_BACK = {
@@ -132,6 +133,7 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
         {"kind": "saved dashboard", "name": "global/a", "verdict": "create", "reason": ""},
     ]
     storage.records.write("logs/artifacts", artifacts)
+    storage.records.write("logs/late-indices", ["orders-3"])
 
     report.write(
         storage.records, events.bus, [MOVED, failed("users")], None, GIVEN_BACK, STARTED_AT
@@ -151,6 +153,8 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
         "Look at what failed: 1 of 2 domains failed. users: no route",
         "Decide about what was left: repository r-1 (destination/search.example.com:9200)",
         "Bring role r of logs over by hand: it differs",
+        "Bring orders-3 of logs over by a migration of its own, or delete it: a client made it at "
+        "the source after the hand-over, and nothing moved it.",
         "Have everybody who has a private tenant in the Dashboards of logs export what is in it "
         "there and import it at the destination: nobody else can.",
         "See that no client has the address of logs any more: it takes writes again, and nothing "

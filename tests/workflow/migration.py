@@ -175,6 +175,7 @@ class Migration:
             "verify_documents": in_turn({"ended": True, "documents": 20}),
             "hand_over_indices": in_turn({"domain": "logs"}),
             "move_aliases": in_turn({"aliases": 1, "moved_at": 1_800_000_002.05}),
+            "look_for_late_indices": in_turn({"late": 0}),
             "delete_snapshots": in_turn({"deleted": 2}),
             "expire_snapshots": in_turn({"deleted": 1}),
             "begin_roll_back": in_turn({"needed": True, "reason": "it changed something"}),

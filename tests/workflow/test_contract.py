@@ -54,6 +54,7 @@ STATES_OF_SHARED_HANDLERS = {
         "Unblock source",
         "Hand over indices",
         "Move aliases",
+        "Look for late indices",
     },
     "announce_gate": {
         "Wait until plan is approved",

@@ -143,6 +143,21 @@ def test_policies_are_attached_where_they_are_wanted_and_only_in_the_end(
     assert _handlers(migration)[-3:] == ["verify_documents", "copy_artifacts", "release_source"]
 
 
+def test_people_are_asked_anew_where_clients_still_make_indices_at_the_source(
+    migration: Migration,
+) -> None:
+    migration.handlers["look_for_late_indices"] = in_turn({"late": 1}, {"late": 0})
+
+    execution = migration.run("migrate_domain", cutover={"gates": ["clients_moved"]})
+
+    assert execution.status == "SUCCEEDED"
+    assert _handlers(migration)[-6:] == [
+        *["announce_gate", "look_for_late_indices"] * 2,
+        *["verify_documents", "release_source"],
+    ]
+    assert len(migration.called("move_aliases")) == 1
+
+
 def test_a_failure_beside_the_gate_is_none_yet(migration: Migration) -> None:
     def catch_up(payload: Payload) -> Any:
         if payload["until"] == "writes stop":
@@ -198,6 +213,7 @@ def test_every_handler_gets_the_whole_job(migration: Migration) -> None:
         "hand_over_indices": {"round": 2, "step": "hand_over_indices"},
         "move_aliases": {"round": 2, "step": "move_aliases"},
         "announce_gate": {"gate": "clients_moved", "token": token},
+        "look_for_late_indices": {"round": 2, "step": "look_for_late_indices"},
         "delete_snapshots": {"rounds": 2},
     }
 
