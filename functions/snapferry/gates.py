@@ -1,8 +1,9 @@
 """Gates: points at which a person has to say that the migration may go on."""
 
 import time
+from collections.abc import Iterator
 
-from snapferry import cutover, plan
+from snapferry import cutover, indices, plan
 from snapferry.events import Bus
 from snapferry.prediction import Tally
 from snapferry.records import Records
@@ -12,21 +13,6 @@ from snapferry.topic import Topic
 ALL_DOMAINS = "all domains"
 """Stands for the domain of a gate at which the whole migration waits."""
 
-_PROMPTS: dict[Gate, str] = {
-    "plan": (
-        "{plan} Look at it with `snapferry plan --of {migration_id}`, or open the page {page} of "
-        "the records, then answer the gate. {changed_before}"
-    ),
-    "stop_writes": (
-        "Stop every client that writes to the source {host}, then answer the gate. What is "
-        "written after the answer is refused or not moved. {asked_before} {forecast}"
-    ),
-    "clients_moved": (
-        "The destination {endpoint} holds everything and takes writes. Point the clients there, "
-        "then answer the gate. A rejection, or no answer in time, ends the migration and leaves "
-        "the source blocked: clients may have moved. {late}"
-    ),
-}
 _REJECTIONS: dict[Gate, str] = {
     "plan": "Give up, and have everything given back",
     "stop_writes": "Give up, and have everything given back",
@@ -56,22 +42,7 @@ def announce(
         token: the task token that answers it.
     """
     waiting = ALL_DOMAINS if gate == "plan" else job.domain.name
-    prompt = (
-        _PROMPTS[gate]
-        .format(
-            **plan.summary(records),
-            migration_id=job.migration_id,
-            changed_before=_changed_before(job),
-            host=job.domain.host,
-            endpoint=job.destination.endpoint,
-            asked_before=cutover.asked_before(records, job.domain.name),
-            forecast=cutover.forecast(records, job),
-            late=cutover.asked_for_late(records, job.domain.name),
-        )
-        .strip()
-    )
-    if gate == "stop_writes" and job.cutover.window:
-        prompt += f" Answer it before {job.cutover.window.ends_at} UTC, or it opens again later."
+    prompt = " ".join(sentence for sentence in _prompt(records, job, gate) if sentence)
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(
         f"gate#{waiting}#{gate}",
@@ -105,6 +76,34 @@ def announce(
         )
 
 
+def _prompt(records: Records, job: DomainJob, gate: Gate) -> Iterator[str]:
+    """What people are asked, in pieces that may be empty."""
+    match gate:
+        case "plan":
+            made = plan.summary(records)
+            yield (
+                f"{made['plan']} Look at it with `snapferry plan --of {job.migration_id}`, or open "
+                f"the page {made['page']} of the records, then answer the gate."
+            )
+            yield _changed_before(job)
+        case "stop_writes":
+            yield (
+                f"Stop every client that writes to the source {job.domain.host}, then answer the "
+                "gate. What is written after the answer is refused or not moved."
+            )
+            yield _given_up(records, job.domain.name)
+            yield _forecast(records, job)
+            if window := job.cutover.window:
+                yield f"Answer it before {window.ends_at} UTC, or it opens again later."
+        case "clients_moved":
+            yield (
+                f"The destination {job.destination.endpoint} holds everything and takes writes. "
+                "Point the clients there, then answer the gate. A rejection, or no answer in time, "
+                "ends the migration and leaves the source blocked: clients may have moved."
+            )
+            yield _late(records, job.domain.name)
+
+
 def _changed_before(job: DomainJob) -> str:
     """What has been changed before the plan is approved, in words."""
     if job.mode == "restore_only":
@@ -113,3 +112,52 @@ def _changed_before(job: DomainJob) -> str:
             "repository at the destination, is given back in any case."
         )
     return "Nothing is changed before."
+
+
+def _given_up(records: Records, domain: str) -> str:
+    """Why writes that were stopped before went on; empty where none were."""
+    reasons = cutover.given_up(records, domain)
+    if not reasons:
+        return ""
+    return (
+        f"Writes were stopped before, and that was given up: {reasons[-1]}. The source took writes "
+        "again, and another round has copied it. Stop what makes or writes to indices there, too."
+    )
+
+
+def _forecast(records: Records, job: DomainJob) -> str:
+    """How long it will be; empty where nothing was measured."""
+    tally = Tally.of(records, job.domain.name)
+    if tally is None:
+        return ""
+    predicted = tally.prediction()
+    text = (
+        f"From then on it takes about {predicted.seconds} s ({predicted.low_seconds} to "
+        f"{predicted.high_seconds} s) until the destination takes writes."
+    )
+    if tally.by_snapshot:
+        text += f" {tally.by_snapshot} indices need a last snapshot."
+    wanted = job.cutover.write_stop_seconds
+    if predicted.seconds > wanted:
+        trend = (
+            f"{job.cutover.catch_up_rounds} rounds of catching up weren't enough"
+            if tally.converges
+            else "it doesn't become shorter"
+        )
+        text += (
+            f" That is longer than the {wanted} s that are wanted, and {trend}: most of it is "
+            f"{predicted.reason}. Reject the gate if it is too long, or let clients write less."
+        )
+    return text
+
+
+def _late(records: Records, domain: str) -> str:
+    """What clients have made at the source since the hand-over; empty where they haven't."""
+    late = cutover.late(records, domain)
+    if not late:
+        return ""
+    return (
+        "Clients still write to the source: after the hand-over they have made there what nothing "
+        f"moves, {indices.some(late)}. Stop them, and bring it over by a migration of its own. "
+        "This is told once: the next answer counts."
+    )

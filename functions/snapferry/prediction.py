@@ -18,7 +18,8 @@ from snapferry.catchup import Round
 from snapferry.records import Records
 from snapferry.request import DomainJob
 
-_EARLIER = "write-stops"
+# A last snapshot is foretold by far worse than the rest.
+_EARLIER = {False: "write-stops", True: "write-stops-with-snapshot"}
 _MOST_EARLIER = 20
 # How far off a prediction may be that nothing was learned for, and one that something was.
 _FIRST_SPREAD = 2.0
@@ -133,14 +134,22 @@ class Tally:
         steps_seconds: what the steps of the write stop take besides their calls, a round of
             catching up and a snapshot.
         slices: what was measured of each; they are caught up at the same time.
-        earlier: of earlier write stops of the stack, how many times as long as expected they were.
+        earlier: of earlier write stops of the stack, how many times as long as expected they were;
+            of those with a last snapshot apart, as `earlier_with_snapshot`.
         expected_at_stop_seconds: what was expected when writes were stopped; None until then.
     """
 
     steps_seconds: float
     slices: list[SliceTally] = field(default_factory=lambda: [SliceTally()])
     earlier: list[float] = field(default_factory=list)
+    earlier_with_snapshot: list[float] = field(default_factory=list)
     expected_at_stop_seconds: float | None = None
+
+    @classmethod
+    def first(cls, records: Records, steps_seconds: float) -> Self:
+        """That of a domain of which nothing else was measured, with what the stack has learned."""
+        without, with_snapshot = (records.kept(_EARLIER[each], default=[]) for each in _EARLIER)
+        return cls(steps_seconds, earlier=without, earlier_with_snapshot=with_snapshot)
 
     @classmethod
     def of(cls, records: Records, domain: str) -> Self | None:
@@ -236,10 +245,22 @@ class Tally:
         """How long writes will stop if they stop now."""
         return self._prediction(self.catch_up_seconds)
 
+    def learn(self, records: Records, seconds: float) -> None:
+        """Keeps how long the write stop was that is noted, for the predictions of later ones."""
+        if self.expected_at_stop_seconds is None:
+            return
+        name = _EARLIER[self.by_snapshot > 0]
+        earlier = [
+            *records.kept(name, default=[]),
+            round(seconds / self.expected_at_stop_seconds, 3),
+        ]
+        records.keep(name, earlier[-_MOST_EARLIER:])
+
     def _prediction(self, catch_up_seconds: float) -> Prediction:
         expected = self.overhead_seconds + self.snapshot_seconds + catch_up_seconds
-        usual = statistics.median(self.earlier) if self.earlier else 1.0
-        spread = _LEAST_SPREAD if self.earlier else _FIRST_SPREAD
+        earlier = self.earlier_with_snapshot if self.by_snapshot else self.earlier
+        usual = statistics.median(earlier) if earlier else 1.0
+        spread = _LEAST_SPREAD if earlier else _FIRST_SPREAD
         parts = {
             "a last snapshot of what can't be caught up": self.snapshot_seconds,
             "what clients wrote meanwhile": catch_up_seconds,
@@ -247,21 +268,10 @@ class Tally:
         }
         return Prediction(
             seconds=round(expected * usual, 1),
-            low_seconds=round(expected * min(usual / spread, *self.earlier, usual), 1),
-            high_seconds=round(expected * max(usual * spread, *self.earlier, usual), 1),
+            low_seconds=round(expected * min(usual / spread, *earlier, usual), 1),
+            high_seconds=round(expected * max(usual * spread, *earlier, usual), 1),
             reason=max(parts, key=lambda part: parts[part]),
         )
-
-
-def earlier_write_stops(records: Records) -> list[float]:
-    """Of earlier write stops of the stack, how many times as long as expected they were."""
-    return list(records.kept(_EARLIER, default=[]))
-
-
-def learn(records: Records, expected_seconds: float, seconds: float) -> None:
-    """Keeps how long a write stop was, for the predictions of later ones."""
-    earlier = [*earlier_write_stops(records), round(seconds / expected_seconds, 3)]
-    records.keep(_EARLIER, earlier[-_MOST_EARLIER:])
 
 
 def last_round_will_be_shorter(rounds: Sequence[dict[str, Any]]) -> bool:

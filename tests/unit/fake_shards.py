@@ -156,6 +156,7 @@ class FakeTailCluster(FakeCluster):
         before: what happens before requests that match are answered, once each.
         tasks: opaque ids of writes that run; each look at them sees one end.
         refreshes_to_forget: after so many the version of a deleted document is forgotten.
+        building: how many replicas are being built.
     """
 
     def __init__(self, tails: dict[str, FakeTailIndex]) -> None:
@@ -165,6 +166,7 @@ class FakeTailCluster(FakeCluster):
         self.before: list[tuple[str, Callable[[], object]]] = []
         self.tasks: list[str] = []
         self.refreshes_to_forget = 1
+        self.building = 0
 
     @property
     def major(self) -> int:
@@ -259,7 +261,10 @@ class FakeTailCluster(FakeCluster):
                     for name, index in self.tails.items()
                 ]
             case "GET", ["_cluster", "health", *_]:
-                return {"indices": {name: {"status": "green"} for name in self.tails}}
+                return {
+                    "indices": {name: {"status": "green"} for name in self.tails},
+                    "initializing_shards": self.building,
+                }
             case "POST", [names, "_search"] if "preference" not in request.parameters:
                 return self._count_all(self._found(names))
             case "POST", [name, "_search"]:

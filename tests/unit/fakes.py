@@ -321,7 +321,13 @@ class FakeCluster:
             case "GET", ["_cluster", "health"]:
                 return {"indices": {name: self._health(name) for name in self.indices}}
             case "GET", ["_cluster", "health", names]:
-                return self._wait_for_replicas(names.split(","))
+                if request.parameters.keys() & {
+                    "wait_for_status",
+                    "wait_for_no_initializing_shards",
+                }:
+                    return self._wait_for_replicas(names.split(","))
+                building = sum(self._index(name).building for name in names.split(","))
+                return {"initializing_shards": building}
             case "GET", ["_cluster", "settings"]:
                 return self._get_settings(request.parameters)
             case "PUT", ["_cluster", "settings"]:

@@ -156,6 +156,22 @@ def test_the_gate_says_how_long_writes_will_stop(
     assert "longer" not in message
 
 
+def test_people_who_are_asked_anew_are_told_why(
+    make_job: MakeJob, storage: Storage, events: Events, announcements: Announcements
+) -> None:
+    storage.records.write("logs/write-stops-given-up", {"1": "a: made", "2": "b: written to"})
+    storage.records.write("logs/late-indices", ["orders-3"])
+
+    for gate in get_args(Gate):
+        gates.announce(storage.records, announcements.topic, events.bus, make_job(), gate, TOKEN)
+
+    plan, stop_writes, clients_moved = (each["message"] for each in announcements.messages)
+    assert "Writes were stopped before, and that was given up: b: written to." in stop_writes
+    assert "they have made there what nothing moves, orders-3." in clients_moved
+    for text in (plan, stop_writes):
+        assert "orders-3" not in text
+
+
 @pytest.mark.parametrize(
     ("lags", "trend"),
     [

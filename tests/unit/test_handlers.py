@@ -193,7 +193,7 @@ ANSWERS: dict[str, Any] = {
     "copy_artifacts": {"created": 2, "same": 0, "conflicts": 0, "impossible": 0},
     "weigh_another_round": {"pays": ...},
     "begin_catch_up": {"caught_up": 0, "by_snapshot": 2, "slices": 1},
-    "catch_up": {"ended": True, "predicted_write_stop_seconds": ...},
+    "catch_up": {"ended": True},
     "look_for_new_indices": {"new": 0},
     "check_window": {"wait_seconds": 0},
     "announce_gate": None,

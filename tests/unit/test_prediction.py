@@ -73,10 +73,28 @@ def test_earlier_write_stops_correct_it(earlier: list[float], expected: Predicti
 
 def test_the_latest_write_stops_are_remembered_by_later_migrations(storage: Storage) -> None:
     for number in range(1, 31):
-        prediction.learn(storage.records_of(f"m-{number}"), 2.0, 2.0 * number)
-    assert prediction.earlier_write_stops(storage.records_of("m-31")) == [
-        float(number) for number in range(11, 31)
-    ]
+        ended = Tally(steps_seconds=1.6, expected_at_stop_seconds=2.0)
+        ended.learn(storage.records_of(f"m-{number}"), 2.0 * number)
+
+    begun = Tally.first(storage.records_of("m-31"), steps_seconds=1.6)
+
+    assert begun.earlier == [float(number) for number in range(11, 31)]
+    assert begun.earlier_with_snapshot == []
+
+
+def test_write_stops_with_a_last_snapshot_are_remembered_apart(storage: Storage) -> None:
+    quick = Tally(steps_seconds=1.6, expected_at_stop_seconds=2.0)
+    quick.learn(storage.records, 4.0)
+    slow = Tally(
+        1.6, [SliceTally(by_snapshot=1, snapshot_seconds=100.0)], expected_at_stop_seconds=102.0
+    )
+    slow.learn(storage.records, 10.2)
+
+    begun = Tally.first(storage.records, steps_seconds=1.6)
+
+    assert begun.prediction().seconds == 4.0
+    begun.slices = [SliceTally(by_snapshot=1, snapshot_seconds=100.0)]
+    assert begun.prediction().seconds == 10.2
 
 
 @pytest.mark.parametrize(

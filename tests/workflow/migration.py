@@ -66,7 +66,7 @@ FROZEN = {
     "predicted_write_stop_seconds": 2.5,
     "predicted_interval_seconds": [1.5, 4],
 }
-CAUGHT_UP = {"ended": True, "predicted_write_stop_seconds": 2.5}
+CAUGHT_UP = {"ended": True}
 # What "Copy artifacts" returns.
 COPIED = {"created": 3, "same": 1, "conflicts": 0, "impossible": 0}
 # What "Write plan" returns.

@@ -10,13 +10,13 @@ from tests.workflow.state_machines import Execution
 
 
 def test_goes_on_until_it_has_ended(migration: Migration) -> None:
-    not_yet = CAUGHT_UP | {"ended": False}
+    not_yet = {"ended": False}
     migration.handlers["catch_up"] = in_turn(not_yet, not_yet, CAUGHT_UP)
 
     execution = migration.run("catch_up")
 
     assert execution.status == "SUCCEEDED"
-    assert execution.output == {"ended": True, "predicted_write_stop_seconds": 2.5}
+    assert execution.output == {"ended": True}
     assert [
         (payload["job"], payload["until"], payload["slice"])
         for payload in migration.called("catch_up")
@@ -35,26 +35,17 @@ def test_no_slice_waits_for_another_one(migration: Migration) -> None:
     def catch_up(payload: Payload) -> Any:
         number = payload["slice"]
         calls = [each for each in migration.called("catch_up") if each["slice"] == number]
-        return {"ended": len(calls) > number, "predicted_write_stop_seconds": number + 0.5}
+        return {"ended": len(calls) > number}
 
     migration.handlers["catch_up"] = catch_up
 
     execution = run_slices(migration, 3)
 
-    assert execution.output == {"ended": True, "predicted_write_stop_seconds": 2.5}
+    assert execution.output == {"ended": True}
     assert Counter(payload["slice"] for payload in migration.called("catch_up")) == {
         0: 1,
         1: 2,
         2: 3,
-    }
-
-
-def test_where_nothing_was_measured_nothing_is_predicted(migration: Migration) -> None:
-    migration.handlers["catch_up"] = in_turn(CAUGHT_UP | {"predicted_write_stop_seconds": None})
-
-    assert run_slices(migration, 2).output == {
-        "ended": True,
-        "predicted_write_stop_seconds": None,
     }
 
 

@@ -230,11 +230,6 @@ def test_a_function_lingers(functions: "LambdaClient", faults: Faults, tmp_path:
         assert invocation.result() in processes_in(tmp_path)
 
 
-def test_a_missed_heartbeat_has_a_name_of_its_own(run: Run) -> None:
-    task = {"Type": "Task", "Resource": TOKEN, "TimeoutSeconds": 600, "HeartbeatSeconds": 1}
-    assert run(task)["error"] == "States.HeartbeatTimeout"
-
-
 def test_waits_are_shortened(run: Run) -> None:
     # Three quarters of an hour: longer than any test may take.
     assert run({"Type": "Wait", "Seconds": 2700})["status"] == "SUCCEEDED"

@@ -66,7 +66,14 @@ def test_one_domain_with_both_gates(migration: Migration) -> None:
             "freeze_source",
         ],
         *[*LAST_BULK, "verify_copy", "hand_over_indices", "move_aliases", "announce_gate"],
-        *["look_for_late_indices", "verify_documents", "release_source", "delete_snapshots", *ROLL_BACK, "write_report"],
+        *[
+            "look_for_late_indices",
+            "verify_documents",
+            "release_source",
+            "delete_snapshots",
+            *ROLL_BACK,
+            "write_report",
+        ],
     ]
     assert handlers.count("catch_up") == 2
     for _, payload in migration.calls:

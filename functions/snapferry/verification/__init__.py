@@ -2,14 +2,21 @@
 
 In the order of a migration:
 
-    run            before the writes stop, of what a restore has brought and nobody changes
-    prove          while writes are stopped, quickly: structure, health, every document counted;
-                   notes up to which operations the documents are to be compared afterwards
-    run            after the clients were moved, of the rest: clients write on, so the documents are
-                   compared as they were at the cut-over
+    run                 before the writes stop, of what a restore has brought and nobody changes
+    replicas_are_built  before people are asked to stop writes, for `prove` waits for them
+    prove               while writes are stopped, quickly: structure, health, every document
+                        counted; notes up to which operations documents are to be compared later
+    run                 after the clients were moved, of the rest: clients write on, so the
+                        documents are compared as they were at the cut-over
 """
 
-from snapferry.verification.copy import Verdict, prove, raise_faults, verify
+from snapferry.verification.copy import (
+    Verdict,
+    prove,
+    raise_faults,
+    replicas_are_built,
+    verify,
+)
 from snapferry.verification.documents import Verification, outcome, run
 from snapferry.verification.ends import keep_ends
 from snapferry.verification.slices import MOMENTS, Moment
@@ -23,6 +30,7 @@ __all__ = [
     "outcome",
     "prove",
     "raise_faults",
+    "replicas_are_built",
     "run",
     "verify",
 ]

@@ -20,6 +20,7 @@ from snapferry.verification.structure import structural_faults
 _STALE = "the source has it no more: an earlier round restored it"
 # Below the time-out of a request.
 _LONGEST_WAIT_SECONDS = 90
+_BUILDING_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,28 @@ def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str
         params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
     ).get("indices", {})
     return health
+
+
+def replicas_are_built(destination: OpenSearch, names: Iterable[str]) -> bool:
+    """Whether no shard is being built any more, after some seconds if need be.
+
+    One that no node may take isn't waited for; `prove` will name its index.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-health/
+    """
+    for path in indices.paths(names):
+        # An answer with 408 says that some still are; so does the next one.
+        with contextlib.suppress(Unavailable):
+            destination.cluster.health(
+                index=path,
+                params={
+                    "wait_for_no_initializing_shards": "true",
+                    "timeout": f"{_BUILDING_SECONDS}s",
+                },
+            )
+        if destination.cluster.health(index=path)["initializing_shards"]:
+            return False
+    return True
 
 
 def _judge(

@@ -1,34 +1,16 @@
-"""Executions that are stopped, and tasks that miss their heartbeat, end as they do on AWS."""
+"""Executions that are stopped end as they do on AWS."""
 
 import datetime
 import json
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
-from localstack.aws.api.stepfunctions import (
-    ExecutionStatus,
-    HistoryEventType,
-    TaskTimedOutEventDetails,
-)
+from localstack.aws.api.stepfunctions import ExecutionStatus
 from localstack.aws.connect import connect_to
-from localstack.services.stepfunctions.asl.component.common.error_name.failure_event import (
-    FailureEvent,
-)
-from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name import (
-    StatesErrorName,
-)
-from localstack.services.stepfunctions.asl.component.common.error_name.states_error_name_type import (  # noqa: E501
-    StatesErrorNameType,
-)
 from localstack.services.stepfunctions.asl.component.state.state_execution.state_task import (
     lambda_eval_utils,
 )
-from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.state_task import (  # noqa: E501
-    StateTask,
-)
-from localstack.services.stepfunctions.asl.eval.callback.callback import HeartbeatTimeoutError
 from localstack.services.stepfunctions.asl.eval.environment import Environment
-from localstack.services.stepfunctions.asl.eval.event.event_detail import EventDetails
 from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
 from localstack.services.stepfunctions.backend.execution import Execution
 from localstack.services.stepfunctions.backend.execution_worker import ExecutionWorker
@@ -43,7 +25,6 @@ def patch() -> None:
     _stop_children_of_stopped_executions()
     _end_pending_tasks_of_stopped_executions()
     _leave_functions_of_stopped_executions_running()
-    _name_missed_heartbeats()
 
 
 def _let_stopped_executions_stay_stopped() -> None:
@@ -108,22 +89,3 @@ def _leave_functions_of_stopped_executions_running() -> None:
                 executed.result()
 
     lambda_eval_utils.execute_lambda_function_integration = execute_while_running
-
-
-def _name_missed_heartbeats() -> None:
-    from_error = StateTask._from_error
-
-    def from_error_or_heartbeat(self: StateTask, env: Environment, ex: Exception) -> FailureEvent:
-        if not isinstance(ex, HeartbeatTimeoutError):
-            return from_error(self, env=env, ex=ex)
-        name = StatesErrorNameType.StatesHeartbeatTimeout
-        return FailureEvent(
-            env=env,
-            error_name=StatesErrorName(typ=name),
-            event_type=HistoryEventType.TaskTimedOut,
-            event_details=EventDetails(
-                taskTimedOutEventDetails=TaskTimedOutEventDetails(error=name.to_name())
-            ),
-        )
-
-    StateTask._from_error = from_error_or_heartbeat
