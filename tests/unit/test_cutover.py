@@ -381,7 +381,8 @@ def test_the_round_beside_the_gate_ends_with_the_gate(
     restored: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Pages take no time here.
-    monkeypatch.setattr(cutover, "_LOOK_EVERY_SECONDS", 1e-6)
+    for module in ("stop_mark", "slices"):
+        monkeypatch.setattr(f"snapferry.cutover.{module}.LOOK_EVERY_SECONDS", 1e-6)
     restored.begin()
     shard = restored.source.tails["a"].shards[0]
     for number in range(200):
@@ -599,10 +600,19 @@ def test_slices_are_caught_up_side_by_side(sliced: World) -> None:
     assert [step["step"] for step in found["write_stop_steps"]] == [
         *("freeze_source", "catch_up_slices", "catch_up_last", "hand_over_indices", "move_aliases")
     ]
-    look = sliced.storage.items["m-1", "progress#logs"]
-    assert (look["documents"], look["deletes"]) == (1, 1)
     cutover.learn(sliced.storage.records, DOMAIN)
     assert len(Tally.first(sliced.storage.records, 1.0).earlier) == 1
+
+
+def test_people_see_the_slices_as_one(sliced: World) -> None:
+    sliced.source.tails["a"].shards[0].index("0-new")
+    sliced.source.tails["b"].shards[0].delete("0-1")
+
+    for number in range(2):
+        sliced.catch_up(number=number)
+
+    look = sliced.storage.items["m-1", "progress#logs"]
+    assert (look["documents"], look["deletes"]) == (1, 1)
 
 
 def test_what_proves_unfit_in_several_slices_is_left_out_of_each(sliced: World) -> None:
@@ -694,7 +704,7 @@ def test_a_failure_lets_the_source_take_writes_again(restored: World) -> None:
 
 
 def test_an_abort_ends_the_last_round(restored: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutover, "_LOOK_FOR_ABORT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("snapferry.cutover.slices._LOOK_FOR_ABORT_EVERY_SECONDS", 0.0)
     restored.begin()
     restored.freeze()
     restored.source.tails["a"].shards[0].index("0-new")
@@ -971,7 +981,7 @@ def test_a_block_that_somebody_took_off_is_set_again(stopped: World) -> None:
 def test_a_write_under_way_at_the_last_snapshot_is_noticed(stopped: World) -> None:
     stopped.source.tails["b"].shards[0].lagging = 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cutover, "_CHECKPOINT_SECONDS", 0)
+        patch.setattr("snapferry.cutover.base._CHECKPOINT_SECONDS", 0)
         stopped.snapshot()
     stopped.source.tails["b"].shards[0].lagging = 0
 
