@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -1003,22 +1004,30 @@ _MESSAGES = {
 
 def _explain(problem: ErrorDetails) -> str:
     """Says of one problem where it is, what is wrong, and what to write instead."""
-    location = problem["loc"]
-    # In whose words an entry is shows from its fields.
-    parts = [part for part in location if part not in ("own", "guide")]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    place = place.lstrip(".") or "input"
-    names = [part for part in location if isinstance(part, str)]
-    model = _MODELS.get(names[-2]) if len(names) > 1 else MigrationRequest
+    place = ""
+    model: type[_Model] | None = None
+    field = None
+    models: dict[str | None, type[_Model]] = {None: MigrationRequest}
+    for part in problem["loc"]:
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part in models:
+            # In whose words an entry is shows from its fields.
+            model, field, models = None, None, {None: models[part]}
+        else:
+            place += f".{part}"
+            model = models.get(None)
+            field = model.model_fields.get(part) if model else None
+            models = dict(_models(field.annotation)) if field else {}
+    place = place.removeprefix(".") or "input"
     if problem["type"] == "extra_forbidden" and model:
-        close = difflib.get_close_matches(names[-1], model.model_fields, n=1)
+        close = difflib.get_close_matches(str(problem["loc"][-1]), model.model_fields, n=1)
         hint = (
             f"did you mean {close[0]!r}?" if close else f"known are {', '.join(model.model_fields)}"
         )
         return f"{place}: there is no such field; {hint}"
     text = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     text = text[:1].lower() + text[1:]
-    field = model.model_fields.get(names[-1]) if model and names else None
     if field is None:
         return f"{place}: {text}"
     expected = f"expected is {field.description}"
@@ -1027,19 +1036,14 @@ def _explain(problem: ErrorDetails) -> str:
     return f"{place}: {text}; {expected}"
 
 
-_MODELS: dict[str, type[_Model]] = {
-    "own": Domain,
-    "guide": GuideDomain,
-    "indices": Indices,
-    "master_user": MasterUser,
-    "bucket": Bucket,
-    "access": BucketAccess,
-    "destination": Destination,
-    "cutover": Cutover,
-    "artifacts": Artifacts,
-    "series": Series,
-    "retention": Retention,
-}
+def _models(annotation: Any, tag: str | None = None) -> Iterator[tuple[str | None, type[_Model]]]:
+    """The models that a type allows, each by its tag; by None where it needs none."""
+    if isinstance(annotation, type) and issubclass(annotation, _Model):
+        yield tag, annotation
+    parts = get_args(annotation)
+    tags = [part.tag for part in parts if isinstance(part, Tag)]
+    for part in parts:
+        yield from _models(part, tags[0] if tags else tag)
 
 
 if __name__ == "__main__":

@@ -203,6 +203,21 @@ MALFORMED = [
         id="typo in cutover",
     ),
     pytest.param(
+        document(cutover__window={"begins_at": "22:00", "end_at": "04:30"}),
+        "cutover.window.end_at: there is no such field",
+        "did you mean 'ends_at'?",
+        id="typo in the window",
+    ),
+    pytest.param(
+        document(cutover__window={"begins_at": "22:00", "ends_at": "4:30"}),
+        "cutover.window.ends_at: ",
+        'it may be after midnight, for example "04:30"',
+        id="time without its zero",
+    ),
+    pytest.param(
+        document(own="x"), "own: there is no such field", "known are domains", id="a tag's name"
+    ),
+    pytest.param(
         document(domain__host="http://search-logs.example"),
         "domains[0].host: only https is accepted",
         'for example "search-logs-abc',
