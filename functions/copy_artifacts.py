@@ -34,6 +34,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 clients.destination_administrator(job.destination),
                 clients.destination_dashboards(job.destination),
             ),
-            artifacts.Vault(clients.secrets(), f"{prefix}users/{job.migration_id}/"),
+            artifacts.Vault(clients.secrets_of_users(), f"{prefix}users/{job.migration_id}/"),
             moved=event["moved"],
         )

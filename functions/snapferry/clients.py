@@ -12,7 +12,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -31,7 +30,14 @@ from opensearchpy.exceptions import OpenSearchException, SerializationError
 from requests_aws4auth import AWS4Auth
 
 from snapferry import access, artifacts, raw_json, security
-from snapferry.errors import AccessDenied, InvalidInput, Unavailable, explain, explain_s3
+from snapferry.errors import (
+    AccessDenied,
+    InvalidInput,
+    SnapferryError,
+    Unavailable,
+    explain,
+    explain_s3,
+)
 from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.journal import BUCKET, SECRETS, Journal, Place, destination_side, side_of
@@ -53,6 +59,9 @@ _AWS = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempt
 _TRANSIENT_CODES = re.compile(
     "Throttl|LimitExceeded|ThroughputExceeded|TooManyRequests|RequestTimeout"
 )
+
+type _ErrorOf = Callable[[int, str, str, str], SnapferryError | None]
+"""Our error for an answer's status, code and text and its request; None where AWS's own stays."""
 
 
 class _ExplainingTransport(Transport):
@@ -141,28 +150,15 @@ def _bucket(name: str, region: str, role_arn: str, external_id: str | None) -> a
     session = botocore.session.get_session()
     session.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
     s3 = boto3.Session(botocore_session=session).client("s3", region_name=region, config=_AWS)
-
-    def explain_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
-        if http_response.status_code >= 300:
-            error = parsed.get("Error", {})
-            raise explain_s3(
-                http_response.status_code,
-                error.get("Code", ""),
-                error.get("Message", ""),
-                name,
-                model.name,
-            )
-
-    def explain_no_answer(exception: Exception, **_: Any) -> None:
-        if isinstance(exception, (ConnectionError, HTTPClientError)):
-            raise Unavailable(
-                f"the bucket {name} can't be reached: {exception}. What to do: in a VPC, give the "
-                "functions' subnets a route to S3, by a gateway endpoint or a NAT gateway."
-            ) from exception
-
-    s3.meta.events.register("after-call.s3", explain_answer)
-    s3.meta.events.register("after-call-error.s3", explain_no_answer)
-    return access.Bucket(s3, name)
+    return access.Bucket(
+        _explaining(
+            s3,
+            f"the bucket {name}",
+            "S3, by a gateway endpoint",
+            lambda status, code, text, request: explain_s3(status, code, text, name, request),
+        ),
+        name,
+    )
 
 
 class _Given(CredentialProvider):
@@ -320,7 +316,8 @@ def _secret(secret_arn: str, place: str) -> _Secret:
         "it has to exist, and its name has to begin with the stack's parameter SecretNamePrefix",
     ):
         # Read each time, because a password may be changed while the migration runs.
-        answer = _secrets(secret_arn.split(":")[3]).get_secret_value(SecretId=secret_arn)
+        secrets = _secrets_of_input(secret_arn.split(":")[3])
+        answer = secrets.get_secret_value(SecretId=secret_arn)
     try:
         secret = json.loads(answer["SecretString"])
         return _Secret(secret["username"], secret["password"], secret.get("ca_certificate"))
@@ -340,7 +337,7 @@ def _as_user(name: str, endpoint: str, secret: _Secret) -> OpenSearch:
 
 
 @functools.cache
-def _secrets(region: str) -> "SecretsManagerClient":
+def _secrets_of_input(region: str) -> "SecretsManagerClient":
     return boto3.client("secretsmanager", region_name=region, config=_AWS)
 
 
@@ -366,23 +363,30 @@ def _is_transient(status: int, code: str) -> bool:
     return status == 429 or status >= 500 or bool(_TRANSIENT_CODES.search(code))
 
 
-def _explaining[Client: BaseClient](client: Client) -> Client:
-    """Has a client raise `Unavailable` where a later attempt may succeed; others stay AWS's."""
-    service = client.meta.service_model.service_name
+def _explaining[Client: BaseClient](
+    client: Client, name: str, route: str, error_of: _ErrorOf
+) -> Client:
+    """Has a client raise our errors in place of those of AWS.
+
+    Args:
+        client: of AWS.
+        name: what it asks, in messages.
+        route: where the functions' subnets need a route to, and by what besides a NAT gateway.
+        error_of: says which.
+    """
 
     def explain_answer(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
         status, error = http_response.status_code, parsed.get("Error", {})
-        if status >= 300 and _is_transient(status, error.get("Code", "")):
-            raise Unavailable(
-                f"{service} answered {model.name} with {status}: {error.get('Code')}: "
-                f"{error.get('Message')}"
-            )
+        if status >= 300 and (
+            ours := error_of(status, error.get("Code", ""), error.get("Message", ""), model.name)
+        ):
+            raise ours
 
     def explain_no_answer(exception: Exception, **_: Any) -> None:
         if isinstance(exception, (ConnectionError, HTTPClientError)):
             raise Unavailable(
-                f"{service} can't be reached: {exception}. What to do: in a VPC, give the "
-                f"functions' subnets a route to {service}, by an endpoint or a NAT gateway."
+                f"{name} can't be reached: {exception}. What to do: in a VPC, give the functions' "
+                f"subnets a route to {route} or a NAT gateway."
             ) from exception
 
     client.meta.events.register("after-call", explain_answer)
@@ -390,12 +394,29 @@ def _explaining[Client: BaseClient](client: Client) -> Client:
     return client
 
 
+def _of_stack[Client: BaseClient](client: Client, denial: _ErrorOf = lambda *_: None) -> Client:
+    """Has a client raise `Unavailable` where a later attempt may succeed; others stay AWS's.
+
+    Args:
+        client: of a service that the stack itself uses.
+        denial: says what becomes of a denial, where it doesn't stay AWS's.
+    """
+    service = client.meta.service_model.service_name
+
+    def error_of(status: int, code: str, text: str, request: str) -> SnapferryError | None:
+        if _is_transient(status, code):
+            return Unavailable(f"{service} answered {request} with {status}: {code}: {text}")
+        return denial(status, code, text, request)
+
+    return _explaining(client, service, f"{service}, by an endpoint", error_of)
+
+
 @functools.cache
 def _file_of(certificate: str) -> str:
     """Writes a certificate to a file, since the TLS library takes files only."""
     with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
         file.write(certificate)
-    return str(Path(file.name))
+    return file.name
 
 
 def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
@@ -418,7 +439,7 @@ def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
 def table() -> "Table":
     """The table of the stack, which an environment variable names."""
     dynamodb = boto3.resource("dynamodb", config=_AWS)
-    _explaining(dynamodb.meta.client)
+    _of_stack(dynamodb.meta.client)
     return dynamodb.Table(os.environ["TABLE_NAME"])
 
 
@@ -434,7 +455,7 @@ def records(migration_id: str) -> Records:
 
 @functools.cache
 def _s3() -> "S3Client":
-    return _explaining(boto3.client("s3", config=_AWS))
+    return _of_stack(boto3.client("s3", config=_AWS))
 
 
 def journal(migration_id: str) -> Journal:
@@ -457,7 +478,7 @@ def sides(records: Records) -> Callable[[Place], Any]:
         if place.side == BUCKET:
             return bucket(jobs[0].bucket)
         if place.side == SECRETS:
-            return secrets()
+            return secrets_of_users()
         owner = artifacts.OWNERS.get(place.kind)
         by_administrator = place.kind in security.CHANGEABLES or owner == "administrator"
         if target := destinations.get(place.side):
@@ -470,33 +491,35 @@ def sides(records: Records) -> Callable[[Place], Any]:
     return connect
 
 
-def secrets() -> "SecretsManagerClient":
+@functools.cache
+def secrets_of_users() -> "SecretsManagerClient":
     """A client of Secrets Manager where the stack is, for the passwords of users."""
-    client = _explaining(boto3.client("secretsmanager", config=_AWS))
 
-    def explain_denial(parsed: Any, model: Any, **_: Any) -> None:
-        error = parsed.get("Error", {})
-        if error.get("Code") == "AccessDeniedException":
-            raise AccessDenied(
-                f"Secrets Manager denies {model.name}: {error.get('Message')}. What to do: look "
-                "for a policy of the account or its organization that takes the right away."
+    def denial(_: int, code: str, text: str, request: str) -> SnapferryError | None:
+        if code == "AccessDeniedException":
+            return AccessDenied(
+                f"Secrets Manager denies {request}: {text}. What to do: look for a policy of the "
+                "account or its organization that takes the right away."
             )
+        return None
 
-    client.meta.events.register("after-call", explain_denial)
-    return client
+    return _of_stack(boto3.client("secretsmanager", config=_AWS), denial)
 
 
+@functools.cache
 def step_functions() -> "SFNClient":
     """A client of Step Functions, for roll-backs."""
-    return _explaining(boto3.client("stepfunctions", config=_AWS))
+    return _of_stack(boto3.client("stepfunctions", config=_AWS))
 
 
+@functools.cache
 def bus() -> Bus:
     """The event bus of the stack, which an environment variable names."""
-    return Bus(_explaining(boto3.client("events", config=_AWS)), os.environ["EVENT_BUS_NAME"])
+    return Bus(_of_stack(boto3.client("events", config=_AWS)), os.environ["EVENT_BUS_NAME"])
 
 
+@functools.cache
 def topic() -> Topic:
     """The topic of the stack, which environment variables name."""
-    client = _explaining(boto3.client("sns", config=_AWS))
+    client = _of_stack(boto3.client("sns", config=_AWS))
     return Topic(client, os.environ["TOPIC_ARN"], os.environ["STACK_NAME"])

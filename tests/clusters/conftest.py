@@ -30,7 +30,14 @@ def lambda_environment(sandbox: Sandbox) -> Iterator[None]:
 
 def _forget_clients() -> None:
     """Those that are kept belong to the environment in which they were made."""
-    for kept in (clients.table, clients._s3):
+    for kept in (
+        clients._s3,
+        clients.bus,
+        clients.secrets_of_users,
+        clients.step_functions,
+        clients.table,
+        clients.topic,
+    ):
         kept.cache_clear()
 
 

@@ -66,7 +66,7 @@ def copy(job: DomainJob) -> dict[str, int]:
             clients.destination_administrator(job.destination),
             clients.destination_dashboards(job.destination),
         ),
-        artifacts.Vault(clients.secrets(), f"snapferry/users/{job.migration_id}/"),
+        artifacts.Vault(clients.secrets_of_users(), f"snapferry/users/{job.migration_id}/"),
     )
 
 
@@ -95,7 +95,7 @@ def test_users_get_new_passwords(sandbox: Sandbox) -> None:
 
     copy(job)
 
-    secrets = clients.secrets()
+    secrets = clients.secrets_of_users()
     name = f"snapferry/users/{job.migration_id}/art-anna"
     kept = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
     [endpoint] = sandbox.world.destinations

@@ -135,10 +135,20 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    clients._as_role.cache_clear()
-    clients._bucket.cache_clear()
-    clients._secrets.cache_clear()
-    clients._file_of.cache_clear()
+    for kept in (
+        clients._as_role,
+        clients._as_user,
+        clients._bucket,
+        clients._file_of,
+        clients._s3,
+        clients._secrets_of_input,
+        clients.bus,
+        clients.secrets_of_users,
+        clients.step_functions,
+        clients.table,
+        clients.topic,
+    ):
+        kept.cache_clear()
 
 
 @pytest.fixture
@@ -269,6 +279,15 @@ def test_a_client_is_kept_for_the_next_invocation(make_job: MakeJob, source: Ope
     assert clients.source(make_job(domain__region="eu-west-1").domain) is not source
 
 
+@pytest.mark.parametrize(
+    "make",
+    [clients.bus, clients.secrets_of_users, clients.step_functions, clients.table, clients.topic],
+    ids=lambda make: make.__name__,
+)
+def test_a_client_of_the_stack_is_kept_for_the_next_invocation(make: Callable[[], Any]) -> None:
+    assert make() is make()
+
+
 def test_the_destination_gets_the_user_of_the_secret(
     destination: OpenSearch, aws: FakeAws, web: FakeWeb
 ) -> None:
@@ -364,7 +383,7 @@ def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
     shortest_timeout_seconds, pauses_seconds = 60, 1 + 2 + 4 + 8
 
     for client in (
-        clients._secrets("eu-west-1"),
+        clients._secrets_of_input("eu-west-1"),
         clients.table().meta.client,
         clients.records("m-1").s3,
         clients.step_functions(),
@@ -678,7 +697,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "dynamodb": lambda: clients.fence("m-1").mark(),
     "s3": lambda: clients.records("m-1").read("jobs"),
     "stepfunctions": lambda: clients.step_functions().describe_execution(executionArn=EXECUTION),
-    "secretsmanager": lambda: clients.secrets().describe_secret(SecretId="snapferry/users/a"),
+    "secretsmanager": lambda: clients.secrets_of_users().describe_secret(SecretId="users/a"),
     "events": lambda: clients.bus().tell("RolledBack", "m-1"),
     "sns": lambda: clients.topic().tell("subject", "message"),
 }
@@ -734,7 +753,7 @@ def test_what_the_stacks_own_services_refuse_stays_as_it_is(aws: FakeAws) -> Non
 def test_a_secret_that_may_not_be_made_is_a_denial(aws: FakeAws) -> None:
     aws.refusal = "AccessDeniedException"
     with pytest.raises(AccessDenied, match=r"denies CreateSecret: refused. What to do: "):
-        clients.secrets().create_secret(Name="snapferry/users/a", SecretString="b")
+        clients.secrets_of_users().create_secret(Name="snapferry/users/a", SecretString="b")
     aws.refusal = "ResourceNotFoundException"
     with pytest.raises(ClientError, match="ResourceNotFound"):
         CALLS["secretsmanager"]()

@@ -114,7 +114,7 @@ def world(
     monkeypatch.setattr(clients, "records", storage.records_of)
     monkeypatch.setattr(clients, "table", lambda: storage.table)
     monkeypatch.setattr(clients, "step_functions", lambda: executions.client)
-    monkeypatch.setattr(clients, "secrets", lambda: None)
+    monkeypatch.setattr(clients, "secrets_of_users", lambda: None)
     monkeypatch.setattr(clients, "topic", lambda: announcements.topic)
     monkeypatch.setattr(clients, "bus", lambda: events.bus)
     monkeypatch.setenv("ROLL_BACK_STATE_MACHINE_ARN", f"{STATES}:stateMachine:snapferry-roll-back")
