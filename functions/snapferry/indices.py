@@ -1,6 +1,5 @@
 """The indices of a cluster: which are moved, and how large they are."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 from opensearchpy import OpenSearch
 
+from snapferry import patterns
 from snapferry.engines import Engine
 from snapferry.errors import Conflict, InvalidInput, Unavailable
 from snapferry.request import Indices
@@ -196,8 +196,8 @@ def matching(present: Iterable[Index], wanted: Indices) -> list[Index]:
 
 def is_wanted(name: str, wanted: Indices) -> bool:
     """Whether an index of this name is moved, if it is there."""
-    return any(_matches(name, pattern) for pattern in wanted.include) and not any(
-        _matches(name, pattern) for pattern in wanted.exclude
+    return any(patterns.matches(name, pattern) for pattern in wanted.include) and not any(
+        patterns.matches(name, pattern) for pattern in wanted.exclude
     )
 
 
@@ -238,11 +238,6 @@ def paths(names: Iterable[str]) -> Iterator[str]:
         length += name_bytes
     if piece:
         yield ",".join(piece)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Whether a pattern, in which only `*` is special, stands for a name."""
-    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name))
 
 
 def some(names: Iterable[str]) -> str:

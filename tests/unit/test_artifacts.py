@@ -285,6 +285,17 @@ def test_what_is_not_the_peoples_or_not_wanted_stays(
     assert copy(make_job(artifacts={"include": []})) == {}
 
 
+def test_only_a_star_is_special_in_what_is_left_out(
+    source: Side, copy: Any, make_job: MakeJob
+) -> None:
+    names = ("a[1]", "a1", "b?", "bc")
+    source.cluster.artifacts.kept = {"_ingest/pipeline": dict.fromkeys(names, _PIPELINE)}
+
+    found = copy(make_job(artifacts={"exclude": ["a[1]", "b?"]}))
+
+    assert set(found) == {"ingest pipeline a1", "ingest pipeline bc"}
+
+
 def test_a_legacy_template_that_others_come_before_is_named(
     source: Side, destination: Side, copy: Any
 ) -> None:

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal
 
 from opensearchpy import OpenSearch
 
-from snapferry import table
+from snapferry import patterns, table
 from snapferry.artifacts import users
 from snapferry.artifacts.kinds import INTERNAL_USER, KINDS, Client, Kind, Owner
 from snapferry.artifacts.saved_objects import Dashboards
@@ -269,7 +268,7 @@ def _plan_kind(
 
 
 def _is_wanted(job: DomainJob, kind: Kind, name: str) -> bool:
-    if any(fnmatchcase(name, pattern) for pattern in job.artifacts.exclude):
+    if any(patterns.matches(name, pattern) for pattern in job.artifacts.exclude):
         return False
     return kind.is_selected(name, job)
 

@@ -9,13 +9,12 @@ https://docs.opensearch.org/latest/security/access-control/api/. For Dashboards 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote
 
 from opensearchpy import OpenSearch
 
-from snapferry import indices, plugins, security
+from snapferry import indices, patterns, plugins, security
 from snapferry.artifacts import saved_objects
 from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.translation import translate_template, with_timestamp_field
@@ -203,12 +202,12 @@ def _templates(name: str) -> Callable[[Any], Definitions]:
 
 
 def _is_internal_template(name: str, definition: Any) -> bool:
-    patterns = definition.get("index_patterns", [])
+    index_patterns = definition.get("index_patterns", [])
     return (
         name.startswith(".")
         or name in _PLUGIN_TEMPLATES
         or bool(definition.get("_meta", {}).get("managed"))
-        or (bool(patterns) and all(pattern.startswith(".") for pattern in patterns))
+        or (bool(index_patterns) and all(each.startswith(".") for each in index_patterns))
     )
 
 
@@ -244,7 +243,7 @@ def _precedence(_: str, template: Any, source: OpenSearch, destination: OpenSear
         for name, other in index_templates.read_all(destination).items()
         if name not in at_source
         and any(
-            fnmatchcase(one, two) or fnmatchcase(two, one)
+            patterns.matches(one, two) or patterns.matches(two, one)
             for one in template["index_patterns"]
             for two in other["index_patterns"]
         )
