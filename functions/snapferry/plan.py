@@ -29,7 +29,6 @@ from snapferry import (
     retention,
     security,
     snapshots,
-    table,
     versions,
 )
 from snapferry.capacity import Capacity
@@ -300,7 +299,7 @@ def _keep(
 
 def summary(records: Records) -> dict[str, str]:
     """What the `plan` is in a few words, and the key of its `page`; empty where there is none."""
-    item = table.get(records.table, records.migration_id, _SUMMARY) or {}
+    item = records.item(_SUMMARY) or {}
     return {"plan": item.get("plan", ""), "page": item.get("page", "")}
 
 

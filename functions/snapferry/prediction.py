@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from operator import itemgetter
 from typing import Any, Self
 
-from snapferry import table
 from snapferry.catchup import Round
 from snapferry.records import Records
 from snapferry.request import DomainJob
@@ -157,7 +156,7 @@ class Tally:
         prefix = _prefix(domain)
         stored = {
             item["record"].removeprefix(prefix): json.loads(item["tally"])
-            for item in table.query(records.table, records.migration_id, prefix)
+            for item in records.items(prefix)
         }
         if _COMMON not in stored:
             return None

@@ -7,10 +7,12 @@ people and tools look them up while the migration runs.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from snapferry import table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -72,15 +74,27 @@ class Records:
 
     def put(self, record: str, **attributes: Any) -> None:
         """Writes an item of the table, such as `progress#logs`; floats become decimals."""
-        self.table.put_item(Item=self._item(record, attributes))
+        self.table.put_item(Item=self._made(record, attributes))
 
     def put_all(self, items: Mapping[str, Mapping[str, Any]]) -> None:
         """Writes items of the table as `put` does, by their records, many with one call."""
         with self.table.batch_writer() as batch:
             for record, attributes in items.items():
-                batch.put_item(Item=self._item(record, attributes))
+                batch.put_item(Item=self._made(record, attributes))
 
-    def _item(self, record: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    def item(self, record: str) -> dict[str, Any] | None:
+        """The item of the table as it is now; None where there is none."""
+        return table.get(self.table, self.migration_id, record)
+
+    def items(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """The items of the table whose record begins so, as they are now."""
+        return table.query(self.table, self.migration_id, prefix)
+
+    def remove(self, record: str) -> None:
+        """Removes an item of the table, if it is there."""
+        table.delete(self.table, self.migration_id, record)
+
+    def _made(self, record: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
         item: dict[str, Any] = json.loads(json.dumps(attributes), parse_float=Decimal)
         return item | {
             "migration_id": self.migration_id,

@@ -12,7 +12,6 @@ from snapferry import (
     report_page,
     retention,
     rounds,
-    table,
     verification,
 )
 from snapferry.errors import MigrationEnded, SnapshotSkipped
@@ -163,7 +162,7 @@ def _timeline(records: Records, domain: Mapping[str, Any]) -> Iterator[dict[str,
             yield _phase(
                 f"documents compared: {moment}", compared["began_at"], compared["ended_at"]
             )
-    for gate in table.query(records.table, records.migration_id, f"gate#{domain['domain']}#"):
+    for gate in records.items(f"gate#{domain['domain']}#"):
         if "answered_at" in gate:
             yield _phase(
                 f"gate: {gate['gate'].replace('_', ' ')}",

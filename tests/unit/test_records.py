@@ -50,6 +50,20 @@ def test_an_item_takes_numbers_of_any_kind(storage: Storage) -> None:
     assert item["updated_at"] == int(item["updated_at"]) > 0
 
 
+def test_an_item_is_read_and_removed(storage: Storage) -> None:
+    storage.records.put("gate#logs#plan", state="open")
+    storage.records.put("gate#orders#plan", state="open")
+    storage.records_of("m-2").put("gate#logs#plan", state="open")
+
+    [item] = storage.records.items("gate#logs#")
+    assert (item["record"], item["state"]) == ("gate#logs#plan", "open")
+    assert storage.records.item("gate#logs#plan") == item
+    for _ in range(2):
+        storage.records.remove("gate#logs#plan")
+    assert storage.records.item("gate#logs#plan") is None
+    assert set(storage.items) == {("m-1", "gate#orders#plan"), ("m-2", "gate#logs#plan")}
+
+
 def test_what_is_written_once_stays(storage: Storage) -> None:
     storage.records.write_once("logs/base-1", {"first": True})
     storage.records.write_once("logs/base-1", {"first": False})
