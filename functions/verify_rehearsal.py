@@ -22,6 +22,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         job,
         listing.selected(records, job.domain.name, event["round"]),
     )
-    records.write(f"{job.domain.name}/verification", [verdict.record() for verdict in verdicts])
+    verification.keep_verdicts(records, job.domain.name, verdicts)
     verification.raise_faults(verdicts)
     return {"documents": sum(verdict.destination_documents or 0 for verdict in verdicts)}

@@ -9,7 +9,7 @@ from decimal import Decimal
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
-from snapferry import catchup, table
+from snapferry import catchup, gates, progress, table
 from snapferry.errors import Conflict, NotFound
 from snapferry.fence import Fence
 from snapferry.journal import Journal
@@ -160,7 +160,7 @@ class Migration:
             ended_at=None if running else execution["stopDate"].timestamp(),
             domains=[
                 {"domain": item.pop("record").partition("#")[2], **item}
-                for item in self._query("progress#")
+                for item in self._query(progress.RECORDS)
             ],
             # Those of an execution that has ended can't be answered any more.
             open_gates=[gate for gate in self.gates() if gate.is_open] if running else [],
@@ -192,7 +192,7 @@ class Migration:
 
     def gates(self) -> list[Gate]:
         """The gates that were announced so far, in the order in which they were."""
-        gates = [
+        announced = [
             Gate(
                 name=item["gate"],
                 domain=item["domain"],
@@ -204,9 +204,9 @@ class Migration:
                 answered_by=item.get("answered_by"),
                 answered_at=item.get("answered_at"),
             )
-            for item in self._query("gate#")
+            for item in self._query(gates.RECORDS)
         ]
-        return sorted(gates, key=lambda gate: gate.announced_at)
+        return sorted(announced, key=lambda gate: gate.announced_at)
 
     def approve(self, gate: Gate, by: str) -> None:
         """Lets the migration go on.
@@ -261,7 +261,7 @@ class Migration:
             self.items.update_item(
                 Key={
                     "migration_id": self.migration_id,
-                    "record": f"gate#{gate.domain}#{gate.name}",
+                    "record": gates.record(gate.domain, gate.name),
                 },
                 UpdateExpression="SET #state = :answered, answered_by = :by, answered_at = :at",
                 # Not if it was announced anew meanwhile: then that one is open.

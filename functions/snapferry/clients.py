@@ -29,7 +29,7 @@ from opensearchpy import JSONSerializer, OpenSearch, RequestsHttpConnection, Tra
 from opensearchpy.exceptions import OpenSearchException, SerializationError
 from requests_aws4auth import AWS4Auth
 
-from snapferry import access, artifacts, raw_json, security
+from snapferry import access, artifacts, migration, raw_json, security
 from snapferry.errors import (
     AccessDenied,
     InvalidInput,
@@ -42,7 +42,7 @@ from snapferry.events import Bus
 from snapferry.fence import Fence
 from snapferry.journal import BUCKET, SECRETS, Journal, Place, destination_side, side_of
 from snapferry.records import Records
-from snapferry.request import Bucket, Destination, Domain, DomainJob, MasterUser
+from snapferry.request import Bucket, Destination, Domain, MasterUser
 from snapferry.topic import Topic
 
 if TYPE_CHECKING:
@@ -470,7 +470,7 @@ def fence(migration_id: str) -> Fence:
 
 def sides(records: Records) -> Callable[[Place], Any]:
     """Makes the client for a place of the journal, from the jobs in the migration's records."""
-    jobs = [DomainJob.model_validate(job) for job in records.read("jobs", default=[])]
+    jobs = migration.jobs(records)
     domains = {side_of(job.domain.name): job.domain for job in jobs}
     destinations = {destination_side(job.destination.endpoint): job.destination for job in jobs}
 

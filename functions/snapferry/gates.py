@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from snapferry import cutover, indices, plan
 from snapferry.events import Bus
@@ -12,6 +13,8 @@ from snapferry.topic import Topic
 
 ALL_DOMAINS = "all domains"
 """Stands for the domain of a gate at which the whole migration waits."""
+RECORDS = "gate#"
+"""What the records of gates in the table begin with."""
 
 _REJECTIONS: dict[Gate, str] = {
     "plan": "Give up, and have everything given back",
@@ -45,7 +48,7 @@ def announce(
     prompt = " ".join(sentence for sentence in _prompt(records, job, gate) if sentence)
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(
-        f"gate#{waiting}#{gate}",
+        record(waiting, gate),
         gate=gate,
         domain=waiting,
         prompt=prompt,
@@ -74,6 +77,16 @@ def announce(
             predicted_write_stop_seconds=tally.prediction().seconds if tally else None,
             answer_until=deadline,
         )
+
+
+def announced(records: Records, domain: str) -> Iterator[dict[str, Any]]:
+    """The items of the gates at which a domain waits, or has waited."""
+    return records.items(record(domain, ""))
+
+
+def record(domain: str, gate: str) -> str:
+    """The record of a gate in the table."""
+    return f"{RECORDS}{domain}#{gate}"
 
 
 def _prompt(records: Records, job: DomainJob, gate: Gate) -> Iterator[str]:

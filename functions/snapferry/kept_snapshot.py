@@ -14,7 +14,7 @@ from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
-from snapferry.verification import Verdict
+from snapferry.verification import Verdict, keep_verdicts
 from snapferry.versions import Version
 
 
@@ -143,7 +143,7 @@ def verify(
         )
         for index in selected
     ]
-    records.write(f"{job.domain.name}/verification", [verdict.record() for verdict in verdicts])
+    keep_verdicts(records, job.domain.name, verdicts)
     # Nothing is restored over them any more.
     Ownership(records, job).hand_over()
     return sum(documents.values())

@@ -12,6 +12,8 @@ from snapferry.request import DomainJob
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
+_JOBS = "jobs"
+
 
 def begin(
     fence: Fence,
@@ -42,7 +44,7 @@ def begin(
     fence.open(execution_arn)
     # A lease that is taken after the roll-back's end would never be given up.
     with fence.effect(request_id, remaining_milliseconds):
-        records.write("jobs", [job.model_dump(mode="json") for job in jobs])
+        records.write(_JOBS, [job.model_dump(mode="json") for job in jobs])
         try:
             leases.acquire(
                 items,
@@ -57,3 +59,8 @@ def begin(
             if jobs[0].series:
                 raise SnapshotSkipped(f"no snapshot was taken this time: {held}") from held
             raise
+
+
+def jobs(records: Records) -> list[DomainJob]:
+    """The jobs of a migration; none where it hasn't begun."""
+    return [DomainJob.model_validate(job) for job in records.read(_JOBS, default=[])]

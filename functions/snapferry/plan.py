@@ -303,6 +303,18 @@ def summary(records: Records) -> dict[str, str]:
     return {"plan": item.get("plan", ""), "page": item.get("page", "")}
 
 
+def notes(records: Records) -> list[str]:
+    """What else is to be known, as the plan says; nothing where there is none."""
+    found: list[str] = records.read(_PLAN, default={}).get("notes", [])
+    return found
+
+
+def destination_of(records: Records, domain: str) -> str | None:
+    """The address of the cluster that takes a domain's indices; None before its plan is made."""
+    address: str | None = records.read(_name(domain), default={}).get("destination")
+    return address
+
+
 def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target:
     # No name is in the way of a snapshot, nor of a rehearsal's copies.
     takes_names = job.mode in ("migrate", "plan", "restore_only")

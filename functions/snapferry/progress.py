@@ -10,6 +10,9 @@ from snapferry.events import Bus
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
 
+RECORDS = "progress#"
+"""What the records of domains' progress in the table begin with; their names follow."""
+
 _METRICS: Mapping[str, tuple[str, str, str]] = {
     "snapshot": ("SnapshotBytes", "SnapshotBytesReused", "SnapshotBytesPerSecond"),
     "restore": ("RestoreBytes", "RestoreBytesReused", "RestoreBytesPerSecond"),
@@ -26,7 +29,7 @@ def show(records: Records, domain: str, phase: str, *, ended: bool, **look: Any)
         ended: whether that has come to its end.
         look: plain JSON, by name.
     """
-    records.put(f"progress#{domain}", phase=phase, ended=ended, **look)
+    records.put(f"{RECORDS}{domain}", phase=phase, ended=ended, **look)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from snapferry import (
+    artifacts,
     cutover,
+    gates,
     listing,
     metrics,
+    plan,
     report_page,
     retention,
     rounds,
@@ -74,7 +77,7 @@ def write(
         "seconds": round(ended.timestamp() - started, 1),
         **outcome,
         "to_do": list(_to_do(outcome, moved, changes)),
-        "notes": records.read("plan", default={}).get("notes", []),
+        "notes": plan.notes(records),
         "given_back": given_back,
         "changes": changes,
         "domains": moved,
@@ -127,13 +130,12 @@ def _domain(records: Records, domain: Mapping[str, Any]) -> dict[str, Any]:
     }
     whole = {
         **domain,
-        # Known since its plan was made.
-        "destination": records.read(f"{name}/plan", default={}).get("destination"),
+        "destination": plan.destination_of(records, name),
         "rounds": rounds.copied(records, name),
         "catch_up": cutover.outcome(records, name),
-        "verification": records.read(f"{name}/verification", default=[]),
+        "verification": verification.kept_verdicts(records, name),
         "documents_compared": documents,
-        "artifacts": records.read(f"{name}/artifacts", default=[]),
+        "artifacts": [asdict(verdict) for verdict in artifacts.verdicts(records, name)],
         "expired_snapshots": retention.deleted(records, name),
     }
     return whole | {
@@ -162,7 +164,7 @@ def _timeline(records: Records, domain: Mapping[str, Any]) -> Iterator[dict[str,
             yield _phase(
                 f"documents compared: {moment}", compared["began_at"], compared["ended_at"]
             )
-    for gate in records.items(f"gate#{domain['domain']}#"):
+    for gate in gates.announced(records, domain["domain"]):
         if "answered_at" in gate:
             yield _phase(
                 f"gate: {gate['gate'].replace('_', ' ')}",

@@ -83,7 +83,7 @@ def verdicts(job: DomainJob) -> dict[str, str]:
     """Of what was made here; the plugin's own configuration makes a few roles' mappings, too."""
     return {
         f"{verdict.kind} {verdict.name}": verdict.verdict
-        for verdict in artifacts.verdicts(clients.records(job.migration_id), job)
+        for verdict in artifacts.verdicts(clients.records(job.migration_id), job.domain.name)
         if verdict.name in everything.SETTINGS
         or verdict.name.removeprefix("global/").startswith("art")
     }

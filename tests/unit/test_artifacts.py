@@ -72,7 +72,7 @@ def copy(
     def run(of: DomainJob = job, *, moved: bool = False) -> dict[str, tuple[str, str]]:
         """Copies; the verdicts with their reasons by kind and name."""
         counted = artifacts.copy(journal, storage.records, of, *sides, vault, moved=moved)
-        verdicts = artifacts.verdicts(storage.records, of)
+        verdicts = artifacts.verdicts(storage.records, of.domain.name)
         assert sum(counted.values()) == len(verdicts)
         return {
             f"{verdict.kind} {verdict.name}": (verdict.verdict, verdict.reason)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from opensearchpy import OpenSearch
 
-from snapferry import patterns, table
+from snapferry import migration, patterns, table
 from snapferry.artifacts import users
 from snapferry.artifacts.kinds import INTERNAL_USER, KINDS, Client, Kind, Owner
 from snapferry.artifacts.saved_objects import Dashboards
@@ -142,7 +142,7 @@ def copy(
     """
     earlier = [
         verdict
-        for verdict in verdicts(records, job)
+        for verdict in verdicts(records, job.domain.name)
         if moved and not _KINDS[verdict.kind].when_moved
     ]
     kinds = [kind for kind in KINDS if kind.when_moved == moved]
@@ -183,9 +183,9 @@ def foresee(records: Records, job: DomainJob, source: Side, destination: Side) -
     ]
 
 
-def verdicts(records: Records, job: DomainJob) -> list[Verdict]:
+def verdicts(records: Records, domain: str) -> list[Verdict]:
     """What became of a domain's artifacts; none where they weren't copied yet."""
-    return [Verdict(**verdict) for verdict in records.read(_name(job), default=[])]
+    return [Verdict(**verdict) for verdict in records.read(_name(domain), default=[])]
 
 
 def hand_over(journal: Journal, job: DomainJob) -> None:
@@ -203,11 +203,14 @@ def leave_handed_over(journal: Journal, records: Records) -> None:
 
     Also those that another domain of the migration has made, where clients need them as well.
     """
-    for job in map(DomainJob.model_validate, records.read("jobs", default=[])):
-        if table.get(journal.items, journal.migration_id, _handed_over(job.domain.name)) is None:
+    for job in migration.jobs(records):
+        domain = job.domain.name
+        if table.get(journal.items, journal.migration_id, _handed_over(domain)) is None:
             continue
         there = [
-            verdict for verdict in verdicts(records, job) if verdict.verdict in ("create", "same")
+            verdict
+            for verdict in verdicts(records, domain)
+            if verdict.verdict in ("create", "same")
         ]
         names = [verdict.name for verdict in there if verdict.kind == INTERNAL_USER]
         places = {_place(job, verdict.key) for verdict in there}
@@ -226,7 +229,8 @@ def _plan(
 
     What the migration has made itself, which `ours` holds, may differ in words from the source's.
     """
-    created = {verdict.key for verdict in verdicts(records, job) if verdict.verdict == "create"}
+    earlier = verdicts(records, job.domain.name)
+    created = {verdict.key for verdict in earlier if verdict.verdict == "create"}
     engine = Engine.of(destination.cluster)
     # An OpenSearch 1 may say that it is Elasticsearch.
     major = engine.version[0] if engine.is_opensearch else 1
@@ -358,12 +362,12 @@ def _place(job: DomainJob, key: tuple[str, str]) -> Place:
 
 
 def _keep(records: Records, job: DomainJob, found: Iterable[Verdict]) -> None:
-    records.write(_name(job), [asdict(verdict) for verdict in found])
+    records.write(_name(job.domain.name), [asdict(verdict) for verdict in found])
 
 
 def _handed_over(domain: str) -> str:
     return f"handed_over#{domain}"
 
 
-def _name(job: DomainJob) -> str:
-    return f"{job.domain.name}/artifacts"
+def _name(domain: str) -> str:
+    return f"{domain}/artifacts"

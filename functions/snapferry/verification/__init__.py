@@ -12,6 +12,8 @@ In the order of a migration:
 
 from snapferry.verification.copy import (
     Verdict,
+    keep_verdicts,
+    kept_verdicts,
     prove,
     raise_faults,
     replicas_are_built,
@@ -27,6 +29,8 @@ __all__ = [
     "Verdict",
     "Verification",
     "keep_ends",
+    "keep_verdicts",
+    "kept_verdicts",
     "outcome",
     "prove",
     "raise_faults",

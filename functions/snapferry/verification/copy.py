@@ -79,7 +79,7 @@ def prove(
         verified = pool.submit(verify, source, destination, Ownership(records, job), selected)
         keep_ends(source, destination, records, domain, names, caught_up)
     verdicts = verified.result()
-    records.write(f"{domain}/verification", [verdict.record() for verdict in verdicts])
+    keep_verdicts(records, domain, verdicts)
     metrics.emit(
         {"DifferencesFound": sum(len(verdict.faults) for verdict in verdicts)},
         migration_id=records.migration_id,
@@ -134,6 +134,17 @@ def verify(
         # What an earlier migration restored and this one leaves out isn't gone.
         if indices.is_wanted(name, ownership.job.domain.indices)
     ]
+
+
+def keep_verdicts(records: Records, domain: str, verdicts: Iterable[Verdict]) -> None:
+    """Stores what was found out about the indices of a domain."""
+    records.write(_name(domain), [verdict.record() for verdict in verdicts])
+
+
+def kept_verdicts(records: Records, domain: str) -> list[dict[str, Any]]:
+    """What was found out about the indices of a domain, as plain JSON; nothing before."""
+    verdicts: list[dict[str, Any]] = records.read(_name(domain), default=[])
+    return verdicts
 
 
 def raise_faults(verdicts: Sequence[Verdict]) -> None:
@@ -223,3 +234,7 @@ def _judge(
         health=status,
         faults=faults,
     )
+
+
+def _name(domain: str) -> str:
+    return f"{domain}/verification"
