@@ -22,7 +22,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         clients.records(migration_id),
         jobs,
         event["execution_arn"],
-        context.aws_request_id,
-        context.get_remaining_time_in_millis(),
+        clients.effect(migration_id, context),
     )
     return {"migration_id": migration_id}

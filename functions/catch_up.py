@@ -15,7 +15,6 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`, `until`, `slice` and `entered_at`; returns whether it has `ended`, and more."""
     job = DomainJob.model_validate(event["job"])
-    fence = clients.fence(job.migration_id)
     return cutover.catch_up(
         clients.journal(job.migration_id),
         clients.source(job.domain),
@@ -25,5 +24,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         event["until"],
         event["slice"],
         event["entered_at"],
-        lambda: fence.effect(context.aws_request_id, context.get_remaining_time_in_millis()),
+        lambda: clients.effect(job.migration_id, context),
     )

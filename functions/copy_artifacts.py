@@ -17,9 +17,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and whether clients have `moved`; returns how many there are of each verdict."""
     job = DomainJob.model_validate(event["job"])
     prefix = os.environ["SECRET_NAME_PREFIX"]
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         return artifacts.copy(
             clients.journal(job.migration_id),
             clients.records(job.migration_id),

@@ -21,9 +21,7 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`, `round`, `step` and `entered_at`; returns what the step of this name does."""
     job = DomainJob.model_validate(event["job"])
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         cut_over = cutover.CutOver(
             clients.journal(job.migration_id),
             clients.source(job.domain),

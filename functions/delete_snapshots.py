@@ -15,8 +15,6 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `rounds`, how many snapshots there are; returns the same number."""
     job = DomainJob.model_validate(event["job"])
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         snapshots.delete(clients.source(job.domain), job, event["rounds"])
     return {"deleted": event["rounds"]}

@@ -16,9 +16,7 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns how many snapshots were deleted."""
     job = DomainJob.model_validate(event["job"])
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         deleted = retention.expire(
             clients.source(job.domain),
             clients.records(job.migration_id),

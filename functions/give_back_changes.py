@@ -18,14 +18,9 @@ _RESERVE_SECONDS = 150
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `migration_id`; returns how many were given back, and what wasn't."""
     migration_id = event["migration_id"]
-    remaining_milliseconds = context.get_remaining_time_in_millis()
+    leave_at = time.time() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     records = clients.records(migration_id)
-    with clients.fence(migration_id).effect(
-        context.aws_request_id, remaining_milliseconds, during="rolling_back"
-    ):
+    with clients.effect(migration_id, context, during="rolling_back"):
         return roll_back.give_back(
-            clients.journal(migration_id),
-            records,
-            clients.sides(records),
-            time.time() + remaining_milliseconds / 1000 - _RESERVE_SECONDS,
+            clients.journal(migration_id), records, clients.sides(records), leave_at
         )

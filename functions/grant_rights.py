@@ -16,9 +16,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns how many permissions were missing on each side."""
     job = DomainJob.model_validate(event["job"])
     journal = clients.journal(job.migration_id)
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         at_source = 0
         if job.mode != "restore_only":
             at_source = security.grant_at_source(

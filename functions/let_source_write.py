@@ -16,9 +16,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `jobs`, at first all of the migration; returns the way by which they may write."""
     jobs = [DomainJob.model_validate(job) for job in event["jobs"]]
     migration_id, way = jobs[0].migration_id, jobs[0].way
-    with clients.fence(migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(migration_id, context):
         access.let_source_write(
             clients.journal(migration_id), clients.bucket(jobs[0].bucket), jobs, way
         )

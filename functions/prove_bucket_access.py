@@ -17,9 +17,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     if job.mode == "restore_only":
         return {"way": job.way}  # there is no source to write anything
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         way = access.prove(
             clients.journal(job.migration_id),
             clients.bucket(job.bucket),

@@ -15,9 +15,7 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns the repository's name."""
     job = DomainJob.model_validate(event["job"])
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         repositories.register_destination(
             clients.journal(job.migration_id), clients.destination(job.destination), job
         )

@@ -17,9 +17,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     if job.mode == "restore_only":
         return {"repository": None}  # nobody writes, and the source may be gone
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         repositories.register_source(
             clients.journal(job.migration_id), clients.source(job.domain), job
         )

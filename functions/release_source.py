@@ -16,8 +16,6 @@ logger = Logger()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns how many changes were released."""
     job = DomainJob.model_validate(event["job"])
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         released = clients.journal(job.migration_id).release(side_of(job.domain.name))
     return {"released": released}

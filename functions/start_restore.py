@@ -20,9 +20,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     records = clients.records(job.migration_id)
     domain, round_number = job.domain.name, event["round"]
     started_at = time.time()
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         selected = listing.selected(records, domain, round_number)
         if job.mode == "rehearse":
             rehearsal.start(

@@ -19,9 +19,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     source = clients.source(job.domain)
     indices = listing.for_snapshot(records, job.domain.name, event["round"])
     names = [index.name for index in indices]
-    with clients.fence(job.migration_id).effect(
-        context.aws_request_id, context.get_remaining_time_in_millis()
-    ):
+    with clients.effect(job.migration_id, context):
         cutover.keep_base(source, records, job, event["round"], names)
         snapshot = snapshots.start(
             clients.journal(job.migration_id), source, job, event["round"], names

@@ -4,9 +4,11 @@ Everything is a file in one folder: LocalStack's interpreter looks there before 
 every function before each call.
 """
 
+import inspect
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +92,14 @@ def take(folder: Path, name: str, taken: str) -> Any:
     except FileNotFoundError:
         return None
     return json.loads((folder / taken).read_text())
+
+
+def is_fenced(handler: Callable[..., Any]) -> bool:
+    """Whether a handler has its effect behind the fence: it names `clients.effect` itself.
+
+    One that only hands it on, to be let in again and again, doesn't.
+    """
+    return "effect" in inspect.unwrap(handler).__code__.co_names
 
 
 def wait_to_go_on(folder: Path, taken: str) -> None:

@@ -11,11 +11,13 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.credentials import (
@@ -39,7 +41,7 @@ from snapferry.errors import (
     explain_s3,
 )
 from snapferry.events import Bus
-from snapferry.fence import Fence
+from snapferry.fence import Fence, State
 from snapferry.journal import BUCKET, SECRETS, Journal, Place, destination_side, side_of
 from snapferry.records import Records
 from snapferry.request import Bucket, Destination, Domain, MasterUser
@@ -466,6 +468,21 @@ def journal(migration_id: str) -> Journal:
 def fence(migration_id: str) -> Fence:
     """The fence of a migration."""
     return Fence(table(), migration_id)
+
+
+def effect(
+    migration_id: str, context: LambdaContext, during: State = "running"
+) -> AbstractContextManager[None]:
+    """The time in which a function changes something for a migration, see `Fence.effect`.
+
+    Args:
+        migration_id: of the migration.
+        context: what Lambda tells the function of itself.
+        during: the state of the migration in which it may.
+    """
+    return fence(migration_id).effect(
+        context.aws_request_id, context.get_remaining_time_in_millis(), during
+    )
 
 
 def sides(records: Records) -> Callable[[Place], Any]:

@@ -1,6 +1,7 @@
 """The beginning of a migration: from here on its id is known, and what it uses is its own."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from snapferry import leases
@@ -21,8 +22,7 @@ def begin(
     records: Records,
     jobs: Sequence[DomainJob],
     execution_arn: str,
-    request_id: str,
-    remaining_milliseconds: int,
+    effect: AbstractContextManager[None],
 ) -> None:
     """Notes the migration and its jobs, and takes the leases of its bucket and destinations.
 
@@ -32,8 +32,7 @@ def begin(
         records: of the migration.
         jobs: one for each domain, with one bucket.
         execution_arn: of the state machine `migrate`.
-        request_id: of the function's invocation.
-        remaining_milliseconds: after which Lambda ends it.
+        effect: inside of it leases may be taken; it raises where that is over.
 
     Raises:
         Conflict: there has been a migration of this id before.
@@ -43,7 +42,7 @@ def begin(
     """
     fence.open(execution_arn)
     # A lease that is taken after the roll-back's end would never be given up.
-    with fence.effect(request_id, remaining_milliseconds):
+    with effect:
         records.write(_JOBS, [job.model_dump(mode="json") for job in jobs])
         try:
             leases.acquire(

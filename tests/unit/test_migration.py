@@ -23,14 +23,14 @@ def begin(
     migration_id: str = "m-1",
     records: Records | None = None,
 ) -> None:
+    fence = Fence(storage.table, migration_id)
     migration.begin(
-        Fence(storage.table, migration_id),
+        fence,
         storage.table,
         records or storage.records_of(migration_id),
         jobs,
         f"{EXECUTIONS}:{migration_id}",
-        request_id="r-1",
-        remaining_milliseconds=60_000,
+        fence.effect("r-1", 60_000),
     )
 
 

@@ -52,9 +52,8 @@ def _faulty(name: str, handler: Handler) -> Handler:
             # So that nobody has to wait for long until it must be dead.
             context._epoch_deadline_time_in_ms = int(time.time() * 1000) + _LEFT_MILLISECONDS
         try:
-            # Handlers behind the fence tell it how long they may be at work.
-            fenced = "get_remaining_time_in_millis" in _inner(handler).__code__.co_names
             midway = "after_bulks" in fault
+            fenced = faults.is_fenced(handler)
             with _striking_midway(fault) if midway else _striking(fault, fenced=fenced):
                 answer = handler(event, context)
         finally:
@@ -62,12 +61,6 @@ def _faulty(name: str, handler: Handler) -> Handler:
         return {**answer, **fault["answer"]} if fault["way"] == "answer" else answer
 
     return handle
-
-
-def _inner(handler: Any) -> Any:
-    while hasattr(handler, "__wrapped__"):
-        handler = handler.__wrapped__
-    return handler
 
 
 @contextmanager
