@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import get_args
 from botocore.exceptions import BotoCoreError, ClientError
 
 from snapferry.errors import AccessDenied, InvalidInput, NotFound, SnapferryError, Unavailable
-from snapferry.request import Gate
+from snapferry.request import MIGRATION_ID, Gate
 from snapferry_cli import abort, approve, aws_errors, plan, report, roll_back, start, watch
 from snapferry_cli.output import Output
 from snapferry_cli.stack import DEFAULT_NAME, Stack
@@ -157,6 +156,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _migration_id(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", text):
+    if not MIGRATION_ID.fullmatch(text):
         raise argparse.ArgumentTypeError("an id has letters, digits, - and _ only")
     return text

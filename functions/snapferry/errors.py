@@ -11,6 +11,9 @@ from typing import Any
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, TransportError
 
+# A hundred of them stay below the 32,768 characters of a Fail state's Cause.
+_LONGEST_CAUSE = 300
+
 
 class SnapferryError(Exception):
     """Any failure that the product names; its text says what failed, where, and what to do."""
@@ -264,6 +267,11 @@ _S3_ERRORS: dict[str, tuple[type[SnapferryError], str]] = {
     ),
     "OperationAborted": (Unavailable, "someone else changes the bucket, too: try again later"),
 }
+
+
+def short_cause(domain: str, cause: str) -> str:
+    """Why a domain failed, among other domains that did."""
+    return f"{domain}: {cause}"[:_LONGEST_CAUSE]
 
 
 def explain_s3(status: int, code: str, message: str, bucket: str, request: str) -> SnapferryError:

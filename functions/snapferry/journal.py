@@ -61,7 +61,12 @@ class Place:
     key: str
 
     def __str__(self) -> str:
-        return f"{self.kind.replace('_', ' ')} {self.key} ({self.side})"
+        return f"{self.what} ({self.side})"
+
+    @property
+    def what(self) -> str:
+        """In words, what it is on its side."""
+        return f"{self.kind.replace('_', ' ')} {self.key}"
 
 
 def side_of(domain: str) -> str:

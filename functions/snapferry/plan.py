@@ -33,7 +33,7 @@ from snapferry import (
 )
 from snapferry.capacity import Capacity
 from snapferry.engines import Engine
-from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.errors import AccessDenied, NotFound, RequestRefused, short_cause
 from snapferry.events import Bus
 from snapferry.indices import Index
 from snapferry.journal import Journal, Place
@@ -50,8 +50,6 @@ _SHOWN_REJECTIONS = 10
 # The name of the plan among the records, and of its summary in the table.
 _PLAN = "plan"
 _SUMMARY = "plan"
-# A hundred of them stay below the 32,768 characters of a Fail state's Cause.
-_LONGEST_CAUSE = 300
 _DATA_STREAM = Refusal(
     "it is a data stream, whose backing indices aren't moved",
     "reindex it into an index of another name",
@@ -496,7 +494,7 @@ def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, 
     if len(jobs) == 1 and failed:
         return {"error": failed[0]["error"], "cause": failed[0]["cause"]}
     named = {(job.domain.name, pattern) for job in jobs for pattern in job.domain.indices.include}
-    reasons = [f"{each['domain']}: {each['cause']}"[:_LONGEST_CAUSE] for each in failed]
+    reasons = [short_cause(each["domain"], each["cause"]) for each in failed]
     reasons += [
         f"{lack['destination']}: {lack['reason']}. What to do: {lack['remedy']}"
         for lack in plan["lacks"]

@@ -17,13 +17,11 @@ from snapferry import (
     rounds,
     verification,
 )
-from snapferry.errors import MigrationEnded, SnapshotSkipped
+from snapferry.errors import MigrationEnded, SnapshotSkipped, short_cause
 from snapferry.events import Bus, Event
-from snapferry.journal import Journal
+from snapferry.journal import Journal, Place
 from snapferry.records import Records
 
-# A hundred of them stay below the 32,768 characters of a Fail state's Cause.
-_LONGEST_CAUSE = 300
 _EVENTS: Mapping[str, Event] = {
     "SUCCEEDED": "MigrationSucceeded",
     "SKIPPED": "SnapshotSkipped",
@@ -113,9 +111,7 @@ def _failure_of(domains: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
         return None
     if len(domains) == 1:
         return {"error": failed[0]["error"], "cause": failed[0]["cause"]}
-    causes = "; ".join(
-        f"{domain['domain']}: {domain['cause']}"[:_LONGEST_CAUSE] for domain in failed
-    )
+    causes = "; ".join(short_cause(domain["domain"], domain["cause"]) for domain in failed)
     return {
         "error": "DomainsFailed",
         "cause": f"{len(failed)} of {len(domains)} domains failed. {causes}",
@@ -244,7 +240,8 @@ def _to_do(
         yield f"Look at what failed: {outcome['cause']}"
     for change in changes:
         if change["state"] != "given_back":
-            yield f"Decide about what was left: {change['note'] or _place(change)}"
+            place = Place(change["side"], change["kind"], change["key"])
+            yield f"Decide about what was left: {change['note'] or place}"
     for domain in domains:
         for artifact in domain["artifacts"]:
             if artifact["verdict"] in ("conflict", "cannot"):
@@ -273,7 +270,3 @@ def _to_do(
                 f"See that no client has the address of {domain['domain']} any more: it takes "
                 "writes again, and nothing moves them."
             )
-
-
-def _place(change: Mapping[str, Any]) -> str:
-    return f"{change['kind'].replace('_', ' ')} {change['key']} ({change['side']})"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from snapferry.journal import Place
+
 _NONE = "-"
 
 
@@ -203,7 +205,7 @@ def changes(report: Mapping[str, Any]) -> Table:
         [
             (
                 each["side"],
-                f"{each['kind'].replace('_', ' ')} {each['key']}",
+                Place(each["side"], each["kind"], each["key"]).what,
                 each["state"].replace("_", " "),
                 each["note"],
             )

@@ -82,6 +82,10 @@ def _base_path(value: str) -> str:
     return value
 
 
+MIGRATION_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+"""The whole of a migration's id, which becomes part of the names of snapshots."""
+ROLE_PREFIX = "snapferry-"
+"""What the names of migrations' roles on clusters begin with."""
 LARGEST_JOBS_BYTES = 240 * 1024
 """Of all domains' jobs: a state passes on 256 KiB, and they aren't alone in it."""
 
@@ -738,7 +742,7 @@ class DomainJob(_Model):
     @property
     def role(self) -> str:
         """The name of the role that holds the migration's rights, on both sides."""
-        return f"snapferry-{self.migration_id.lower()}"
+        return f"{ROLE_PREFIX}{self.migration_id.lower()}"
 
     @property
     def rehearsal_prefix(self) -> str:
@@ -780,7 +784,7 @@ def parse(
     Raises:
         InvalidInput: naming each field that can't be used, and the remedy.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,80}", migration_id):
+    if not MIGRATION_ID.fullmatch(migration_id):
         raise InvalidInput(
             f"the execution's name {migration_id!r} becomes part of snapshot names: use letters, "
             "digits, - and _ only"

@@ -21,8 +21,8 @@ _APIS = ("/_plugins/_security/api", "/_opendistro/_security/api")
 FLAGS = ("hidden", "reserved", "static")
 _ROLE = "role"
 _MAPPING = "role_mapping"
-# A role of the plugin's own; Amazon's documentation wants it for who registers a repository.
-_MANAGE_SNAPSHOTS = "manage_snapshots"
+MANAGE_SNAPSHOTS = "manage_snapshots"
+"""A role of the plugin's own; Amazon's documentation wants it for who registers a repository."""
 # How long the nodes may take until they go by a new role.
 _LONGEST_WAIT_SECONDS = 20
 _LOOK_EVERY_SECONDS = 1
@@ -396,7 +396,7 @@ def _foresee(
         Place(grantee.side, _ROLE, role),
         *(
             Place(grantee.side, _MAPPING, f"{name}/{grantee.entry}")
-            for name in (role, _MANAGE_SNAPSHOTS)
+            for name in (role, MANAGE_SNAPSHOTS)
         ),
     ]
 
@@ -429,7 +429,7 @@ def _grant(
         raise AccessDenied(_refusal(grantee, missing, f"They can't be granted: {error}")) from error
     # Where only the service may map it, the role of the migration has its permissions, too.
     with suppress(AccessDenied, NotFound, RequestRefused):
-        map_role(_MANAGE_SNAPSHOTS)
+        map_role(MANAGE_SNAPSHOTS)
     for _ in range(_LONGEST_WAIT_SECONDS // _LOOK_EVERY_SECONDS):
         still_missing = _missing(caller, missing)
         if not still_missing:

@@ -20,7 +20,7 @@ from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.translation import translate_template, with_timestamp_field
 from snapferry.errors import NotFound, RequestRefused
 from snapferry.indices import some
-from snapferry.request import ArtifactGroup, DomainJob
+from snapferry.request import ROLE_PREFIX, ArtifactGroup, DomainJob
 
 # Settings that applications feel. Those that follow from a cluster's machines, its size or its
 # operation stay what they are at the destination.
@@ -57,9 +57,6 @@ _POLICY_OF_INDEX = (
 )
 # What the plugin notes in a policy, and no policy is made with.
 _POLICY_NOTES = ("last_updated_time", "policy_id", "schema_version", "user")
-# Its mapping is changed by the migration itself.
-_MANAGE_SNAPSHOTS = "manage_snapshots"
-_OWN_ROLES = "snapferry-"
 
 type Definitions = dict[str, Any]
 """Definitions of artifacts by their names."""
@@ -330,7 +327,8 @@ def _of_plugin(answer: Any) -> Definitions:
 
 
 def _is_internal_role(name: str, _: Any) -> bool:
-    return name.startswith(_OWN_ROLES) or name == _MANAGE_SNAPSHOTS
+    # The mapping of the last one is changed by the migration itself.
+    return name.startswith(ROLE_PREFIX) or name == security.MANAGE_SNAPSHOTS
 
 
 def _action_groups(_: str, definition: Any) -> Iterator[tuple[str, str]]:
