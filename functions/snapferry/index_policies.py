@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from opensearchpy import OpenSearch
 
 from snapferry import indices, plugins
+from snapferry.cluster_settings import ClusterSetting
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.journal import Changeable, Journal, Place, side_of
-from snapferry.restore_limits import ClusterSetting
 
 # Not that of settings in general: these are given back before the others.
 _KIND = "index_policies"

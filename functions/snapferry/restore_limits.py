@@ -6,12 +6,12 @@ end gives them back. Where one doesn't come to its end, the roll-back gives them
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from snapferry import table
+from snapferry.cluster_settings import ClusterSetting
 from snapferry.errors import AccessDenied, RequestRefused
 from snapferry.journal import Changeable, GivenBack, Journal, Place, destination_side
 from snapferry.request import DomainJob
@@ -34,31 +34,6 @@ _LIMITS: Mapping[str, int] = {
     # Before it places a shard, the manager reads its size from the snapshot.
     "cluster.snapshot.info.max_concurrent_fetches": 20,
 }
-
-
-@dataclass(frozen=True)
-class ClusterSetting:
-    """A setting of the cluster, as a value that changes.
-
-    Attributes:
-        cluster: whose.
-        key: `persistent/<name>` or `transient/<name>`.
-    """
-
-    cluster: OpenSearch
-    key: str
-
-    def read(self) -> Any:
-        """What is set; None where the default counts."""
-        scope, _, name = self.key.partition("/")
-        return self.cluster.cluster.get_settings(flat_settings=True)[scope].get(name)
-
-    def write(self, value: Any) -> None:
-        """Sets it; None brings back the default."""
-        scope, _, name = self.key.partition("/")
-        # Amazon takes flat names only.
-        self.cluster.cluster.put_settings(body={scope: {name: value}})
-
 
 CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {_KIND: ClusterSetting}
 

@@ -7,7 +7,6 @@ from snapferry import restore_limits
 from snapferry.errors import Unavailable
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
-from snapferry.restore_limits import ClusterSetting
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
 from tests.unit.fakes import Fault
 
@@ -36,17 +35,6 @@ def lifted(side: Side) -> set[str]:
     """The limits that differ from their defaults."""
     defaults = side.cluster.settings["defaults"]
     return {name for name in defaults if in_effect(side, name) != defaults[name]}
-
-
-def test_setting_reads_as_it_was_written(destination: Side) -> None:
-    for scope in ("persistent", "transient"):
-        setting = ClusterSetting(destination.client, f"{scope}/{BYTES}")
-        assert setting.read() is None
-        setting.write("0")
-        assert setting.read() == "0"
-        assert destination.cluster.settings[scope] == {BYTES: "0"}
-        setting.write(None)
-        assert setting.read() is None
 
 
 def test_limits_are_lifted_and_given_back(
