@@ -43,7 +43,13 @@ def suspend(journal: Journal, source: OpenSearch, domain: str, names: Iterable[s
 
 
 def resume(journal: Journal, source: OpenSearch, domain: str) -> None:
-    """Has policies act again; what fails is left to the roll-back. Takes what `suspend` does."""
+    """Has policies act again; what fails is left to the roll-back.
+
+    Args:
+        journal: of the migration.
+        source: the domain.
+        domain: its name.
+    """
     journal.give_back(
         lambda place: ClusterSetting(source, place.key), {_KIND}, side=side_of(domain)
     )

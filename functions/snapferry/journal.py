@@ -330,6 +330,9 @@ class Journal:
             kinds: of these kinds only; all if None.
             leave_at: when to stop, in seconds of the epoch.
             side: of this side only; all if None.
+
+        Returns:
+            What came of it.
         """
         outcome = GivenBack()
         failed_sides: set[str] = set()

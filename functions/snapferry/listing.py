@@ -43,6 +43,16 @@ def make(
 ) -> Listing:
     """Lists what a round has to move, and stores it.
 
+    Args:
+        source: the domain.
+        destination: the cluster that takes the indices.
+        records: of the migration.
+        job: the domain's.
+        round_number: counted from 1.
+
+    Returns:
+        What both sides have.
+
     Raises:
         InvalidInput: where a name that was given isn't there.
         Conflict: where the destination has an index of such a name that isn't the migrations' own.

@@ -70,7 +70,7 @@ def start(
         journal: of the migration.
         destination: the cluster that takes the copies.
         job: whose snapshot.
-        round_number: whose snapshot, too.
+        round_number: of the round whose snapshot is restored.
         selected: the indices in it.
 
     Raises:

@@ -36,7 +36,7 @@ def start(
         destination: the cluster that takes the indices.
         ownership: which indices there may be restored over.
         job: whose snapshot.
-        round_number: whose snapshot, too.
+        round_number: of the round whose snapshot is restored.
         selected: the indices that the round moves.
         names: those of them that are in the snapshot; the others are there already.
 
@@ -111,7 +111,7 @@ def restore(
     Args:
         destination: the cluster that takes the indices.
         job: whose snapshot.
-        round_number: whose snapshot, too.
+        round_number: of the round whose snapshot is restored.
         names: the indices in it that are restored.
         options: more members of the request's body.
     """

@@ -101,7 +101,11 @@ CHANGEABLES: Mapping[str, Callable[[OpenSearch, str], Changeable]] = {WRITE_BLOC
 def note_blocks(journal: Journal, source: OpenSearch, domain: str, names: Sequence[str]) -> None:
     """Notes the blocks of a later freeze in the journal, so that the freeze needn't.
 
-    Takes the first arguments of `freeze`.
+    Args:
+        journal: of the migration.
+        source: the domain.
+        domain: its name.
+        names: the indices; those that are gone are passed by.
     """
     _note(journal, domain, _settings(source, names))
 

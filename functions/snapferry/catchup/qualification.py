@@ -49,8 +49,16 @@ def foresee(
 ) -> dict[str, str]:
     """Says as much of `qualify` as is known before anything is copied, whoever asks.
 
-    Takes and returns the same. Whether document-level security hides documents from the caller
-    can be seen with the rights only that it has then.
+    Whether document-level security hides documents from the caller can be seen with the rights only
+    that it has then.
+
+    Args:
+        source: the domain.
+        destination: where the indices may be already, restored from a snapshot.
+        selected: the indices that are to be moved.
+
+    Returns:
+        The reason by the name of each index that can't be caught up.
     """
     engine = Engine.of(source)
     if reason := _refused_calls(source, engine):

@@ -230,7 +230,15 @@ def run_last_round(
 ) -> Round:
     """Runs the round after writes have stopped, and proves that both sides are equal.
 
-    Takes the arguments of `run_round`.
+    Args:
+        source: the domain, frozen.
+        destination: where the indices were restored; nobody else writes to them.
+        records: of the migration, with the marks of `begin`.
+        domain: the domain's name.
+        names: the indices, which no other call takes at the same time.
+        hold_seconds: about how long to go on; the next call continues where this one stops.
+        sleep: waits.
+        is_stopped: whether to leave the rest to the next call, after the page or step that runs.
 
     Returns:
         What was done. Only if every index is sealed that isn't unfit, it was the last one.
@@ -278,6 +286,13 @@ def settle(
 ) -> dict[str, list[Primary]]:
     """Waits until every copy of some indices has all operations of its primary.
 
+    Args:
+        source: the domain.
+        names: the indices.
+        hold_seconds: how long to wait.
+        sleep: waits between looks.
+        is_stopped: whether to wait no longer.
+
     Returns:
         The primaries, where the time was too short as they are then.
     """
@@ -307,6 +322,9 @@ def written_to(
         caught_up: the indices whose last operations the last round has copied.
         round_number: of the last snapshot, which has taken all others; those of which
             `keep_base` has stored no base can't be judged.
+
+    Returns:
+        Their names.
     """
     copied = marks.reached(records, domain, caught_up)
     for name, base in kept_base(records, domain, round_number).items():

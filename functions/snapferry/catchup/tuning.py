@@ -48,7 +48,15 @@ def tune(
 def give_back(
     destination: OpenSearch, records: Records, domain: str, names: Sequence[str], round_number: int
 ) -> None:
-    """Sets what was there before `tune`, which takes the same arguments."""
+    """Sets what was there before `tune`.
+
+    Args:
+        destination: where the indices were restored.
+        records: of the migration.
+        domain: the domain's name.
+        names: the indices.
+        round_number: of the snapshot after which they were tuned.
+    """
     before = records.read(_name(domain, round_number), default={})
     alike: dict[tuple[tuple[str, str | None], ...], list[str]] = defaultdict(list)
     for name in names:
