@@ -19,79 +19,79 @@ class SnapferryError(Exception):
     """Any failure that the product names; its text says what failed, where, and what to do."""
 
 
-class InvalidInput(SnapferryError):  # noqa: N818 - the name is what people read in the console
+class InvalidInput(SnapferryError):
     """The input can't be used; nothing was changed."""
 
 
-class AccessDenied(SnapferryError):  # noqa: N818
+class AccessDenied(SnapferryError):
     """A right is missing on a cluster, a role or the bucket; someone has to grant it."""
 
 
-class PlanRejected(SnapferryError):  # noqa: N818
+class PlanRejected(SnapferryError):
     """Indices can't be moved, or the destination has no room; nothing was changed."""
 
 
-class AclRefused(SnapferryError):  # noqa: N818
+class AclRefused(SnapferryError):
     """The bucket refuses the ACL of the objects; the way by its own ACL may help."""
 
 
-class BucketDenied(SnapferryError):  # noqa: N818
+class BucketDenied(SnapferryError):
     """The bucket denies a cluster to write or read. A right just given may take some seconds."""
 
 
-class Conflict(SnapferryError):  # noqa: N818
+class Conflict(SnapferryError):
     """Something that isn't ours is in the way."""
 
 
-class LeaseHeld(SnapferryError):  # noqa: N818
+class LeaseHeld(SnapferryError):
     """Another migration uses the bucket or the destination."""
 
 
-class SnapshotSkipped(SnapferryError):  # noqa: N818
+class SnapshotSkipped(SnapferryError):
     """A snapshot of a series isn't taken, because another run isn't over; the next one comes."""
 
 
-class MigrationEnded(SnapferryError):  # noqa: N818
+class MigrationEnded(SnapferryError):
     """The migration has ended or is being rolled back; nothing may be changed for it."""
 
 
-class NotFound(SnapferryError):  # noqa: N818
+class NotFound(SnapferryError):
     """The cluster doesn't know what was asked for."""
 
 
-class RequestRefused(SnapferryError):  # noqa: N818
+class RequestRefused(SnapferryError):
     """The cluster understood the request and refused it; a repetition doesn't help."""
 
 
-class Unavailable(SnapferryError):  # noqa: N818
+class Unavailable(SnapferryError):
     """The other side can't answer at the moment; a later attempt may succeed."""
 
 
-class OutsideWindow(SnapferryError):  # noqa: N818
+class OutsideWindow(SnapferryError):
     """Writes may not be stopped at this time of day; the gate opens again when they may."""
 
 
-class SourceChanged(SnapferryError):  # noqa: N818
+class SourceChanged(SnapferryError):
     """Something was made or written to after writes had been stopped; the gate opens again."""
 
 
-class SnapshotInProgress(SnapferryError):  # noqa: N818
+class SnapshotInProgress(SnapferryError):
     """Another snapshot runs on the cluster; ours has to wait for it."""
 
 
-class RollBackInProgress(SnapferryError):  # noqa: N818
+class RollBackInProgress(SnapferryError):
     """Another execution gives back what the migration has changed; it may not come to its end."""
 
 
-class SnapshotFailed(SnapferryError):  # noqa: N818
+class SnapshotFailed(SnapferryError):
     """The snapshot ended incomplete; it must not be restored."""
 
 
-class RestoreFailed(SnapferryError):  # noqa: N818
+class RestoreFailed(SnapferryError):
     """Shards could not be restored."""
 
 
-class VerificationFailed(SnapferryError):  # noqa: N818
+class VerificationFailed(SnapferryError):
     """The copy differs from the source."""
 
 

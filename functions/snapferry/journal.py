@@ -13,13 +13,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from snapferry import table
 from snapferry.errors import SnapferryError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
+
+type ChangeState = Literal["open", "given_back", "foreign", "kept", "handed_over"]
 
 BUCKET = "bucket"
 SECRETS = "secrets"
@@ -105,7 +107,7 @@ class Change:
     ours: tuple[Any, ...]
     version: int
     shared: bool
-    state: str = "open"
+    state: ChangeState = "open"
     found: Any = None
 
     @property
