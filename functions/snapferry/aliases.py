@@ -5,6 +5,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from snapferry import indices
 from snapferry.errors import VerificationFailed
 from snapferry.verification.structure import differences
 
@@ -65,10 +66,9 @@ def _by_name(
 
 def _of(cluster: OpenSearch, wanted: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
     """The definitions of the aliases of some indices, by index and alias."""
-    answer = cluster.indices.get_alias()
     return {
         (index, alias): definition
-        for index, entry in answer.items()
+        for index, aliases in indices.aliases(cluster).items()
         if index in wanted
-        for alias, definition in entry["aliases"].items()
+        for alias, definition in aliases.items()
     }

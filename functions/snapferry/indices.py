@@ -116,6 +116,26 @@ def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
     return documents
 
 
+def aliases(cluster: OpenSearch) -> dict[str, dict[str, dict[str, Any]]]:
+    """The definitions of the aliases of each index, by their names.
+
+    Source: https://docs.opensearch.org/latest/api-reference/alias/aliases-api/
+    """
+    return {name: answer["aliases"] for name, answer in cluster.indices.get_alias().items()}
+
+
+def health(cluster: OpenSearch) -> dict[str, dict[str, Any]]:
+    """The `status` of each index, and how many `unassigned_shards` it has.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-health/
+    """
+    answer = cluster.cluster.health(
+        params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
+    )
+    found: dict[str, dict[str, Any]] = answer.get("indices", {})
+    return found
+
+
 def data_streams(cluster: OpenSearch) -> dict[str, list[str]]:
     """The names of the backing indices of each data stream.
 

@@ -129,9 +129,7 @@ def verify(
         Unavailable: a shard doesn't answer.
     """
     documents = indices.count(destination, [index.name for index in selected])
-    health = destination.cluster.health(
-        params={"level": "indices", "filter_path": "indices.*.status"}
-    )["indices"]
+    health = indices.health(destination)
     verdicts = [
         Verdict(
             index=index.name,

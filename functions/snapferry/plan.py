@@ -323,9 +323,10 @@ def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target
     for row in rows:
         nodes_with[row["component"]] += 1
     aliases: dict[str, dict[str, Any]] = defaultdict(dict)
-    for index, alias, definition in _aliases(destination):
+    for index, definitions in indices.aliases(destination).items():
         if index in present:
-            aliases[alias][index] = definition
+            for alias, definition in definitions.items():
+                aliases[alias][index] = definition
     return Target(
         version=min(nodes),
         plugins={plugin for plugin, count in nodes_with.items() if count == len(nodes)},
@@ -335,25 +336,18 @@ def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target
     )
 
 
-def _aliases(cluster: OpenSearch) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Index, alias and definition of each."""
-    for index, answer in cluster.indices.get_alias().items():
-        for alias, definition in answer["aliases"].items():
-            yield index, alias, definition
-
-
 def _candidates(source: OpenSearch, matched: Sequence[Index]) -> Iterator[Candidate]:
     parameters = Engine.of(source).mapping_parameters
     by_name = {index.name: index for index in matched}
-    aliases: dict[str, dict[str, Any]] = defaultdict(dict)
-    for index, alias, definition in _aliases(source):
-        aliases[index][alias] = definition
+    aliases = indices.aliases(source)
     # In pieces, because the mappings of many indices are large.
     for path in indices.paths(by_name):
         settings = indices.settings(source, path.split(","))
         mappings = source.indices.get_mapping(index=path, params=parameters)
         for name, answer in mappings.items():
-            yield Candidate(by_name[name], settings[name], answer["mappings"], aliases[name])
+            yield Candidate(
+                by_name[name], settings[name], answer["mappings"], aliases.get(name, {})
+            )
 
 
 def _cold_indices(source: OpenSearch) -> Iterator[str]:

@@ -110,9 +110,7 @@ def verify(
     """
     at_source = indices.count(source, [index.name for index in selected])
     at_destination = indices.count(destination, [copy.name for copy in copies(job, selected)])
-    health = destination.cluster.health(
-        params={"level": "indices", "filter_path": "indices.*.status"}
-    )["indices"]
+    health = indices.health(destination)
     verdicts = []
     for index, copy in zip(selected, copies(job, selected), strict=True):
         expected, found = at_source[index.name], at_destination[copy.name]

@@ -33,11 +33,8 @@ def tune(
         round_number: of the snapshot; a restore brings the source's settings.
     """
     before = {
-        name: {setting: answer["settings"].get(setting) for setting in _SETTINGS}
-        for path in indices.paths(names)
-        for name, answer in destination.indices.get_settings(
-            index=path, params={"flat_settings": "true"}
-        ).items()
+        name: {setting: present.get(setting) for setting in _SETTINGS}
+        for name, present in indices.settings(destination, names).items()
     }
     # Of a repeated call, this is what the first one has set.
     records.write_once(_name(domain, round_number), before)

@@ -170,10 +170,7 @@ def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str
                 index=path,
                 params={"wait_for_status": "green", "timeout": f"{_LONGEST_WAIT_SECONDS}s"},
             )
-    health: dict[str, dict[str, Any]] = destination.cluster.health(
-        params={"level": "indices", "filter_path": "indices.*.status,indices.*.unassigned_shards"}
-    ).get("indices", {})
-    return health
+    return indices.health(destination)
 
 
 def replicas_are_built(destination: OpenSearch, names: Iterable[str]) -> bool:
