@@ -79,7 +79,7 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
         # Since 2.17 a domain may otherwise put shards outside the base path, where neither the
         # bucket's policy nor the destination finds them.
         "shard_path_type": "FIXED",
-        **_place(job.bucket, job.domain.region, job.domain.snapshot_role_arn),
+        **_bucket_location(job.bucket, job.domain.region, job.domain.snapshot_role_arn),
     }
     refusals: list[RequestRefused] = []
     for left_out in _left_out(job):
@@ -107,8 +107,11 @@ def register_destination(journal: Journal, destination: OpenSearch, job: DomainJ
         AccessDenied: by the cluster, or by `iam:PassRole`.
     """
     role_arn = job.destination.snapshot_role_arn
-    place = (
-        {"role_arn": role_arn, **_place(job.bucket, str(job.destination.region), role_arn)}
+    location = (
+        {
+            "role_arn": role_arn,
+            **_bucket_location(job.bucket, str(job.destination.region), role_arn),
+        }
         if role_arn
         else {"region": job.bucket.region}
     )
@@ -116,7 +119,7 @@ def register_destination(journal: Journal, destination: OpenSearch, job: DomainJ
         "bucket": job.bucket.name,
         "base_path": job.base_path,
         "max_restore_bytes_per_sec": "0",
-        **place,
+        **location,
         **job.destination.repository_settings,
         "readonly": "true",
     }
@@ -157,7 +160,7 @@ def _left_out(job: DomainJob) -> Iterator[set[str]]:
         yield {"canned_acl", "shard_path_type"}
 
 
-def _place(bucket: Bucket, domain_region: str, role_arn: str) -> dict[str, str]:
+def _bucket_location(bucket: Bucket, domain_region: str, role_arn: str) -> dict[str, str]:
     """Where the bucket is for a domain: by its region, us-east-1 by the endpoint of all regions.
 
     A domain of another region needs both. The endpoint is that of one partition.

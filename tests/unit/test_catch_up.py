@@ -867,13 +867,15 @@ def test_rule_13_only_ranges_that_shrank_are_listed(tail: Tail) -> None:
     assert tail.is_equal
 
 
-def test_rule_13_many_rounds_leave_few_fences(tail: Tail, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "_FENCES_PER_SHARD", 4)
+def test_rule_13_many_rounds_leave_few_sync_points(
+    tail: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marks, "_SYNC_POINTS_PER_SHARD", 4)
     for number in range(20):
         tail.shard.index(f"0-new-{number}")
         tail.round()
     [stored] = marks.load(tail.storage.records, DOMAIN, [INDEX])
-    assert len(stored.shards[0].fences) <= 6
+    assert len(stored.shards[0].sync_points) <= 6
     for number in range(0, 20, 3):
         tail.shard.delete(f"0-new-{number}")
     assert tail.last_round().deletes == 7

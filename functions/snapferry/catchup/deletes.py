@@ -1,8 +1,8 @@
 """Finds what was deleted at the source, which no search shows.
 
-Between two fences both sides hold the same documents, and the destination those besides that were
-deleted at the source. So counts say where to look. Up to the base both sides even have the same
-sequence numbers, so that histograms of them narrow it down to a few documents.
+Between two sync points both sides hold the same documents, and the destination those besides that
+were deleted at the source. So counts say where to look. Up to the base both sides even have the
+same sequence numbers, so that histograms of them narrow it down to a few documents.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from snapferry.catchup import documents
 from snapferry.catchup.documents import Document, after
-from snapferry.catchup.marks import Fence, ShardMarks
+from snapferry.catchup.marks import ShardMarks, SyncPoint
 from snapferry.catchup.side import Side
 from snapferry.engines import total_hits
 
@@ -35,8 +35,8 @@ _SUM = {"sum": {"sum": {"field": "_seq_no"}}}
 
 type Range = tuple[int, int]
 """Operations after the one sequence number and up to the other."""
-type Cut = tuple[Fence, Fence]
-"""What lies after the one fence and up to the other."""
+type Cut = tuple[SyncPoint, SyncPoint]
+"""What lies after the one and up to the other."""
 
 
 class _Tally(NamedTuple):
@@ -128,7 +128,7 @@ class Comparison:
 
     def _differing(self, shard: int, marks: ShardMarks) -> tuple[list[Range], list[Cut]]:
         """Says where the sides differ: ranges up to the base that are narrow, and cuts above it."""
-        cuts = list(pairwise((*marks.fences, Fence(marks.mark, _END))))
+        cuts = list(pairwise((*marks.sync_points, SyncPoint(marks.mark, _END))))
         whole = (_BEGIN, marks.base)
         width = _finer(marks.base - _BEGIN, 1)
         below = _histogram([whole], width)

@@ -16,17 +16,17 @@ from snapferry.records import Records
 
 MOST_SHARDS = 500
 """With more of them, the marks of an index don't fit into the 400 KB of an item."""
-_FENCES_PER_INDEX = 1024
-_FENCES_PER_SHARD = 32
+_SYNC_POINTS_PER_INDEX = 1024
+_SYNC_POINTS_PER_SHARD = 32
 
 
 @dataclass(frozen=True)
-class Fence:
-    """A cut through the operations of both sides.
+class SyncPoint:
+    """How far both sides were when they had the same.
 
     What was copied of the source's operations up to the one lies in the destination's up to the
-    other. So between two fences both sides have the same number of documents, unless some were
-    deleted at the source.
+    other. So between two of these points both sides have the same number of documents, unless some
+    were deleted at the source.
 
     Attributes:
         source: a sequence number of the source.
@@ -46,7 +46,7 @@ class ShardMarks:
         destination: the primary of the copy.
         mark: operations up to this are copied.
         sealed_mark: as far as no failover can take back what was seen.
-        fences: from the base on, up to which both sides have the same numbers.
+        sync_points: from the base on, up to which both sides have the same numbers.
         deletions: of the source when deletes were looked for last; None where they have to be.
     """
 
@@ -54,7 +54,7 @@ class ShardMarks:
     destination: Lineage
     mark: int
     sealed_mark: int
-    fences: tuple[Fence, ...]
+    sync_points: tuple[SyncPoint, ...]
     deletions: int | None
 
     @classmethod
@@ -71,19 +71,19 @@ class ShardMarks:
             destination=destination.lineage,
             mark=checkpoint,
             sealed_mark=checkpoint,
-            fences=(Fence(checkpoint, checkpoint),),
+            sync_points=(SyncPoint(checkpoint, checkpoint),),
             deletions=base.deletions,
         )
 
     @property
     def base(self) -> int:
         """Operations up to this have the same numbers on both sides."""
-        return self.fences[0].source
+        return self.sync_points[0].source
 
     def back_to(self, mark: int) -> Self:
         """Has everything after `mark` copied once more, and all deletes looked for."""
-        fences = tuple(fence for fence in self.fences if fence.source <= mark)
-        return replace(self, mark=mark, sealed_mark=mark, fences=fences, deletions=None)
+        points = tuple(point for point in self.sync_points if point.source <= mark)
+        return replace(self, mark=mark, sealed_mark=mark, sync_points=points, deletions=None)
 
     def moved_to(self, mark: int, destination_seq_no: int, shards: int) -> Self:
         """Moves the mark on.
@@ -93,12 +93,13 @@ class ShardMarks:
             destination_seq_no: the last operation of the destination.
             shards: how many the index has.
         """
-        base, *others = self.fences
+        base, *others = self.sync_points
         if others and others[-1].destination == destination_seq_no:
             others.pop()
-        if len(others) >= max(1, min(_FENCES_PER_SHARD, _FENCES_PER_INDEX // shards)):
+        if len(others) >= max(1, min(_SYNC_POINTS_PER_SHARD, _SYNC_POINTS_PER_INDEX // shards)):
             others = others[1::2]
-        return replace(self, mark=mark, fences=(base, *others, Fence(mark, destination_seq_no)))
+        points = (base, *others, SyncPoint(mark, destination_seq_no))
+        return replace(self, mark=mark, sync_points=points)
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _index_marks(item: Mapping[str, Any]) -> IndexMarks:
                 destination=Lineage(**shard["destination"]),
                 mark=shard["mark"],
                 sealed_mark=shard["sealed_mark"],
-                fences=tuple(Fence(**fence) for fence in shard["fences"]),
+                sync_points=tuple(SyncPoint(**point) for point in shard["sync_points"]),
                 deletions=shard["deletions"],
             )
             for shard in json.loads(item["shards"])
