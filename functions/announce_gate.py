@@ -5,16 +5,14 @@ Tells people of the gate.
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, gates
+from snapferry.log import logged
 from snapferry.request import DomainJob
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Takes `job`, `gate` and `token`; the gate is answered by the token, not by this function."""
     job = DomainJob.model_validate(event["job"])

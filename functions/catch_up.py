@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, cutover
+from snapferry.log import logged
 from snapferry.request import DomainJob
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`, `until`, `slice` and `entered_at`; returns whether it has `ended`, and more."""
     job = DomainJob.model_validate(event["job"])

@@ -3,15 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import request
+from snapferry.log import logged
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `input`, `migration_id` and `started_at`; returns the jobs, and how many at once."""
     jobs, domains_at_once = request.parse(

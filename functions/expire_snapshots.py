@@ -3,16 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, retention
+from snapferry.log import logged
 from snapferry.request import DomainJob
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job`; returns how many snapshots were deleted."""
     job = DomainJob.model_validate(event["job"])

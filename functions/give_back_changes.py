@@ -3,18 +3,16 @@
 import time
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, roll_back
-
-logger = Logger()
+from snapferry.log import logged
 
 # What the last change may take after it was begun.
 _RESERVE_SECONDS = 150
 
 
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `migration_id`; returns how many were given back, and what wasn't."""
     migration_id = event["migration_id"]

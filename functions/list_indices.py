@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, kept_snapshot, listing, rounds
+from snapferry.log import logged
 from snapferry.request import DomainJob
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns how much there is to move, and how much `for_snapshot`."""
     job = DomainJob.model_validate(event["job"])

@@ -3,17 +3,15 @@
 import time
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, kept_snapshot, listing, rehearsal, restores
+from snapferry.log import logged
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns when the restore was started, in seconds of the epoch."""
     job = DomainJob.model_validate(event["job"])

@@ -4,15 +4,13 @@ import os
 import time
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, roll_back
+from snapferry.log import logged
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes nothing; returns the ids of the migrations whose roll-back was started."""
     started = roll_back.sweep(

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from snapferry import clients, plan
+from snapferry.log import logged
 from snapferry.request import DomainJob
 
-logger = Logger()
 
-
-@logger.inject_lambda_context
+@logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `jobs` and the `outcomes` of their plans; returns where the whole plan is stored."""
     jobs = [DomainJob.model_validate(job) for job in event["jobs"]]

@@ -1,6 +1,7 @@
 """The handlers, on the golden events, between fake clusters."""
 
 import importlib
+import io
 import itertools
 import json
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 
-from snapferry import clients, cutover, leases
+from snapferry import clients, cutover, leases, log
 from snapferry.access import Bucket
 from snapferry.errors import Conflict, InvalidInput, MigrationEnded, NotFound, VerificationFailed
 from snapferry.fence import Fence
@@ -251,6 +252,51 @@ def test_every_handler_has_an_answer_here() -> None:
         *("cut_over", "expire_snapshots", "verify_rehearsal", "verify_restore")
     }
     assert set(STEPS) - set(ANSWERS) == {"return_source_to_service", "unblock_source"}
+
+
+def test_every_handler_has_its_lines_say_whose_they_are() -> None:
+    texts = {name: (ROOT / f"functions/{name}.py").read_text() for name in HANDLERS}
+
+    assert [name for name, text in texts.items() if "@logged\ndef handler(" not in text] == []
+
+
+def test_an_error_is_logged_with_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(log.logger.registered_handler, "stream", written)
+
+    # Nothing is changed for a migration that hasn't begun.
+    for name in ("release_source", "let_source_write", "give_back_changes"):
+        with pytest.raises(MigrationEnded):
+            handle(name)
+    handle("sweep_leases")
+    with pytest.raises(InvalidInput):
+        handle("check_input", input=[])
+
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    whose = [(line["migration_id"], line.get("domain"), line["function_name"]) for line in lines]
+    assert whose == [
+        (MIGRATION, "logs", "release_source"),
+        (MIGRATION, None, "let_source_write"),
+        (MIGRATION, None, "give_back_changes"),
+        (MIGRATION, None, "check_input"),
+    ]
+    assert {line["level"] for line in lines} == {"ERROR"}
+    assert lines[0]["exception_name"] == "MigrationEnded"
+    assert lines[0]["message"].startswith(f"the migration {MIGRATION} is unknown: ")
+    assert "Traceback" in lines[0]["exception"]
+
+
+def test_an_execution_is_named_where_the_migration_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(log.logger.registered_handler, "stream", written)
+    monkeypatch.setattr(clients, "step_functions", lambda: None)
+
+    with pytest.raises(AttributeError):
+        handle("stop_executions")
+
+    [line] = map(json.loads, written.getvalue().splitlines())
+    assert line["execution_arn"] == EXECUTION
+    assert "migration_id" not in line
 
 
 def test_the_golden_events_tell_cloudwatch_of_the_migration(
