@@ -2,7 +2,6 @@
 
 import time
 
-from snapferry import table
 from snapferry.records import Records
 
 LOOK_EVERY_SECONDS = 0.2
@@ -34,11 +33,11 @@ class StopMark:
 
     def clear(self) -> None:
         """Writes go on: rounds may begin beside the next write stop."""
-        table.delete(self._records.table, self._records.migration_id, self._name)
+        self._records.remove(self._name)
 
     def look(self) -> bool:
         """Whether it is set."""
-        item = table.get(self._records.table, self._records.migration_id, self._name)
+        item = self._records.item(self._name)
         self._is_set = item is not None
         self.set_at = float(item["set_at"]) if item else None
         # Only now: others who ask meanwhile look for themselves, and don't take the old answer.

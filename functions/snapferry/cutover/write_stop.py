@@ -4,7 +4,6 @@ import time
 from datetime import datetime
 from typing import Any
 
-from snapferry import table
 from snapferry.prediction import Tally
 from snapferry.records import Records
 from snapferry.ways import Ways
@@ -35,7 +34,7 @@ def note_step(
 def forget_steps(records: Records, domain: str) -> None:
     """Forgets the steps of a write stop that was given up."""
     for step in STEPS:
-        table.delete(records.table, records.migration_id, _step(domain, step))
+        records.remove(_step(domain, step))
 
 
 def steps(records: Records, domain: str) -> list[dict[str, Any]]:
@@ -48,7 +47,7 @@ def steps(records: Records, domain: str) -> list[dict[str, Any]]:
     found = []
     before = None
     for step in STEPS:
-        if item := table.get(records.table, records.migration_id, _step(domain, step)):
+        if item := records.item(_step(domain, step)):
             entered, began, ended = (
                 float(item[name]) for name in ("entered_at", "began_at", "ended_at")
             )
@@ -65,7 +64,7 @@ def steps(records: Records, domain: str) -> list[dict[str, Any]]:
 
 def frozen(records: Records, domain: str) -> dict[str, Any] | None:
     """What `freeze_source` has answered; None where it hasn't."""
-    item = table.get(records.table, records.migration_id, _step(domain, "freeze_source"))
+    item = records.item(_step(domain, "freeze_source"))
     return dict(item["answer"]) if item else None
 
 
