@@ -85,6 +85,27 @@ def settings(
     }
 
 
+def restored_from(cluster: OpenSearch, names: Iterable[str]) -> dict[str, set[tuple[str, str]]]:
+    """The repository and the snapshot that each index was restored from, as far as it shows.
+
+    A cluster forgets it when it moves or restarts a shard.
+
+    Source: https://docs.opensearch.org/latest/api-reference/index-apis/recover/
+    """
+    fields = ("type", "source.repository", "source.snapshot")
+    return {
+        name: {
+            (shard["source"]["repository"], shard["source"]["snapshot"])
+            for shard in index["shards"]
+            if shard["type"] == "SNAPSHOT"
+        }
+        for path in paths(sorted(names))
+        for name, index in cluster.indices.recovery(
+            index=path, params={"filter_path": ",".join(f"*.shards.{field}" for field in fields)}
+        ).items()
+    }
+
+
 def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
     """Counts the documents of each index after a refresh, nested ones not counted apart.
 

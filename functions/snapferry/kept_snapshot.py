@@ -106,7 +106,8 @@ def list_indices(destination: OpenSearch, records: Records, job: DomainJob) -> d
         listing.left_out(records, job.domain.name),
     )
     present = indices.list_all(destination)
-    indices.refuse_strangers(selected, present, Ownership(records, job).of(present))
+    owned = Ownership(records, job).find(destination, present)
+    indices.refuse_strangers(selected, present, owned)
     listing.keep(records, job.domain.name, 1, selected)
     return listing.Listing(selected, {}).size()
 

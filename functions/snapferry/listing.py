@@ -65,7 +65,7 @@ def make(
             left_out(records, job.domain.name),
         )
         present = at_destination.result()
-    owned = Ownership(records, job).of(present)
+    owned = Ownership(records, job).find(destination, present)
     # Nothing else than a migration writes over indices.
     if job.mode == "migrate":
         indices.refuse_strangers(selected, present, owned)

@@ -3,9 +3,12 @@
 Rounds, and a migration after one that failed, restore over them. No migration touches others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from opensearchpy import OpenSearch
+
+from snapferry import indices
 from snapferry.indices import Index
 from snapferry.records import Records
 from snapferry.request import DomainJob
@@ -26,29 +29,40 @@ class Ownership:
     def of(self, present: Mapping[str, Index]) -> set[str]:
         """The names of those indices that are the migrations' own.
 
-        An index is known by its uuid. One whose restore was requested by a function that died
-        before it could note the uuid is known by the time when its original was created, which a
-        restore keeps.
+        An index is known by its uuid.
 
         Args:
             present: the indices at the destination.
         """
-        kept = self.records.kept(self._name, default={"uuids": {}, "announced": {}})
-        uuids, announced = kept["uuids"], kept["announced"]
-        return {
+        return _noted(self._kept, present)
+
+    def find(self, destination: OpenSearch, present: Mapping[str, Index]) -> set[str]:
+        """Those that `of` names, and those whose restore a function requested that died then.
+
+        Such an index is known by the repository that it was restored from, which is of one
+        migration: people may have restored one of the same name since.
+
+        Args:
+            destination: the cluster.
+            present: its indices.
+        """
+        kept = self._kept
+        owned, announced = _noted(kept, present), kept["announced"]
+        sources = indices.restored_from(destination, announced.keys() & present.keys() - owned)
+        return owned | {
             name
-            for name, index in present.items()
-            if index.uuid == uuids.get(name) or index.created_at_milliseconds == announced.get(name)
+            for name, found in sources.items()
+            if announced[name] in {repository for repository, _ in found}
         }
 
-    def announce(self, owned: Mapping[str, Index], selected: Sequence[Index]) -> None:
+    def announce(self, owned: Mapping[str, Index], names: Iterable[str]) -> None:
         """Notes what is about to be restored.
 
         Args:
             owned: of the indices at the destination, those that are the migrations' own.
-            selected: the indices in the snapshot.
+            names: the indices in the snapshot.
         """
-        self._keep(owned, {index.name: index.created_at_milliseconds for index in selected})
+        self._keep(owned, dict.fromkeys(names, self.job.repository))
 
     def confirm(self, restored: Mapping[str, Index]) -> None:
         """Notes what has been restored, as it is at the destination now."""
@@ -58,10 +72,23 @@ class Ownership:
         """Forgets everything: from now on the indices are the clients'."""
         self._keep({}, {})
 
-    def _keep(self, owned: Mapping[str, Index], announced: Mapping[str, int]) -> None:
+    def _keep(self, owned: Mapping[str, Index], announced: Mapping[str, str]) -> None:
         uuids = {name: index.uuid for name, index in owned.items()}
         self.records.keep(self._name, {"uuids": uuids, "announced": dict(announced)})
 
     @property
+    def _kept(self) -> dict[str, dict[str, str]]:
+        kept: dict[str, dict[str, str]] = self.records.kept(
+            self._name, default={"uuids": {}, "announced": {}}
+        )
+        return kept
+
+    @property
     def _name(self) -> str:
         return f"{self.job.destination.endpoint}/{self.job.domain.host}/restored"
+
+
+def _noted(kept: Mapping[str, Mapping[str, str]], present: Mapping[str, Index]) -> set[str]:
+    """The names of the indices whose uuids were noted."""
+    uuids = kept["uuids"]
+    return {name for name, index in present.items() if index.uuid == uuids.get(name)}

@@ -331,7 +331,7 @@ def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target
         version=min(nodes),
         plugins={plugin for plugin, count in nodes_with.items() if count == len(nodes)},
         present=present,
-        owned=Ownership(records, job).of(present),
+        owned=Ownership(records, job).find(destination, present),
         aliases=aliases,
     )
 

@@ -78,7 +78,7 @@ def start(
     """
     names = [copy.name for copy in copies(job, selected)]
     there = indices.list_all(destination).keys() & set(names)
-    if restores.started_before(destination, job.snapshot(round_number), there):
+    if restores.started_before(destination, job, round_number, there):
         return
     journal.note_all(dict.fromkeys(_place(job, name) for name in names), value=True)
     restores.restore(

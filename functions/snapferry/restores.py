@@ -46,8 +46,8 @@ def start(
             them; try again later.
     """
     present = indices.list_all(destination)
-    if not started_before(destination, job.snapshot(round_number), present.keys() & set(names)):
-        owned = ownership.of(present)
+    if not started_before(destination, job, round_number, present.keys() & set(names)):
+        owned = ownership.find(destination, present)
         indices.refuse_strangers(selected, present, owned)
         kept = remove_outdated(
             destination, {name: present[name] for name in sorted(owned)}, job, selected
@@ -56,11 +56,11 @@ def start(
             name for name, index in kept.items() if name in names and index.open
         ):
             destination.indices.close(index=path)
-        ownership.announce(kept, [index for index in selected if index.name in names])
+        ownership.announce(kept, names)
         restore(destination, job, round_number, names)
         present = indices.list_all(destination)
-    names_there = ownership.of(present) | {index.name for index in selected}
-    ownership.confirm({name: present[name] for name in names_there})
+    ours = ownership.of(present) | {index.name for index in selected}
+    ownership.confirm({name: present[name] for name in sorted(ours & present.keys())})
 
 
 def remove_outdated(
@@ -170,16 +170,16 @@ def check(
     return _progress(destination, selected, time.time() - started_at, len(inactive))
 
 
-def started_before(destination: OpenSearch, snapshot: str, names: Iterable[str]) -> bool:
-    """Whether an earlier attempt got as far as the request, which takes all indices or none."""
-    return any(
-        shard["type"] == "SNAPSHOT" and shard["source"]["snapshot"] == snapshot
-        for path in indices.paths(sorted(names))
-        for index in destination.indices.recovery(
-            index=path, params={"filter_path": "*.shards.type,*.shards.source.snapshot"}
-        ).values()
-        for shard in index["shards"]
-    )
+def started_before(
+    destination: OpenSearch, job: DomainJob, round_number: int, names: Iterable[str]
+) -> bool:
+    """Whether an earlier attempt got as far as the request, which takes all indices or none.
+
+    The name of a snapshot isn't enough: every migration that restores it without its source, or
+    what somebody restored by hand, has the same.
+    """
+    source = job.repository, job.snapshot(round_number)
+    return any(source in found for found in indices.restored_from(destination, names).values())
 
 
 def _inactive_primaries(

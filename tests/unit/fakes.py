@@ -44,7 +44,8 @@ class FakeIndex:
         lost: primaries that aren't there, with the deciders that refuse to place them.
         created_at_milliseconds: of the epoch; a restore keeps that of the original.
         restored_bytes: copied from the snapshot; `reused_bytes` were there already.
-        restored_from: the snapshot that its shards were recovered from.
+        restored_from: the snapshot that its shards were recovered from; `restored_by` is the
+            repository.
         restore_began_at: by the cluster's clock.
         mapping: of its documents.
     """
@@ -63,6 +64,7 @@ class FakeIndex:
     restored_bytes: int = 0
     reused_bytes: int = 0
     restored_from: str | None = None
+    restored_by: str | None = None
     restore_began_at: float = 0.0
     settings: dict[str, Any] = field(default_factory=lambda: {"index.version.created": "136408227"})
     mapping: dict[str, Any] = field(default_factory=dict)
@@ -578,6 +580,7 @@ class FakeCluster:
                 reused_bytes=reused_bytes,
                 restored_bytes=copy.primary_bytes - reused_bytes,
                 restored_from=name,
+                restored_by=repository,
                 restore_began_at=self.now_seconds,
             )
         return {"accepted": True}
@@ -592,7 +595,7 @@ class FakeCluster:
         }
         restored: dict[str, Any] = {
             "type": "SNAPSHOT",
-            "source": {"snapshot": index.restored_from},
+            "source": {"repository": index.restored_by, "snapshot": index.restored_from},
             "index": {
                 "size": {key: value // index.shards for key, value in size.items()},
                 "files": {

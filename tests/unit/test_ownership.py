@@ -3,7 +3,8 @@ import pytest
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
-from tests.unit.conftest import MakeJob, Storage
+from tests.unit.conftest import MakeJob, Side, Storage
+from tests.unit.fakes import FakeIndex
 
 CREATED_AT = 1_800_000_000_000
 
@@ -44,30 +45,44 @@ def test_uuid_of_another_name_counts_for_nothing(ownership: Ownership) -> None:
     assert ownership.of(by_name(index("orders", "ours"))) == set()
 
 
-def test_index_whose_restore_was_not_noted_any_more_is_known_by_its_original(
-    ownership: Ownership,
+def test_index_whose_restore_was_not_noted_any_more_is_known_by_its_repository(
+    destination: Side, ownership: Ownership, job: DomainJob
 ) -> None:
-    ownership.announce({}, [index("logs", "at the source"), index("orders", "at the source")])
+    """Its original's age says nothing: people restore it from snapshots of their own, too."""
+    ownership.announce({}, ["logs", "made", "orders", "not there"])
+    destination.cluster.indices = {
+        "logs": FakeIndex(restored_from="s", restored_by=job.repository),
+        "made": FakeIndex(),
+        "orders": FakeIndex(restored_from="s", restored_by="nightly"),
+    }
+    present = by_name(*destination.listed())
 
-    present = by_name(index("logs", "restored"), index("orders", "theirs", CREATED_AT + 1))
-    assert ownership.of(present) == {"logs"}
+    assert ownership.find(destination.client, present) == {"logs"}
+    assert ownership.of(present) == set()
 
 
-def test_original_says_nothing_once_the_restore_is_noted(ownership: Ownership) -> None:
-    ownership.announce({}, [index("logs", "at the source")])
+def test_repository_says_nothing_once_the_restore_is_noted(
+    destination: Side, ownership: Ownership, job: DomainJob
+) -> None:
+    ownership.announce({}, ["logs"])
     ownership.confirm(by_name(index("logs", "ours")))
+    destination.cluster.indices = {"logs": FakeIndex(restored_by=job.repository, restored_from="s")}
 
-    # Somebody deleted it, and restored it from a snapshot of their own.
-    assert ownership.of(by_name(index("logs", "theirs"))) == set()
+    # Somebody deleted it, and restored it by the migration's repository.
+    assert ownership.find(destination.client, by_name(*destination.listed())) == set()
+    assert not destination.cluster.sent("GET .*/_recovery")
 
 
-def test_announcement_forgets_nothing_that_is_still_there(ownership: Ownership) -> None:
-    kept = by_name(index("logs", "ours"))
+def test_announcement_forgets_nothing_that_is_still_there(
+    destination: Side, ownership: Ownership, job: DomainJob
+) -> None:
+    restored = FakeIndex(restored_from="s", restored_by=job.repository)
+    destination.cluster.indices = {"logs": FakeIndex(), "orders": restored}
+    kept = by_name(*destination.listed("logs"))
     ownership.confirm(kept)
-    ownership.announce(kept, [index("logs", "at the source", 7), index("orders", "x", 8)])
+    ownership.announce(kept, ["logs", "orders"])
 
-    present = by_name(index("logs", "ours"), index("orders", "restored", 8))
-    assert ownership.of(present) == {"logs", "orders"}
+    assert ownership.find(destination.client, by_name(*destination.listed())) == {"logs", "orders"}
 
 
 def test_what_was_handed_over_is_nobodys_to_restore_over(ownership: Ownership) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from snapferry import repositories, restores, snapshots
-from snapferry.errors import Conflict, RestoreFailed, Unavailable
+from snapferry.errors import Conflict, RequestRefused, RestoreFailed, Unavailable
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -227,6 +227,55 @@ def test_what_a_function_that_died_had_requested_is_restored_over_by_the_next_mi
 
     assert destination.index("logs").reused_bytes == 3_000
     assert destination.index("logs").restored_from == later.snapshot(1)
+
+
+def test_what_people_restored_after_a_restore_was_refused_is_left_alone(
+    source: Side, destination: Side, restore: Restore
+) -> None:
+    destination.cluster.faults = [Fault("POST .*/_restore", (400, {"error": "no such setting"}))]
+    with pytest.raises(RequestRefused):
+        restore()
+    theirs = FakeIndex(
+        documents=7,
+        created_at_milliseconds=source.index("logs").created_at_milliseconds,
+        restored_from="by-hand",
+        restored_by="nightly",
+    )
+    destination.cluster.indices = {"logs": theirs}
+
+    with pytest.raises(Conflict, match="logs"):
+        restore()
+
+    assert destination.index("logs").documents == 7
+
+
+def test_the_same_snapshot_by_another_repository_is_another_restore(
+    destination: Side, restore: Restore, job: DomainJob
+) -> None:
+    restore()
+    # An earlier migration has restored less of it.
+    destination.index("logs").restored_by = "snapferry-m-0-logs"
+    del destination.cluster.indices["orders"]
+
+    restore()
+
+    assert len(destination.cluster.sent("POST .*/_restore")) == 2
+    assert destination.index("logs").restored_by == job.repository
+    assert set(destination.cluster.indices) == set(NAMES)
+
+
+def test_an_index_that_goes_between_two_attempts_keeps_none_from_ending(
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
+) -> None:
+    restore()
+    del destination.cluster.indices["orders"]
+
+    ownership = Ownership(storage.records, job)
+    restores.start(destination.client, ownership, job, 1, source.listed(), NAMES)
+
+    present = {index.name: index for index in destination.listed()}
+    assert ownership.of(present) == {"logs"}
+    assert len(destination.cluster.sent("POST .*/_restore")) == 1
 
 
 def test_progress_counts_bytes_files_and_shards(
