@@ -26,6 +26,7 @@ from snapferry import (
     rehearsal,
     repositories,
     restore_limits,
+    restores,
     retention,
     security,
     snapshots,
@@ -248,7 +249,10 @@ def write(
         **_estimate(domains, rooms, jobs[0]),
         "lacks": [] if jobs[0].mode == "snapshot_only" else list(_lacks(domains, rooms)),
         "changes": sorted({change for domain in domains for change in domain["changes"]}),
-        "notes": sorted({note for job in jobs for note in restore_limits.notes(job)}),
+        "notes": sorted(
+            {note for job in jobs for note in restore_limits.notes(job)}
+            | {note for domain in domains for note in domain["notes"]}
+        ),
         "domains": domains,
         "failed": list(failed.values()),
     }
@@ -276,6 +280,20 @@ def _keep(
 ) -> None:
     """Stores the plan of a domain; `data_nodes` are those that copy to the bucket."""
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
+    left_behind = restores.left_behind(target.owned, job, moved)
+    has = f"{job.domain.name}: {job.destination.endpoint} has"
+    notes = []
+    if replaced:
+        names = ", ".join(index.name for index in replaced)
+        notes.append(
+            f"{has} {names} of an earlier migration: what was written there since is written over; "
+            "whoever wants to keep it finds how in docs/roll-back.md"
+        )
+    if left_behind:
+        notes.append(
+            f"{has} {', '.join(sorted(left_behind))} of an earlier migration, which this one "
+            "doesn't move: what is there stays, and no migration will delete it or write over it"
+        )
     plan = {
         "host": job.domain.host,
         "destination": job.destination.endpoint,
@@ -291,6 +309,7 @@ def _keep(
             index.primary_store_bytes * (1 + index.replicas) for index in replaced
         ),
         "changes": [str(place) for place in changes],
+        "notes": notes,
     }
     records.write(_name(job.domain.name), plan)
 

@@ -29,8 +29,9 @@ def start(
     """Starts to restore a round's snapshot.
 
     Indices that were restored before are closed first: a restore over a closed index copies
-    only the files that differ. One whose shard count has changed meanwhile, or that is gone at
-    the source, is deleted: it is the migrations' own.
+    only the files that differ. One whose shard count has changed meanwhile, or that went at the
+    source while it was moved, is deleted: it is the migrations' own. One that an earlier migration
+    left and that isn't moved any more may be in use by now: it stays, and is nobody's to delete.
 
     Args:
         destination: the cluster that takes the indices.
@@ -49,6 +50,9 @@ def start(
     if not started_before(destination, job, round_number, present.keys() & set(names)):
         owned = ownership.find(destination, present)
         indices.refuse_strangers(selected, present, owned)
+        if round_number == 1:
+            # All that this migration will ever delete are indices that it has moved itself.
+            owned -= left_behind(owned, job, selected)
         kept = remove_outdated(
             destination, {name: present[name] for name in sorted(owned)}, job, selected
         )
@@ -63,13 +67,25 @@ def start(
     ownership.confirm({name: present[name] for name in sorted(ours & present.keys())})
 
 
+def left_behind(owned: Iterable[str], job: DomainJob, selected: Iterable[Index]) -> set[str]:
+    """Those indices of earlier migrations that a migration would move, if the source had them.
+
+    Args:
+        owned: the names of the migrations' own.
+        job: whose indices.
+        selected: those of the source that are moved.
+    """
+    wanted = {name for name in owned if indices.is_wanted(name, job.domain.indices)}
+    return wanted - {index.name for index in selected}
+
+
 def remove_outdated(
     destination: OpenSearch,
     owned: Mapping[str, Index],
     job: DomainJob,
     selected: Sequence[Index],
 ) -> dict[str, Index]:
-    """Deletes what was restored before of indices that have another number of shards or are gone.
+    """Deletes what was restored before of indices that have other numbers of shards or are gone.
 
     Args:
         destination: the cluster that takes the indices.

@@ -279,6 +279,27 @@ def test_what_was_restored_before_takes_no_more_room(
     assert "error" not in written(job)
 
 
+def test_what_earlier_migrations_left_is_named_with_what_becomes_of_it(
+    destination: Side, source: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"a": FakeIndex(), "b": FakeIndex(shards=3), "new": FakeIndex()}
+    destination.cluster.indices = {name: FakeIndex() for name in ("a", "b", "gone", "other", "x")}
+    job = make_job(domain__indices={"include": ["*"], "exclude": ["x"]})
+    kept = {index.name: index for index in destination.listed("a", "b", "gone", "x")}
+    ownership.Ownership(storage.records, job).confirm(kept)
+
+    page = storage.s3.objects[written(job)["page"]].decode()
+
+    over, gone = storage.records.read("plan")["notes"]
+    assert over.startswith(f"logs: {job.destination.endpoint} has a, b of an earlier migration")
+    assert "written over" in over
+    assert gone.startswith(f"logs: {job.destination.endpoint} has gone of an earlier migration")
+    assert "stays" in gone
+    assert over in page
+    written(make_job(mode="rehearse"))
+    assert storage.records.read("plan")["notes"] == []
+
+
 def test_a_domain_whose_plan_failed_ends_it_with_its_error(
     destination: Side, storage: Storage, events: Events, job: DomainJob
 ) -> None:

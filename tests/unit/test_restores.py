@@ -147,6 +147,24 @@ def test_what_is_gone_at_the_source_goes_at_the_destination(
     assert set(destination.cluster.indices) == {"logs"}
 
 
+def test_what_an_earlier_migration_left_and_the_source_lost_stays_for_those_who_use_it(
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
+) -> None:
+    restore()
+    del source.cluster.indices["orders"]
+    later = job.model_copy(update={"migration_id": "m-2"})
+    repositories.register_source(storage.journal, source.client, later)
+    repositories.register_destination(storage.journal, destination.client, later)
+    for round_number in (1, 2):
+        snapshots.start(storage.journal, source.client, later, round_number, ["logs"])
+
+        restore(later, round_number)
+
+    assert set(destination.cluster.indices) == {"logs", "orders"}
+    present = {index.name: index for index in destination.listed()}
+    assert Ownership(storage.records, later).of(present) == {"logs"}
+
+
 def test_an_index_with_another_number_of_shards_is_restored_anew(
     source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
 ) -> None:
