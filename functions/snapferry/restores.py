@@ -7,15 +7,22 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry import indices
-from snapferry.errors import NotFound, RequestRefused, RestoreFailed
+from snapferry.errors import AccessDenied, NotFound, RequestRefused, RestoreFailed
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.progress import Progress
 from snapferry.request import DomainJob
 
 _LOOK_EVERY_SECONDS = 0.25
+# The cluster makes the indices when it takes the request; another node may tell it later.
+_GONE_AFTER_SECONDS = 60
 # A shard that can't be placed for so long needs a person.
 _STALLED_AFTER_SECONDS = 900
+_BLOCKS = (
+    "index.blocks.metadata",
+    "index.blocks.read_only",
+    "index.blocks.read_only_allow_delete",
+)
 
 
 def start(
@@ -59,7 +66,7 @@ def start(
         for path in indices.paths(
             name for name, index in kept.items() if name in names and index.open
         ):
-            destination.indices.close(index=path)
+            _despite_blocks(destination, destination.indices.close, path)
         ownership.announce(kept, names)
         restore(destination, job, round_number, names)
         present = indices.list_all(destination)
@@ -99,8 +106,20 @@ def remove_outdated(
     shards = {index.name: index.shards for index in selected}
     outdated = [name for name, index in owned.items() if _is_outdated(index, shards, job)]
     for path in indices.paths(outdated):
-        destination.indices.delete(index=path)
+        _despite_blocks(destination, destination.indices.delete, path)
     return {name: index for name, index in owned.items() if name not in outdated}
+
+
+def _despite_blocks(destination: OpenSearch, request: Callable[..., Any], path: str) -> None:
+    """Closes or deletes indices, one of which may have brought a block along in its snapshot.
+
+    The next restore brings it again.
+    """
+    try:
+        request(index=path)
+    except AccessDenied:
+        destination.indices.put_settings(index=path, body=dict.fromkeys(_BLOCKS))
+        request(index=path)
 
 
 def _is_outdated(index: Index, shards: Mapping[str, int], job: DomainJob) -> bool:
@@ -146,6 +165,8 @@ def restore(
             "include_aliases": job.mode == "restore_only",
             "partial": False,
             "index_settings": settings,
+            # They name nodes, zones and tiers of the source, for which shards would wait.
+            "ignore_index_settings": "index.routing.allocation.*",
             **options,
         },
         params={"wait_for_completion": "false"},
@@ -175,7 +196,8 @@ def check(
         How far it is.
 
     Raises:
-        RestoreFailed: where a shard can't be restored, or none was placed for a long time.
+        RestoreFailed: where an index is gone or a shard can't be restored, or none was placed for a
+            long time.
     """
     leave_at = time.monotonic() + hold_seconds
     while inactive := _inactive_primaries(destination, selected):
@@ -225,8 +247,9 @@ def _raise_failure(
 ) -> None:
     """Raises RestoreFailed if the first shard that isn't active will not become so.
 
-    A shard whose restore failed stays unassigned under the decider `restore_in_progress`. Any
-    other refusal to place it, such as a full disk, may still pass, and counts after a while.
+    There is no index any more if somebody has deleted it, perhaps a policy. A shard whose restore
+    failed stays unassigned under the decider `restore_in_progress`. Any other refusal to place it,
+    such as a full disk, may still pass, and counts after a while.
 
     Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-allocation/
     """
@@ -235,8 +258,16 @@ def _raise_failure(
         answer = destination.cluster.allocation_explain(
             body={"index": name, "shard": number, "primary": True}
         )
-    except (NotFound, RequestRefused):
+    except RequestRefused:
         return
+    except NotFound:
+        if elapsed_seconds < _GONE_AFTER_SECONDS:
+            return
+        raise RestoreFailed(
+            f"{name}: the index has gone at the destination while it was restored. What to do: "
+            "find out who deletes it, such as a policy of Index State Management whose "
+            "ism_template matches it, then start the migration again."
+        ) from None
     if answer.get("current_state") != "unassigned" or answer.get("can_allocate") != "no":
         return
     refusals = {

@@ -308,6 +308,7 @@ class FakeCluster:
                 return self._restore(repository, name, request.body)
             case "POST", [names, "_close"]:
                 for name in names.split(","):
+                    self._refuse_blocked(name)
                     self._index(name).open = False
                 return {"acknowledged": True, "shards_acknowledged": True}
             case "HEAD", [name]:
@@ -315,7 +316,7 @@ class FakeCluster:
                 return {}
             case "DELETE", [names]:
                 for name in names.split(","):
-                    self._index(name)
+                    self._refuse_blocked(name)
                     del self.indices[name]
                 return {"acknowledged": True}
             case "GET", [names, "_recovery"]:
@@ -383,6 +384,11 @@ class FakeCluster:
         if name not in self.indices:
             raise _Refused(404, "index_not_found_exception", f"no such index [{name}]")
         return self.indices[name]
+
+    def _refuse_blocked(self, name: str) -> None:
+        if self._index(name).settings.get("index.blocks.read_only") == "true":
+            reason = f"index [{name}] blocked by: [FORBIDDEN/5/index read-only (api)];"
+            raise _Refused(403, "cluster_block_exception", reason)
 
     def _path(self, repository: str) -> dict[str, FakeSnapshot]:
         if repository not in self.repositories:
@@ -574,6 +580,11 @@ class FakeCluster:
             reused_bytes = min(present.primary_bytes, copy.primary_bytes) if present else 0
             self.indices[index] = replace(
                 copy,
+                settings={
+                    setting: value
+                    for setting, value in copy.settings.items()
+                    if not fnmatch.fnmatchcase(setting, body.get("ignore_index_settings", ""))
+                },
                 aliases=copy.aliases if body["include_aliases"] else {},
                 replicas=copy.replicas if replicas is None else replicas,
                 uuid=present.uuid if present else f"uuid-{next(_uuids)}",

@@ -102,6 +102,44 @@ def test_an_index_that_was_closed_by_an_attempt_that_failed_is_not_closed_again(
     ]
 
 
+@pytest.mark.parametrize("shards", [2, 5], ids=["closed", "deleted"])
+def test_a_block_that_came_along_keeps_no_later_round_from_restoring_over_it(
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    restore: Restore,
+    job: DomainJob,
+    shards: int,
+) -> None:
+    restore()
+    destination.index("logs").settings = {"index.blocks.read_only": "true"}
+    source.index("logs").settings = {"index.blocks.read_only": "true"}
+    source.index("logs").shards = shards
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
+
+    restore(round_number=2)
+
+    assert destination.index("logs").restored_from == job.snapshot(2)
+    # It is the index's own, as at the source.
+    assert destination.index("logs").settings == {"index.blocks.read_only": "true"}
+
+
+def test_where_shards_may_lie_does_not_come_along(
+    source: Side, destination: Side, storage: Storage, restore: Restore, job: DomainJob
+) -> None:
+    known = {"index.version.created": "136408227", "index.routing_partition_size": "1"}
+    source.index("logs").settings = known | {
+        "index.routing.allocation.require.box_type": "hot",
+        "index.routing.allocation.include._name": "node-1,node-2",
+        "index.routing.allocation.total_shards_per_node": "1",
+    }
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
+
+    restore(round_number=2)
+
+    assert destination.index("logs").settings == known
+
+
 def test_what_a_later_migration_leaves_out_stays_and_is_still_its_own(
     source: Side, destination: Side, storage: Storage, restore: Restore, make_job: MakeJob
 ) -> None:
@@ -383,6 +421,17 @@ def test_an_index_that_is_gone_is_missed(source: Side, destination: Side, restor
 
     assert not progress.ended
     assert (progress.shards_done, progress.shards_total) == (2, 3)
+
+
+def test_an_index_that_stays_away_ends_it(
+    source: Side, destination: Side, restore: Restore
+) -> None:
+    restore()
+    selected = source.listed()
+    del destination.cluster.indices["orders"]
+
+    with pytest.raises(RestoreFailed, match=r"^orders: .*has gone at the destination.* What to do"):
+        restores.check(destination.client, selected, time.time() - 100, hold_seconds=0)
 
 
 def test_a_shard_that_failed_to_be_restored_ends_it_with_the_reason(
