@@ -107,12 +107,15 @@ def plan_domain(
     refusals: dict[str, Refusal] = {}
     moved: list[Index] = []
     write_aliases: dict[str, str] = {}
+    aliases: dict[str, dict[str, Any]] = defaultdict(dict)
     for candidate in _candidates(at_source, matched):
         if refusal := judge(candidate, engine, target):
             refusals[candidate.index.name] = refusal
         else:
             moved.append(candidate.index)
             write_aliases |= dict.fromkeys(candidate.write_aliases, candidate.index.name)
+            for alias, definition in candidate.aliases.items():
+                aliases[alias][candidate.index.name] = definition
     refusals |= {
         name: refusal
         for name, refusal in elsewhere.items()
@@ -155,6 +158,7 @@ def plan_domain(
         write_aliases,
         moved,
         changes,
+        _shared_aliases(aliases, target),
     )
     return _count(verdicts)
 
@@ -198,7 +202,7 @@ def plan_restore(
         *(change.place for change in journal.open_changes()),
         *restore_limits.foresee(destination, job),
     ]
-    _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes)
+    _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes, [])
     return _count(verdicts)
 
 
@@ -277,20 +281,21 @@ def _keep(
     write_aliases: Mapping[str, str],
     moved: Sequence[Index],
     changes: Sequence[Place],
+    notes: Iterable[str],
 ) -> None:
     """Stores the plan of a domain; `data_nodes` are those that copy to the bucket."""
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
     left_behind = restores.left_behind(target.owned, job, moved)
-    has = f"{job.domain.name}: {job.destination.endpoint} has"
-    notes = []
+    has = f"{job.destination.endpoint} has"
+    noted = list(notes)
     if replaced:
         names = ", ".join(index.name for index in replaced)
-        notes.append(
+        noted.append(
             f"{has} {names} of an earlier migration: what was written there since is written over; "
             "whoever wants to keep it finds how in docs/roll-back.md"
         )
     if left_behind:
-        notes.append(
+        noted.append(
             f"{has} {', '.join(sorted(left_behind))} of an earlier migration, which this one "
             "doesn't move: what is there stays, and no migration will delete it or write over it"
         )
@@ -309,7 +314,7 @@ def _keep(
             index.primary_store_bytes * (1 + index.replicas) for index in replaced
         ),
         "changes": [str(place) for place in changes],
-        "notes": notes,
+        "notes": [f"{job.domain.name}: {note}" for note in noted],
     }
     records.write(_name(job.domain.name), plan)
 
@@ -394,6 +399,28 @@ def _by_last_snapshot(
     if not job.cutover.catch_up:
         return {index.name: "cutover.catch_up is false" for index in moved}
     return catchup.foresee(source, destination, moved)
+
+
+def _shared_aliases(
+    moved: Mapping[str, Mapping[str, Mapping[str, Any]]], target: Target
+) -> Iterator[str]:
+    """Says of aliases, which are given by index, that the destination has others by their names."""
+    for alias, ours in sorted(moved.items()):
+        if theirs := target.others(alias):
+            writers = [
+                index
+                for index, definition in [*ours.items(), *theirs.items()]
+                if definition.get("is_write_index")
+            ]
+            written = (
+                f"what is written through it goes to {', '.join(writers)}"
+                if writers
+                else "nothing can be written through it"
+            )
+            yield (
+                f"the alias {alias} will stand for {', '.join(ours)} and for what the destination "
+                f"has by this name: {', '.join(theirs)}; {written}"
+            )
 
 
 def _restored(index: Index, last_snapshot: Mapping[str, str], job: DomainJob) -> Verdict:

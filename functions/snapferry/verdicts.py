@@ -13,7 +13,9 @@ from snapferry.indices import Index
 from snapferry.versions import Version, oldest_readable
 
 # The types, and the names of what is ready to be used, that come with a plugin, by how they begin.
+# What the plugins of others are called begins with the engine in some of their versions.
 _PLUGINS = {
+    "hanlp": "analysis-hanlp",
     "icu_": "analysis-icu",
     "ik_": "analysis-ik",
     "kuromoji": "analysis-kuromoji",
@@ -21,10 +23,12 @@ _PLUGINS = {
     "phonetic": "analysis-phonetic",
     "pinyin": "analysis-pinyin",
     "polish": "analysis-stempel",
+    "seunjeon": "analysis-seunjeon",
     "smartcn": "analysis-smartcn",
     "stconvert": "analysis-stconvert",
     "sudachi": "analysis-sudachi",
     "ukrainian": "analysis-ukrainian",
+    "vi_": "analysis-vietnamese",
     "annotated_text": "mapper-annotated-text",
     "murmur3": "mapper-murmur3",
     "_size": "mapper-size",
@@ -126,6 +130,11 @@ class Target:
         """The names of its indices that no migration has restored from this domain."""
         return self.present.keys() - set(self.owned)
 
+    def others(self, alias: str) -> dict[str, Mapping[str, Any]]:
+        """The definitions of an alias by those of its indices that are foreign."""
+        named = self.aliases.get(alias, {})
+        return {index: named[index] for index in sorted(named.keys() & self.foreign)}
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -223,7 +232,9 @@ def _by_vectors(candidate: Candidate, target: Target) -> Iterator[Refusal]:
 def _by_plugins(candidate: Candidate, target: Target) -> Iterator[Refusal]:
     for word in sorted(_words_used(candidate)):
         for beginning, plugin in _PLUGINS.items():
-            if word.startswith(beginning) and plugin not in target.plugins:
+            if word.startswith(beginning) and not any(
+                name.endswith(plugin) for name in target.plugins
+            ):
                 yield Refusal(
                     f"it uses {word} of the plugin {plugin}, which the destination lacks",
                     "install the plugin on every node of the destination",
@@ -282,14 +293,21 @@ def _by_names(candidate: Candidate, target: Target) -> Iterator[Refusal]:
                 f"the destination has an index named as its alias {alias}",
                 "remove or rename that index",
             )
-    for alias in candidate.write_aliases:
-        writers = [
-            index
-            for index, other in target.aliases.get(alias, {}).items()
-            if index in foreign and other.get("is_write_index")
-        ]
-        if writers:
-            yield Refusal(
-                f"its alias {alias} would have two write indices: the destination has {writers[0]}",
-                "take is_write_index or the alias off that index",
-            )
+    for alias, definition in candidate.aliases.items():
+        writes_here = bool(definition.get("is_write_index"))
+        others = target.others(alias)
+        for other, its in others.items():
+            if writes_here and its.get("is_write_index"):
+                yield Refusal(
+                    f"its alias {alias} would have two write indices: the destination has {other}",
+                    "take is_write_index or the alias off that index",
+                )
+            # The only index of an alias takes its writes, unless it says otherwise.
+            if len(others) == 1 and "is_write_index" not in its:
+                diverted = "go to this one" if writes_here else "be refused"
+                yield Refusal(
+                    f"writes of the destination's clients to {other} by the alias {alias} would "
+                    f"{diverted}",
+                    f"set is_write_index of the alias at {other}: to true where clients write "
+                    "through it, to false where nobody does",
+                )

@@ -256,6 +256,27 @@ def test_two_domains_with_a_write_index_of_one_alias(
     assert "its alias all would have several write indices: logs, orders" in ended["cause"]
 
 
+def test_an_alias_that_will_stand_for_indices_of_others_too_is_noted(
+    source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    reads: dict[str, Any] = {"all": {}}
+    source.cluster.indices = {
+        "logs-1": FakeIndex(aliases=reads | {"own": WRITES}),
+        "logs-2": FakeIndex(aliases=reads),
+    }
+    destination.cluster.indices = {
+        "theirs": FakeIndex(aliases={"all": WRITES, "other": {}}),
+        "more": FakeIndex(aliases=reads),
+    }
+
+    assert "error" not in written(make_job())
+
+    assert storage.records.read("plan")["notes"] == [
+        "logs: the alias all will stand for logs-1, logs-2 and for what the destination has by "
+        "this name: more, theirs; what is written through it goes to theirs"
+    ]
+
+
 def test_a_destination_without_room(
     destination: Side, source: Side, written: Plan, job: DomainJob
 ) -> None:

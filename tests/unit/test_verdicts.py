@@ -137,6 +137,9 @@ ANALYSIS = "index.analysis"
         ),
         ({}, {"properties": {"a": {"type": "knn_vector", "dimension": 3}}}, "opensearch-knn"),
         ({}, {"_size": {"enabled": True}}, "mapper-size"),
+        ({f"{ANALYSIS}.tokenizer.mine.type": "seunjeon_tokenizer"}, {}, "analysis-seunjeon"),
+        ({f"{ANALYSIS}.analyzer.mine.tokenizer": "vi_tokenizer"}, {}, "analysis-vietnamese"),
+        ({}, {"properties": {"a": {"analyzer": "hanlp_index"}}}, "analysis-hanlp"),
     ],
 )
 def test_plugins_that_the_destination_lacks(
@@ -145,7 +148,8 @@ def test_plugins_that_the_destination_lacks(
     asked = candidate(settings, mapping)
 
     assert f"of the plugin {plugin}, which the destination lacks" in reason(asked)
-    assert reason(asked, target=replace(TARGET, plugins={plugin})) == ""
+    for name in (plugin, f"opensearch-{plugin}"):
+        assert reason(asked, target=replace(TARGET, plugins={name})) == ""
 
 
 def test_names_of_its_own_need_no_plugin() -> None:
@@ -188,9 +192,37 @@ WRITES = {"is_write_index": True}
             {"present": {"stranger": STRANGER}, "aliases": {"all": {"stranger": WRITES}}},
             "two write indices: the destination has stranger",
         ),
+        # Whoever writes through it writes to their only index.
         (
             candidate(aliases={"all": WRITES}),
             {"present": {"stranger": STRANGER}, "aliases": {"all": {"stranger": {}}}},
+            "writes of the destination's clients to stranger by the alias all would go to this one",
+        ),
+        (
+            candidate(aliases={"all": {}}),
+            {"present": {"stranger": STRANGER}, "aliases": {"all": {"stranger": {}}}},
+            "writes of the destination's clients to stranger by the alias all would be refused",
+        ),
+        (
+            candidate(aliases={"all": WRITES}),
+            {
+                "present": {"stranger": STRANGER},
+                "aliases": {"all": {"stranger": {"is_write_index": False}}},
+            },
+            "",
+        ),
+        (
+            candidate(aliases={"all": {}}),
+            {"present": {"stranger": STRANGER}, "aliases": {"all": {"stranger": WRITES}}},
+            "",
+        ),
+        # Nobody writes to one that is for reading.
+        (
+            candidate(aliases={"all": WRITES}),
+            {
+                "present": {"stranger": STRANGER, "other": STRANGER},
+                "aliases": {"all": {"stranger": {}, "other": {}}},
+            },
             "",
         ),
         # What an earlier attempt has left goes with the aliases' move.
