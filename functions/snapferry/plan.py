@@ -85,6 +85,7 @@ def plan_domain(
 
     Raises:
         AccessDenied: a right is missing and can't be granted.
+        Conflict: somebody else's repository writes to the domain's path in the bucket.
         InvalidInput: nothing matches, or a name that was given isn't there.
     """
     changes = [
@@ -98,6 +99,7 @@ def plan_domain(
         *retention.foresee(job),
     ]
     at_source, at_destination = source.administrator, destination.administrator
+    repositories.refuse_other_writers(at_source, job)
     engine = max(versions.of_nodes(at_source))
     target = _target(at_destination, records, job)
     present = indices.list_all(at_source)

@@ -7,11 +7,12 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry.errors import NotFound, RequestRefused
+from snapferry.errors import Conflict, NotFound, RequestRefused
 from snapferry.journal import Journal, Place, destination_side, side_of
 from snapferry.request import Bucket, DomainJob
 
 _KIND = "repository"
+_OWN = "snapferry-"
 # How a domain refuses a setting: it seldom says which.
 _NOT_OFFERED = re.compile("payload is not allowed|canned_?acl|shard_path_type", re.IGNORECASE)
 
@@ -52,6 +53,34 @@ class Repository:
 
 
 CHANGEABLES = {_KIND: Repository}
+
+
+def refuse_other_writers(source: OpenSearch, job: DomainJob) -> None:
+    """Makes sure that no other repository of the domain writes to the path.
+
+    A cluster remembers for each repository what lies there: what one has written the next snapshot
+    of the other takes for damage. A bucket's lease keeps migrations from each other.
+
+    Source: https://docs.opensearch.org/latest/tuning-your-cluster/availability-and-recovery/snapshots/snapshot-restore/
+
+    Raises:
+        Conflict: naming the repository.
+    """
+    for name, repository in source.snapshot.get_repository().items():
+        settings = repository.get("settings", {})
+        if (
+            not name.startswith(_OWN)
+            and settings.get("bucket") == job.bucket.name
+            and settings.get("base_path", "").strip("/") == job.base_path
+            and str(settings.get("readonly")).lower() != "true"
+        ):
+            raise Conflict(
+                f"the source's repository {name} writes to {job.base_path} of the bucket "
+                f"{job.bucket.name}, too, and two that write to one path break each other's "
+                "snapshots. What to do: give another base_path; or, if nothing takes snapshots by "
+                f"it any more, unregister it (DELETE _snapshot/{name}: the snapshots stay) or "
+                "register it with readonly: true"
+            )
 
 
 def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> None:

@@ -278,7 +278,11 @@ class FakeCluster:
                     }
                 }
             case "GET", ["_snapshot"]:
-                return dict.fromkeys([*self.repositories, *self.automated])
+                automated = {name: {"type": "s3"} for name in self.automated}
+                return automated | {
+                    name: {"type": "s3", "settings": settings}
+                    for name, settings in self.repositories.items()
+                }
             case "GET", ["_snapshot", "_status"]:
                 return {"snapshots": self.snapshots_of_others}
             case "GET", ["_cat", "snapshots", repository]:

@@ -7,7 +7,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from snapferry import artifacts, listing, ownership, plan, plan_page
-from snapferry.errors import AccessDenied, InvalidInput
+from snapferry.errors import AccessDenied, Conflict, InvalidInput
 from snapferry.request import Destination, DomainJob
 from tests.unit.conftest import DESTINATION, DOMAIN_AS_DESTINATION, Events, MakeJob, Side, Storage
 from tests.unit.fake_security import FakeSecurity
@@ -118,6 +118,17 @@ def test_a_name_that_is_not_there(
 
     with pytest.raises(InvalidInput, match=r"domains\[\]\.indices"):
         planned(make_job(domain__indices={"include": include}))
+
+
+def test_another_writer_of_the_path_ends_it(source: Side, planned: Plan, job: DomainJob) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+    source.cluster.repositories["nightly"] = {
+        "bucket": job.bucket.name,
+        "base_path": job.base_path,
+    }
+
+    with pytest.raises(Conflict, match="nightly"):
+        planned(job)
 
 
 def test_making_it_changes_nothing(

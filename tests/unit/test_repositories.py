@@ -1,7 +1,7 @@
 import pytest
 
 from snapferry import repositories
-from snapferry.errors import RequestRefused
+from snapferry.errors import Conflict, RequestRefused
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side, Storage
@@ -208,6 +208,36 @@ def test_no_setting_makes_the_destination_a_second_writer(
     )
 
     assert destination.cluster.repositories[job.repository]["readonly"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "refused"),
+    [
+        ("nightly", {}, True),
+        ("nightly", {"base_path": "/snapferry/logs/"}, True),
+        ("nightly", {"readonly": "false"}, True),
+        ("nightly", {"readonly": "true"}, False),
+        ("nightly", {"base_path": "snapferry/logs/2"}, False),
+        ("nightly", {"bucket": "theirs"}, False),
+        # One migration at a time holds the bucket.
+        ("snapferry-m-0-logs", {}, False),
+    ],
+)
+def test_nobody_else_may_write_to_the_path(
+    source: Side, job: DomainJob, name: str, changes: dict[str, str], refused: bool
+) -> None:
+    source.cluster.automated["cs-automated"] = [1.0]
+    source.cluster.repositories[name] = {
+        "bucket": "company-migration",
+        "base_path": "snapferry/logs",
+        **changes,
+    }
+
+    if not refused:
+        repositories.refuse_other_writers(source.client, job)
+        return
+    with pytest.raises(Conflict, match=r"repository nightly .*snapferry/logs.* What to do: "):
+        repositories.refuse_other_writers(source.client, job)
 
 
 def test_registering_twice_changes_nothing(source: Side, storage: Storage, job: DomainJob) -> None:
