@@ -1,15 +1,19 @@
-"""Index State Management at the source, suspended while writes are stopped.
+"""Index State Management, suspended at the source while writes are stopped.
 
 A policy that deletes an index, rolls it over or changes its settings at that moment would undo what
 is being proven. The plugin is suspended for a whole cluster only, by a setting: a policy that is
-taken off an index and put on it again begins anew.
+taken off an index and put on it again begins anew. At the destination it is left to people, who are
+told what it will do.
 
-Sources: https://docs.opensearch.org/latest/im-plugin/ism/settings/ and
+Sources: https://docs.opensearch.org/latest/im-plugin/ism/settings/,
+https://github.com/opensearch-project/index-management (ISMTemplateService) and
 https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ism.html
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -17,6 +21,7 @@ from snapferry import indices, plugins
 from snapferry.cluster_settings import ClusterSetting
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.indices import Index
 from snapferry.journal import Changeable, Journal, Place, side_of
 
 # Not that of settings in general: these are given back before the others.
@@ -63,6 +68,47 @@ def foresee(source: OpenSearch, domain: str, names: Iterable[str]) -> list[Place
     # A transient setting counts before a persistent one.
     key = f"transient/{prefix}.index_state_management.enabled"
     return [Place(side_of(domain), _KIND, key)]
+
+
+def notes(destination: OpenSearch, moved: Sequence[Index]) -> list[str]:
+    """Says which policies of the destination will act on indices as soon as they are restored.
+
+    A policy takes charge of indices by the patterns of its template, unless they were created
+    before it; a restored index has the age of its original.
+
+    Args:
+        destination: the cluster that takes the indices.
+        moved: the indices, at their source.
+    """
+    policies: list[dict[str, Any]] = []
+    # Where policies can't be read there are mostly none.
+    with contextlib.suppress(AccessDenied, NotFound, RequestRefused):
+        answer = plugins.ask_index_management(
+            destination, "GET", "policies", params={"size": "1000"}
+        )
+        policies = answer["policies"]
+    found = []
+    for policy in policies:
+        templates = policy["policy"].get("ism_template") or []
+        # Open Distro has one at the most.
+        if isinstance(templates, dict):
+            templates = [templates]
+        names = {
+            index.name
+            for template in templates
+            for index in moved
+            # Of an index in a snapshot nobody knows the age.
+            if not 0 < index.created_at_milliseconds <= template.get("last_updated_time", 0)
+            and any(fnmatchcase(index.name, pattern) for pattern in template["index_patterns"])
+        }
+        if names:
+            found.append(
+                f"the destination's policy {policy['_id']} of Index State Management will take "
+                f"charge of {indices.some(names)} when they are restored, and count their age from "
+                "when they were created at the source. What to do where it deletes or changes old "
+                "indices: take the pattern out of its ism_template until the migration has ended"
+            )
+    return found
 
 
 def _is_managed(source: OpenSearch, names: Iterable[str]) -> bool:

@@ -47,6 +47,9 @@ from snapferry.verdicts import Candidate, Refusal, Target, Verdict, judge
 _BYTES_PER_SECOND_AND_NODE = 25_000_000
 # Modes at whose end writes stop: the others only copy.
 _STOPPING_WRITES = ("migrate", "plan")
+# Modes that restore indices under their names: no name is in the way of a snapshot, nor of a
+# rehearsal's copies.
+_TAKING_NAMES = ("migrate", "plan", "restore_only")
 _SHOWN_REJECTIONS = 10
 # The name of the plan among the records, and of its summary in the table.
 _PLAN = "plan"
@@ -136,6 +139,9 @@ def plan_domain(
             if name.startswith(".") and indices.is_wanted(name, job.domain.indices)
         ),
     ]
+    notes = list(_shared_aliases(aliases, target))
+    if job.mode in _TAKING_NAMES:
+        notes += index_policies.notes(at_destination, moved)
     if job.mode != "snapshot_only":
         changes += restore_limits.foresee(at_destination, job)
     if job.mode == "rehearse":
@@ -160,7 +166,7 @@ def plan_domain(
         write_aliases,
         moved,
         changes,
-        _shared_aliases(aliases, target),
+        notes,
     )
     return _count(verdicts)
 
@@ -204,7 +210,8 @@ def plan_restore(
         *(change.place for change in journal.open_changes()),
         *restore_limits.foresee(destination, job),
     ]
-    _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes, [])
+    notes = index_policies.notes(destination, moved)
+    _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes, notes)
     return _count(verdicts)
 
 
@@ -340,9 +347,7 @@ def destination_of(records: Records, domain: str) -> str | None:
 
 
 def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target:
-    # No name is in the way of a snapshot, nor of a rehearsal's copies.
-    takes_names = job.mode in ("migrate", "plan", "restore_only")
-    present = indices.list_all(destination) if takes_names else {}
+    present = indices.list_all(destination) if job.mode in _TAKING_NAMES else {}
     nodes = versions.of_nodes(destination)
     rows = destination.cat.plugins(format="json", h="name,component")
     nodes_with: dict[str, int] = defaultdict(int)

@@ -7,6 +7,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from snapferry import index_policies
+from snapferry.indices import Index
 from snapferry.journal import Place, side_of
 from tests.unit.conftest import Storage
 from tests.unit.fake_shards import FakeTailCluster
@@ -97,6 +98,51 @@ def test_where_it_may_not_be_suspended_it_goes_on(
     managed.cluster.faults = [Fault("PUT /_cluster/settings", refusal)]
     index_policies.suspend(storage.journal, managed.client, DOMAIN, NAMES)
     assert set_by_now(managed) == {}
+
+
+def template(*patterns: str, at: int) -> dict[str, Any]:
+    return {"index_patterns": list(patterns), "priority": 1, "last_updated_time": at}
+
+
+def test_policies_that_will_take_charge_of_restored_indices_are_noted(managed: Domain) -> None:
+    """As the plugin does: by the templates that are older than the index's original."""
+    managed.cluster.artifacts.kept["policies"] = {
+        "clean-up": {"ism_template": [template("x-*", at=1), template("logs-*", at=1)]},
+        "newer": {"ism_template": [template("logs-*", at=1_500)]},
+        # So Open Distro has it.
+        "single": {"ism_template": template("*-3", at=2_500)},
+        "by hand": {"ism_template": None},
+        "without": {},
+    }
+    created = {"logs-1": 1_000, "logs-2": 2_000, "logs-3": 3_000, "orders": 3_000}
+    moved = [Index(name, "u", True, 1, 1, 1, at) for name, at in created.items()]
+
+    clean_up, newer, single = index_policies.notes(managed.client, moved)
+
+    assert "policy clean-up of" in clean_up
+    assert "logs-1, logs-2, logs-3" in clean_up
+    assert "take the pattern out of its ism_template" in clean_up
+    assert "policy newer of" in newer
+    assert "logs-2, logs-3" in newer
+    assert "logs-1" not in newer
+    assert "policy single of" in single
+    assert "logs-3" in single
+
+
+def test_an_index_of_unknown_age_is_noted_in_any_case(managed: Domain) -> None:
+    managed.cluster.artifacts.kept["policies"] = {"all": {"ism_template": [template("*", at=7)]}}
+
+    assert len(index_policies.notes(managed.client, [Index("logs-1", "", True, 1, 0, 1, 0)])) == 1
+
+
+@pytest.mark.parametrize("reason", ["no plugin", "not shown"])
+def test_where_policies_do_not_show_none_is_noted(managed: Domain, reason: str) -> None:
+    if reason == "no plugin":
+        managed.cluster.artifacts.ism = "/_none"
+    else:
+        managed.cluster.faults = [Fault("GET /_plugins/_ism/.*", DENIED)]
+
+    assert index_policies.notes(managed.client, [Index("logs-1", "u", True, 1, 0, 1, 2)]) == []
 
 
 def test_it_is_foreseen(managed: Domain) -> None:

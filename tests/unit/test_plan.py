@@ -288,6 +288,22 @@ def test_an_alias_that_will_stand_for_indices_of_others_too_is_noted(
     ]
 
 
+def test_a_policy_of_the_destination_that_will_act_on_what_comes_is_noted(
+    source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex()}
+    destination.cluster.artifacts.kept["policies"] = {
+        "clean-up": {"ism_template": [{"index_patterns": ["*"], "last_updated_time": 1}]}
+    }
+
+    written(make_job())
+    [note] = storage.records.read("plan")["notes"]
+    assert note.startswith("logs: the destination's policy clean-up of ")
+
+    written(make_job(mode="snapshot_only"))
+    assert storage.records.read("plan")["notes"] == []
+
+
 def test_a_destination_without_room(
     destination: Side, source: Side, written: Plan, job: DomainJob
 ) -> None:
