@@ -311,7 +311,7 @@ def test_a_legacy_template_that_others_come_before_is_named(
 
 
 @pytest.mark.parametrize("ism", ["/_plugins/_ism", "/_opendistro/_ism"])
-def test_policies_are_copied_where_they_are_wanted_and_act_on_nothing_yet(
+def test_policies_are_copied_where_they_are_wanted_when_clients_have_moved(
     source: Side,
     destination: Side,
     journal: Journal,
@@ -330,14 +330,21 @@ def test_policies_are_copied_where_they_are_wanted_and_act_on_nothing_yet(
     destination.cluster.artifacts.kept = {"policies": {"there": {"default_state": "other"}}}
     assert copy() == {}
 
-    found = copy(make_job(artifacts={"include": ["index_policies"]}))
+    job = make_job(artifacts={"include": ["index_policies"]})
 
-    assert found["index policy keep"] == ("create", "")
-    assert found["index policy unused"] == ("create", "")
-    assert found["index policy there"][0] == "conflict"
+    planned = copy(job)
+
+    assert planned["index policy keep"] == ("create", "")
+    assert planned["index policy unused"] == ("create", "")
+    assert planned["index policy there"][0] == "conflict"
+    # Its template would match the indices of later rounds.
+    assert not destination.cluster.sent("(PUT|POST) .*")
+
+    found = copy(job, moved=True)
+
+    assert found.items() >= planned.items()
     [sent] = destination.cluster.sent("PUT /_plugins/_ism/policies/keep")
     assert sent.body == {"policy": policy}
-    assert destination.cluster.artifacts.managed == {}
     assert give_back(journal, sides) == []
     assert set(destination.cluster.artifacts.kept["policies"]) == {"there"}
 

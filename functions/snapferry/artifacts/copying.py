@@ -132,7 +132,8 @@ def copy(
         source: the domain.
         destination: the cluster that takes the indices.
         vault: takes the new passwords of users, where the input wants them.
-        moved: whether clients have moved, and only what waited for that is copied.
+        moved: whether clients have moved, and only what waited for that is copied; before, it has
+            its verdict as far as that is known.
 
     Returns:
         How many there are of each verdict.
@@ -145,13 +146,13 @@ def copy(
         for verdict in verdicts(records, job.domain.name)
         if moved and not _KINDS[verdict.kind].when_moved
     ]
-    kinds = [kind for kind in KINDS if kind.when_moved == moved]
+    kinds = [kind for kind in KINDS if (kind.when_moved if moved else kind.is_foreseen)]
     ours = {change.place: change.ours for change in journal.open_changes(OWNERS)}
     planned = list(_plan(records, job, source, destination, kinds, ours))
     outcome = {verdict.key: verdict for verdict in (*earlier, *(each for each, _ in planned))}
     _keep(records, job, outcome.values())
     for verdict, definition in planned:
-        if verdict.verdict == "create":
+        if verdict.verdict == "create" and _KINDS[verdict.kind].when_moved == moved:
             outcome[verdict.key] = _create(
                 journal,
                 job,

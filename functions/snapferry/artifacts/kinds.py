@@ -105,7 +105,8 @@ class Kind:
         is_optional: whether an engine may know no such kind, and says so by an error.
         is_selected: whether the rest of the input wants one, by its name.
         rest: reads at the source what of one a definition leaves out, by its name.
-        when_moved: whether it waits until clients have moved, as it acts on indices.
+        when_moved: whether it is written only when clients have moved, as it acts on indices.
+        is_foreseen: whether its verdict is known before it is written.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Kind:
     is_selected: Callable[[str, DomainJob], bool] = lambda *_: True
     rest: Callable[[Any, str], dict[str, Any]] = lambda *_: {}
     when_moved: bool = False
+    is_foreseen: bool = True
 
     def read_all(self, owner: Client) -> Definitions:
         """All of the owner, but for its own and its plugins'."""
@@ -382,6 +384,8 @@ KINDS: tuple[Kind, ...] = (
         definitions=_index_policies,
         body=lambda _, definition: {"policy": definition},
         ask=_ask_ism,
+        # Its template may match indices that are restored later.
+        when_moved=True,
     ),
     Kind(
         "index policy attachment",
@@ -393,6 +397,7 @@ KINDS: tuple[Kind, ...] = (
         needs=lambda _, definition: [("index policy", definition["policy_id"])],
         is_selected=_is_of_wanted_index,
         when_moved=True,
+        is_foreseen=False,
     ),
     Kind(
         "component template",
