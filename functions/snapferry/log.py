@@ -1,6 +1,7 @@
 """The functions' log, whose lines say whose they are: many domains are moved side by side."""
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,10 @@ type _Handler[Answer] = Callable[[dict[str, Any], LambdaContext], Answer]
 
 # Lambda takes the level of a line only if it has a time in this form.
 logger = Logger(use_rfc3339=True)
+# What modules of this package log by their own names comes with the same keys, and once.
+_of_package = logging.getLogger(__package__)
+_of_package.addHandler(logger.registered_handler)
+_of_package.propagate = False
 
 # Always all of them: what an event doesn't say would stay that of the one before.
 _WHOSE = """{

@@ -4,6 +4,7 @@ import importlib
 import io
 import itertools
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -284,6 +285,19 @@ def test_an_error_is_logged_with_whose_it_is(monkeypatch: pytest.MonkeyPatch) ->
     assert lines[0]["exception_name"] == "MigrationEnded"
     assert lines[0]["message"].startswith(f"the migration {MIGRATION} is unknown: ")
     assert "Traceback" in lines[0]["exception"]
+
+
+def test_what_a_module_logs_says_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(log.logger.registered_handler, "stream", written)
+
+    with pytest.raises(MigrationEnded):
+        handle("release_source")
+    logging.getLogger("snapferry.cutover").warning("a round has failed: %s", "no route")
+
+    *_, line = map(json.loads, written.getvalue().splitlines())
+    assert (line["level"], line["message"]) == ("WARNING", "a round has failed: no route")
+    assert (line["migration_id"], line["domain"]) == (MIGRATION, "logs")
 
 
 def test_an_execution_is_named_where_the_migration_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

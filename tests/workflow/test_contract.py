@@ -475,12 +475,12 @@ REASONS = {
     "DomainMasterPolicy": r"clients\.(source_administrator|destination_administrator|sides)\b",
     "BucketAccessPolicy": r"clients\.(bucket|sides)\(",
     "DestinationSecretPolicy": r"clients\.(destination|destination_administrator|sides)\b",
-    "UserSecretsPolicy": r"clients\.(secrets|sides)\(",
+    "UserSecretsPolicy": r"clients\.(secrets_of_users|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
     r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.|"
     r"retention\.expire\(|kept_snapshot\.",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|plan\.write\(|report\.write\(|"
-    r"clients\.(fence|journal|table)\(|verification\.(run|prove)\(",
+    r"clients\.(effect|fence|journal|table)\(|verification\.(run|prove)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",
     "StopExecutionsPolicy": r"roll_back\.stop_executions\(",
     "TopicPolicy": r"clients\.topic\(",
