@@ -53,7 +53,12 @@ def restore(registered: DomainJob, ownership: Ownership, destination: OpenSearch
 
 
 def test_second_round_copies_what_is_new(
-    sandbox: Sandbox, source: OpenSearch, destination: OpenSearch, take: Copy, restore: Copy
+    sandbox: Sandbox,
+    registered: DomainJob,
+    source: OpenSearch,
+    destination: OpenSearch,
+    take: Copy,
+    restore: Copy,
 ) -> None:
     fill(sandbox.source, "rounds-1", 5000, shards=2)
     sandbox.source.indices.forcemerge(index="rounds-1", max_num_segments=1)
@@ -77,8 +82,42 @@ def test_second_round_copies_what_is_new(
     again = indices.list_all(destination)["rounds-1"]
     assert again.uuid == restored.uuid
     # By this an index is known whose restore wasn't noted any more.
+    assert indices.restored_from(destination, ["rounds-1"]) == {
+        "rounds-1": {(registered.repository, registered.snapshot(2))}
+    }
+    # Policies go by this.
     assert again.created_at_milliseconds == selected[0].created_at_milliseconds
     assert restored.created_at_milliseconds == selected[0].created_at_milliseconds
+
+
+@pytest.mark.parametrize("shards", [1, 2], ids=["closed", "deleted"])
+def test_nodes_and_blocks_of_the_source_are_not_in_the_way(
+    sandbox: Sandbox,
+    source: OpenSearch,
+    destination: OpenSearch,
+    take: Copy,
+    restore: Copy,
+    shards: int,
+) -> None:
+    name = f"bound-{shards}"
+    nodes = ",".join(node["name"] for node in sandbox.source.cat.nodes(format="json", h="name"))
+    bound = {"index.routing.allocation.include._name": nodes, "index.blocks.read_only": True}
+    unbound = {"index.blocks.read_only": None}
+    for number, count in ((1, 1), (2, shards)):
+        fill(sandbox.source, name, 10, shards=count)
+        sandbox.source.indices.put_settings(index=name, body=bound)
+        selected = listed(source, name)
+        take(number, selected)
+
+        assert restore(number, selected).ended
+
+        settings = indices.settings(destination, [name])[name]
+        assert settings["index.blocks.read_only"] == "true"
+        assert not any(key.startswith("index.routing.allocation") for key in settings)
+        sandbox.source.indices.put_settings(index=name, body=unbound)
+        if shards > 1:
+            sandbox.source.indices.delete(index=name)
+    sandbox.destination.indices.put_settings(index=name, body=unbound)
 
 
 def test_starting_twice_is_starting_once(
