@@ -27,7 +27,12 @@ FUNCTIONS = ROOT / "functions"
 TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 HANDLERS = sorted(path.stem for path in FUNCTIONS.glob("*.py"))
-MODULES = sorted(path.stem for path in (FUNCTIONS / "snapferry").glob("*.py"))
+PACKAGE = FUNCTIONS / "snapferry"
+# Each by its name inside the package: a package in it has that of its folder.
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 DEFINITIONS: dict[str, dict[str, Any]] = {
     path.name.removesuffix(".asl.json"): json.loads(path.read_text())
     for path in sorted((ROOT / "statemachine").glob("*.asl.json"))
@@ -700,9 +705,14 @@ def imports(path: Path) -> set[str]:
 
 
 def of_package(names: set[str]) -> set[str]:
-    """Those of them that are modules of the package."""
-    parts = (name.split(".") for name in names)
-    return {part[1] for part in parts if part[0] == "snapferry" and part[1] in MODULES}
+    """The modules of the package among them, and those that they are names in."""
+    found = set()
+    for name in names:
+        top, *parts = name.split(".")
+        if top == "snapferry":
+            inside = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+            found.add(next(module for module in inside if module in MODULES))
+    return found
 
 
 def top_level(names: set[str]) -> set[str]:
@@ -718,11 +728,11 @@ def test_a_handler_imports_the_package_and_no_client_library(handler: str) -> No
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_package_imports_no_handler(module: str) -> None:
-    assert not top_level(imports(FUNCTIONS / f"snapferry/{module}.py")) & set(HANDLERS)
+    assert not top_level(imports(MODULES[module])) & set(HANDLERS)
 
 
 def test_clients_are_made_in_one_place_and_given_by_handlers() -> None:
-    imported = {module: imports(FUNCTIONS / f"snapferry/{module}.py") for module in MODULES}
+    imported = {module: imports(path) for module, path in MODULES.items()}
 
     assert {
         module
@@ -733,10 +743,13 @@ def test_clients_are_made_in_one_place_and_given_by_handlers() -> None:
 
 
 def test_dependencies_point_one_way() -> None:
-    graph = {
-        module: of_package(imports(FUNCTIONS / f"snapferry/{module}.py")) for module in MODULES
-    }
+    graph = {module: of_package(imports(path)) for module, path in MODULES.items()}
+    between_packages: dict[str, set[str]] = {}
+    for module, needed in graph.items():
+        package = module.partition(".")[0]
+        others = {name.partition(".")[0] for name in needed} - {package}
+        between_packages.setdefault(package, set()).update(others)
 
-    order = list(graphlib.TopologicalSorter(graph).static_order())
-
-    assert set(order) == set(MODULES)
+    for each in (graph, between_packages):
+        order = list(graphlib.TopologicalSorter(each).static_order())
+        assert set(order) == set(each)
