@@ -1,9 +1,13 @@
-"""A table as the template makes it, on moto's DynamoDB: its conditions are the real ones."""
+"""A table as the template makes it, on moto's DynamoDB: its conditions are the real ones.
+
+moto's reads are always consistent. DynamoDB's may show what was before, unless they ask for what is
+now; so here all have to ask for that.
+"""
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -19,21 +23,20 @@ if TYPE_CHECKING:
 def table() -> Iterator["Table"]:
     lock = threading.RLock()
 
-    def one_at_a_time(write: Callable[..., Any]) -> Callable[..., Any]:
-        """Threads of a test share moto, which looks at a condition and writes in two steps."""
+    def one_at_a_time(operation: Callable[..., Any]) -> Callable[..., Any]:
+        """Threads of a test share moto, where an operation takes several steps."""
 
-        @functools.wraps(write)
+        @functools.wraps(operation)
         def locked(*args: Any, **options: Any) -> Any:
             with lock:
-                return write(*args, **options)
+                return operation(*args, **options)
 
         return locked
 
-    with (
-        mock_aws(),
-        patch.object(DynamoDBBackend, "put_item", one_at_a_time(DynamoDBBackend.put_item)),
-        patch.object(DynamoDBBackend, "update_item", one_at_a_time(DynamoDBBackend.update_item)),
-    ):
+    with mock_aws(), ExitStack() as patches:
+        for name in ("put_item", "update_item", "delete_item", "query", "scan"):
+            alone = one_at_a_time(getattr(DynamoDBBackend, name))
+            patches.enter_context(patch.object(DynamoDBBackend, name, alone))
         yield _dynamodb().create_table(
             TableName="snapferry",
             KeySchema=[
@@ -51,9 +54,18 @@ def table() -> Iterator["Table"]:
 @functools.cache
 def _dynamodb() -> "DynamoDBServiceResource":
     """Kept, since to make one takes far longer than a test."""
-    return boto3.resource(
+    made = boto3.resource(
         "dynamodb",
         region_name="eu-west-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
+    for operation in ("GetItem", "Query"):
+        made.meta.client.meta.events.register(
+            f"provide-client-params.dynamodb.{operation}", _require_consistency
+        )
+    return made
+
+
+def _require_consistency(params: Mapping[str, Any], **_: Any) -> None:
+    assert params.get("ConsistentRead") is True, params

@@ -753,3 +753,19 @@ def test_dependencies_point_one_way() -> None:
     for each in (graph, between_packages):
         order = list(graphlib.TopologicalSorter(each).static_order())
         assert set(order) == set(each)
+
+
+def test_the_table_is_read_in_one_place_whose_reads_are_consistent() -> None:
+    readers = {
+        path
+        for folder in (FUNCTIONS, ROOT / "snapferry_cli")
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"batch_get_item", "get_item", "query", "scan"}
+        # That of the module itself.
+        and ast.unparse(node.func) != "table.query"
+    }
+
+    assert readers == {PACKAGE / "table.py"}

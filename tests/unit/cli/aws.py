@@ -186,7 +186,7 @@ class FakeAws:
     def gate(self, gate: str = "stop_writes", domain: str = "logs") -> dict[str, Any]:
         """The item of a gate of the migration m-1."""
         key = {"migration_id": "m-1", "record": f"gate#{domain}#{gate}"}
-        return self.items.get_item(Key=key)["Item"]
+        return self.items.get_item(Key=key, ConsistentRead=True)["Item"]
 
     @property
     def journal(self) -> Journal:
