@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,23 @@ def test_function_that_failed_is_at_work_no_more(fence: Fence) -> None:
     with pytest.raises(ValueError, match="refused"), fence.effect("request", 60_000):
         raise ValueError("refused")
     assert fence.seconds_until_quiet() == 0
+
+
+def test_function_is_noted_before_it_looks_whether_it_may(
+    fence: Fence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a roll-back that begins in between sees nobody, and isn't seen."""
+    seconds_until_quiet: list[int] = []
+    mark = Fence.mark
+
+    def look(looking: Fence) -> dict[str, Any] | None:
+        seconds_until_quiet.append(looking.seconds_until_quiet())
+        return mark(looking)
+
+    monkeypatch.setattr(Fence, "mark", look)
+    with fence.effect("request", 60_000):
+        pass
+    assert [seconds > 0 for seconds in seconds_until_quiet] == [True]
 
 
 def test_function_that_died_is_not_waited_for_beyond_its_time_out(fence: Fence) -> None:
