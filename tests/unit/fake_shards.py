@@ -157,6 +157,7 @@ class FakeTailCluster(FakeCluster):
         tasks: opaque ids of writes that run; each look at them sees one end.
         refreshes_to_forget: after so many the version of a deleted document is forgotten.
         building: how many replicas are being built.
+        counts_up_to: where the total of a search ends that doesn't ask for all of it.
     """
 
     def __init__(self, tails: dict[str, FakeTailIndex]) -> None:
@@ -167,6 +168,7 @@ class FakeTailCluster(FakeCluster):
         self.tasks: list[str] = []
         self.refreshes_to_forget = 1
         self.building = 0
+        self.counts_up_to = 10_000
 
     @property
     def major(self) -> int:
@@ -403,11 +405,14 @@ class FakeTailCluster(FakeCluster):
         answer: dict[str, Any] = {
             "timed_out": False,
             "_shards": {"total": 1, "successful": 1, "failed": 0},
-            "hits": {
-                "total": len(matching) if self.major == 6 else {"value": len(matching)},
-                "hits": hits[: body["size"]],
-            },
+            "hits": {"hits": hits[: body["size"]]},
         }
+        tracked = body.get("track_total_hits")
+        if tracked is not False:
+            # Elasticsearch 6 counts all of them.
+            counts_all = tracked or self.major == 6
+            total = len(matching) if counts_all else min(len(matching), self.counts_up_to)
+            answer["hits"]["total"] = total if self.major == 6 else {"value": total}
         for title, aggregation in body.get("aggs", {}).items():
             numbers = [seq_no for seq_no, _, _ in matching]
             answer.setdefault("aggregations", {})[title] = _aggregated(

@@ -444,6 +444,16 @@ def test_rule_5_what_is_lacking_is_copied_only_as_far_as_it_is_durable(tail: Tai
     assert "0-7" not in tail.copy.documents
 
 
+def test_rule_5_documents_are_counted_to_the_last(tail: Tail) -> None:
+    tail.source.counts_up_to = tail.destination.counts_up_to = 5
+    for number in range(10):
+        tail.shard.index(f"0-new-{number}")
+    tail.round()
+    tail.shard.delete("0-new-3")
+    assert tail.round().deletes == 1
+    assert tail.is_equal
+
+
 def test_rule_5_pipelines_of_searches_are_left_out(tail: Tail) -> None:
     tail.shard.index("0-new")
     tail.shard.delete("0-4")

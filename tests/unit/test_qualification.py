@@ -126,6 +126,14 @@ def test_document_level_security() -> None:
     assert "isn't shown 1 of its documents" in reason(cluster(hides={"0-1"}))
 
 
+def test_documents_that_an_engine_does_not_count_by_itself_are_not_hidden() -> None:
+    mapping = {"properties": {"parts": {"type": "nested"}}}
+    orders = FakeTailIndex(shards(1, documents=10), mapping=mapping, nested=2)
+    source = FakeTailCluster({"orders": orders})
+    source.counts_up_to = 5
+    assert reason(source) == ""
+
+
 @pytest.mark.parametrize("call", ["GET /_cluster/state/.*", "PUT /Snapferry/_block/write"])
 def test_a_call_that_the_domain_does_not_allow(call: str) -> None:
     source = cluster()
