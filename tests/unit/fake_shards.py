@@ -126,6 +126,12 @@ class FakeTailIndex:
         self.unwaited_blocks -= self.unfinished_block
         return not self.unfinished_block
 
+    def flush(self) -> None:
+        """Makes durable what was acknowledged before it was."""
+        if self.settings.get("index.translog.durability", "").lower() == "async":
+            for shard in self.shards:
+                shard.lagging = 0
+
     def restored(self, uuid: str) -> "FakeTailIndex":
         """What a restore of its snapshot makes of it."""
         return replace(
@@ -193,7 +199,11 @@ class FakeTailCluster(FakeCluster):
                 found = self._found(names) if names else {}
                 return {"indices": {name: of_index(index) for name, index in found.items()}}
             case "POST", [names, "_refresh" | "_flush" as kind]:
-                shards = [shard for index in self._found(names).values() for shard in index.shards]
+                touched = self._found(names).values()
+                shards = [shard for tail in touched for shard in tail.shards]
+                if kind == "_flush":
+                    for tail in touched:
+                        tail.flush()
                 if kind == "_refresh":
                     for shard in shards:
                         shard.refresh()

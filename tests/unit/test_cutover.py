@@ -989,6 +989,20 @@ def test_a_write_under_way_at_the_last_snapshot_is_noticed(stopped: World) -> No
         stopped.hand_over()
 
 
+def test_the_last_snapshot_waits_until_what_was_written_is_durable(
+    stopped: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutover, "_CHECKPOINT_SECONDS", 0)
+    index = stopped.source.tails["b"]
+    index.settings["index.translog.durability"] = "async"
+    index.shards[0].lagging = 1
+    stopped.snapshot()
+
+    stopped.hand_over()
+
+    assert stopped.blocks()["b"] == "true"
+
+
 def test_a_service_that_blocks_nothing_is_watched_all_the_same(stopped: World) -> None:
     stopped.snapshot()
     write(stopped, "b")
