@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from snapferry import (
+    catchup,
     cutover,
     indices,
     listing,
@@ -153,6 +154,16 @@ def test_what_is_written_until_the_freeze_arrives(restored: World) -> None:
     assert [each["deletes"] for each in found["rounds"]] == [1, 0]
     # What catching up had set is given back.
     assert restored.destination.tails["a"].settings.get("index.refresh_interval") is None
+
+
+def test_a_copy_that_is_tuned_still_is_no_copy(
+    restored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catchup, "give_back", lambda *_: None)
+    restored.begin()
+    restored.freeze()
+    with pytest.raises(VerificationFailed, match=r"index\.refresh_interval is one too many"):
+        restored.finish()
 
 
 def measured(world: World) -> Tally:

@@ -6,9 +6,12 @@ import pytest
 from snapferry import indices, verification
 from snapferry.errors import Unavailable, VerificationFailed
 from snapferry.ownership import Ownership
-from snapferry.verification import Verdict
+from snapferry.verification import Verdict, structure
 from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fakes import FakeIndex, Fault
+
+ENGINE = {"version": {"distribution": "opensearch", "number": "3.6.0"}}
+"""What a source says of itself that knows mappings without types."""
 
 type Verdicts = dict[str, Verdict]
 type Verify = Callable[[], Verdicts]
@@ -214,8 +217,7 @@ def test_what_is_made_otherwise_is_named(
     # It knows mappings by their types only.
     assert verified()["logs"].faults == []
     listed = source.listed()
-    engine = {"version": {"distribution": "opensearch", "number": "3.6.0"}}
-    source.cluster.faults = [Fault("GET /", (200, engine), times=2)]
+    source.cluster.faults = [Fault("GET /", (200, ENGINE), times=2)]
 
     logs, empty = verification.verify(source.client, destination.client, ownership, listed)
 
@@ -227,6 +229,50 @@ def test_what_is_made_otherwise_is_named(
         "setting index.analysis.analyzer.words.type is missing",
     ]
     assert empty.faults == []
+
+
+# One of each group.
+SETTINGS_THAT_MATTER = (
+    "index.analysis.analyzer.words.tokenizer",
+    "index.analyze.max_token_count",
+    "index.codec",
+    "index.default_pipeline",
+    "index.final_pipeline",
+    "index.knn",
+    "index.mapper.dynamic",
+    "index.mapping.total_fields.limit",
+    "index.max_result_window",
+    "index.number_of_shards",
+    "index.query.default_field",
+    "index.refresh_interval",
+    "index.routing_partition_size",
+    "index.search.default_pipeline",
+    "index.similarity.default.type",
+    "index.sort.field",
+)
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("setting", SETTINGS_THAT_MATTER)
+def test_each_setting_that_matters_is_compared(
+    source: Side, destination: Side, ownership: Ownership, setting: str
+) -> None:
+    destination.index("logs").settings = source.index("logs").settings | {setting: "another"}
+    listed = source.listed()
+    source.cluster.faults = [Fault("GET /", (200, ENGINE), times=2)]
+
+    logs, _ = verification.verify(source.client, destination.client, ownership, listed)
+
+    assert logs.faults == [f"setting {setting} is one too many"]
+
+
+def test_no_group_of_settings_is_compared_untested() -> None:
+    tested = {
+        group
+        for group in structure._SETTINGS
+        if any(setting.startswith(group) for setting in SETTINGS_THAT_MATTER)
+    }
+    assert tested == set(structure._SETTINGS)
 
 
 @pytest.mark.usefixtures("copied")
