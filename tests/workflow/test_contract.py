@@ -534,6 +534,27 @@ def test_variables_of_one_function_are_those_that_its_handler_reads(handler: str
     )
 
 
+def test_a_roll_back_begins_when_a_migration_ends_without_success() -> None:
+    [rule] = RESOURCES["RollBackStateMachine"]["Properties"]["Events"].values()
+    name = RESOURCES["MigrateStateMachine"]["Properties"]["Name"]["Fn::Sub"]
+    here = "${AWS::Region}:${AWS::AccountId}"
+
+    assert rule["Type"] == "EventBridgeRule"
+    # On the default bus, where Step Functions tells it.
+    assert "EventBusName" not in rule["Properties"]
+    assert rule["Properties"]["Pattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "stateMachineArn": [
+                {"Fn::Sub": f"arn:${{AWS::Partition}}:states:{here}:stateMachine:{name}"}
+            ],
+            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+        },
+    }
+    assert rule["Properties"]["InputPath"] == "$.detail"
+
+
 # What is watched
 
 ALARMS = {
