@@ -555,6 +555,22 @@ def test_a_roll_back_begins_when_a_migration_ends_without_success() -> None:
     assert rule["Properties"]["InputPath"] == "$.detail"
 
 
+def test_a_record_that_is_not_there_is_told_from_one_that_may_not_be_read() -> None:
+    """S3 answers 404 to those only who may list the bucket.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    document = RESOURCES["RecordsPolicy"]["Properties"]["PolicyDocument"]
+    listing = [
+        (statement["Effect"], statement["Resource"])
+        for statement in document["Statement"]
+        if "s3:ListBucket" in as_list(statement["Action"])
+    ]
+
+    assert listing == [("Allow", {"Fn::GetAtt": ["RecordsBucket", "Arn"]})]
+    assert all("Condition" not in statement for statement in document["Statement"])
+
+
 # What is watched
 
 ALARMS = {
