@@ -16,6 +16,7 @@ from snapferry_sandbox.iam_policies import Decision, evaluate
 from tests.unit.cli.aws import MIGRATE, ROLL_BACK, STATES, FakeAws, Request
 from tests.unit.cli.conftest import Run
 from tests.unit.conftest import document
+from tests.unit.templates import resolved
 
 ROOT = Path(__file__).parents[3]
 TABLE = "arn:aws:dynamodb:eu-west-1:222222222222:table/snapferry"
@@ -36,26 +37,11 @@ VALUES = {
 }
 
 
-def resolved(value: Any) -> Any:
-    """A value of the template with the stack's values in it."""
-    match value:
-        case {"Ref": name}:
-            return VALUES[name]
-        case {"Fn::GetAtt": [name, attribute]}:
-            return VALUES[f"{name}.{attribute}"]
-        case {"Fn::Sub": text}:
-            return re.sub(r"\$\{([^}]+)\}", lambda match: VALUES[match[1]], text)
-        case dict():
-            return {key: resolved(item) for key, item in value.items()}
-        case list():
-            return [resolved(item) for item in value]
-    return value
-
-
 @pytest.fixture
 def policy() -> Any:
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    return resolved(template["Resources"]["OperatorPolicy"]["Properties"]["PolicyDocument"])
+    operator = template["Resources"]["OperatorPolicy"]["Properties"]
+    return resolved(operator["PolicyDocument"], VALUES)
 
 
 def needed(request: Request) -> tuple[str, str] | None:
