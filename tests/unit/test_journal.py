@@ -336,6 +336,15 @@ def test_changes_of_thousands_of_indices_take_a_few_calls(
     assert world.values == dict.fromkeys(INDICES, "as found")
 
 
+def test_changes_of_fifty_thousand_indices_fit_into_their_items(changes: Journal) -> None:
+    places = [replace(RECOVERY, key=f"{number:i>255}") for number in range(50_000)]
+
+    changes.note_all(dict.fromkeys(places, "false"), "true")
+    changes.forget(RECOVERY.side, {RECOVERY.kind})
+
+    assert Counter(change.state for change in changes.changes()) == {"given_back": len(places)}
+
+
 def test_each_of_many_changes_is_given_back_by_itself(changes: Journal, world: World) -> None:
     """What somebody else changed is left; a later value of what was noted again counts."""
     mine, back, foreign, gone = INDICES[:4]
