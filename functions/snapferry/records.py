@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from snapferry import table
+from snapferry.errors import Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -53,11 +54,17 @@ class Records:
         """Stores a JSON value under a name, unless there is one already: that one stays.
 
         Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+
+        Raises:
+            Unavailable: where something else writes it at the same time; then try again.
         """
         try:
             self._store(self._key(name), value, IfNoneMatch="*")
         except self.s3.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "PreconditionFailed":
+            code = error.response["Error"]["Code"]
+            if code == "ConditionalRequestConflict":
+                raise Unavailable(f"the record {name} is written by another call, too") from error
+            if code != "PreconditionFailed":
                 raise
 
     def read(self, name: str, default: Any = None) -> Any:

@@ -792,12 +792,18 @@ class _NoSuchKey(Exception):  # noqa: N818 - the name that boto3 gives it
 
 
 class FakeS3:
-    """A bucket's objects by their keys."""
+    """A bucket's objects by their keys.
+
+    Attributes:
+        objects: by key.
+        races: so many conditional writes meet another one to the same key.
+    """
 
     exceptions = SimpleNamespace(NoSuchKey=_NoSuchKey, ClientError=ClientError)
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.races = 0
 
     def put_object(
         self,
@@ -808,6 +814,9 @@ class FakeS3:
         ContentType: str,  # noqa: ARG002, N803
         IfNoneMatch: str | None = None,  # noqa: N803
     ) -> None:
+        if IfNoneMatch and self.races:
+            self.races -= 1
+            raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "PutObject")
         if IfNoneMatch and Key in self.objects:
             raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "PutObject")
         self.objects[Key] = Body

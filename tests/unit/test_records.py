@@ -1,9 +1,11 @@
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from snapferry.errors import Unavailable
 from tests.unit.conftest import Storage
 
 json_values = st.recursive(
@@ -68,3 +70,11 @@ def test_what_is_written_once_stays(storage: Storage) -> None:
     storage.records.write_once("logs/base-1", {"first": True})
     storage.records.write_once("logs/base-1", {"first": False})
     assert storage.records.read("logs/base-1") == {"first": True}
+
+
+def test_who_writes_once_at_the_same_time_as_another_is_to_try_again(storage: Storage) -> None:
+    storage.s3.races = 1
+    with pytest.raises(Unavailable, match="logs/base-1"):
+        storage.records.write_once("logs/base-1", {"attempt": 1})
+    storage.records.write_once("logs/base-1", {"attempt": 2})
+    assert storage.records.read("logs/base-1") == {"attempt": 2}
