@@ -13,16 +13,21 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
+import jsonschema
 from botocore.exceptions import ClientError
 from opensearchpy import Connection, OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from snapferry.clients import _ExplainingTransport, _Serializer
 from tests.unit.fake_artifacts import FakeArtifacts, Refused
+
+_EVENTS = json.loads((Path(__file__).parents[2] / "docs/events.schema.json").read_text())["$defs"]
+"""The schemas of the events' details, by detail type."""
 
 type Answer = tuple[int, Any]
 
@@ -877,7 +882,7 @@ class FakeTopic:
 
 
 class FakeEvents:
-    """The events of an EventBridge bus."""
+    """The events of an EventBridge bus; it refuses those that aren't as documented."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
@@ -891,7 +896,9 @@ class FakeEvents:
             }
         for entry in Entries:
             assert (entry["Source"], entry["EventBusName"]) == ("snapferry", "snapferry")
-            self.told.append((entry["DetailType"], json.loads(entry["Detail"])))
+            detail = json.loads(entry["Detail"])
+            jsonschema.validate(detail, _EVENTS[entry["DetailType"]])
+            self.told.append((entry["DetailType"], detail))
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in Entries]}
 
 

@@ -15,6 +15,7 @@ from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 from snapferry_sandbox.iam_policies import Decision, evaluate
 from tests.unit.cli.aws import MIGRATE, ROLL_BACK, STATES, FakeAws, Request
 from tests.unit.cli.conftest import Run
+from tests.unit.cli.test_report import MOVED
 from tests.unit.conftest import document
 from tests.unit.templates import resolved
 
@@ -89,7 +90,7 @@ def requests(aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch) -> list[Re
     aws.events.clear()
     assert run("watch", "m-1").code == 1
     asked = len(aws.requests)
-    aws.report()
+    aws.report(MOVED)
     # By the stack, not by a command.
     del aws.requests[asked:]
     assert run("report", "m-1").code == 0
