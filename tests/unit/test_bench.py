@@ -103,6 +103,15 @@ def test_the_runbook_shows_how_far_off_predictions_were() -> None:
     assert cut_overs.summary(figures) in " ".join(runbook.split())
 
 
+def test_no_call_takes_more_than_the_document_of_scale_says() -> None:
+    largest = json.loads(scale.RESULTS.read_text())["10000"].values()
+    document = " ".join(scale.DOCUMENT.read_text().split())
+
+    assert "10,000 of them no call takes ten seconds of a processor, or 256 MiB." in document
+    assert max(measured["cpu_seconds"] for measured in largest) < 10
+    assert max(measured["most_bytes"] for measured in largest) < 256 * 2**20
+
+
 def test_the_document_shows_the_figures_of_scale() -> None:
     sizes = json.loads(scale.RESULTS.read_text())
     document = scale.DOCUMENT.read_text()

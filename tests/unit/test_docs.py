@@ -3,12 +3,16 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from snapferry.artifacts.kinds import _KEPT_SETTINGS
 from snapferry.metrics import UNITS
 from snapferry.versions import Version, oldest_readable
 from snapferry_cli.main import parser
+from snapferry_sandbox.world import Options
+from tests.sandbox import test_engines
 from tests.unit.test_readme import errors_that_end_a_migration
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +67,36 @@ def test_the_versions_that_a_destination_takes_are_those_of_the_plan() -> None:
     assert rows
     for major, oldest in rows:
         assert oldest == str(oldest_readable(Version(True, int(major))))
+
+
+def test_the_settings_that_are_copied_are_listed() -> None:
+    text = (ROOT / "docs/artifacts.md").read_text()
+    listed = text.partition("\nCopied settings: ")[2].partition(". Transient ones")[0]
+
+    assert re.findall(r"`(.*?)`", listed) == sorted(_KEPT_SETTINGS)
+
+
+def test_the_engines_that_are_tried_are_those_of_the_tests() -> None:
+    text = " ".join((ROOT / "docs/versions.md").read_text().split())
+    said = re.search(
+        r"while clients write: (.*?); all other tests use (\S+) on both sides\. (.*)", text
+    )
+    assert said
+    moved, engine, rejected = said.groups()
+
+    def tried(test: Any) -> set[str]:
+        return {
+            world.id
+            for mark in test.pytestmark
+            if mark.name == "parametrize"
+            for world in mark.args[1]
+        }
+
+    def pairs(sentence: str) -> set[str]:
+        found = re.findall(r"(\d+\.\d+\.\d+) to (\d+\.\d+\.\d+)", sentence)
+        return {f"{source}-to-{destination}" for source, destination in found}
+
+    assert pairs(moved) == tried(test_engines.test_moves_to_a_newer_engine)
+    too_old = test_engines.test_engine_that_is_too_old_is_rejected_index_by_index
+    assert pairs(rejected) == tried(too_old)
+    assert {Options().source, Options().destination} == {engine}
