@@ -323,6 +323,17 @@ def test_a_domain_as_destination_is_called_as_its_access_role(
         clients.destination(target).info()
 
 
+def test_a_cluster_has_as_long_to_answer_as_functions_reckon_with(
+    source: OpenSearch, destination: OpenSearch, web: FakeWeb
+) -> None:
+    """See the contract of the template."""
+    source.info()
+    destination.info()
+
+    waits = [options["timeout"] for options in web.options]
+    assert waits == [clients._REQUEST_TIMEOUT_SECONDS] * 2
+
+
 def test_an_address_without_a_port_is_reached_at_443(source: OpenSearch, web: FakeWeb) -> None:
     source.info()
 

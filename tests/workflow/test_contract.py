@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
-from snapferry import errors, metrics
+from snapferry import clients, cutover, errors, metrics
+from snapferry.verification import copy, documents
 from snapferry_cli.main import parser
 
 ROOT = Path(__file__).parents[2]
@@ -338,13 +339,17 @@ def test_an_invocation_passes_what_the_event_holds(state: State) -> None:
     assert state.definition["Arguments"]["Payload"].keys() == event.keys()
 
 
+def time_out_seconds(handler: str) -> int:
+    """After how long Lambda ends a function."""
+    function = RESOURCES[f"{camel_case(handler)}Function"]["Properties"]
+    seconds: int = function.get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
+    return seconds
+
+
 @pytest.mark.parametrize("state", INVOCATIONS, ids=str)
 def test_a_task_outlasts_its_function(state: State) -> None:
-    function = RESOURCES[f"{camel_case(state.handler)}Function"]["Properties"]
-    timeout = function.get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"])
-
     if state.definition["Resource"] == INVOKE:
-        assert state.definition["TimeoutSeconds"] > timeout
+        assert state.definition["TimeoutSeconds"] > time_out_seconds(state.handler)
     else:
         # A gate: its deadline is that of people.
         assert re.fullmatch(
@@ -569,6 +574,53 @@ def test_a_record_that_is_not_there_is_told_from_one_that_may_not_be_read() -> N
 
     assert listing == [("Allow", {"Fn::GetAtt": ["RecordsBucket", "Arn"]})]
     assert all("Condition" not in statement for statement in document["Statement"])
+
+
+# What has to fit into the time of a function
+
+REQUEST_SECONDS = clients._REQUEST_TIMEOUT_SECONDS
+# How long they look for an end, in the last round and in others.
+HOLD_SECONDS = [
+    int(seconds)
+    for state in STATES
+    if "hold_seconds" in state.definition.get("Arguments", {}).get("Input", {})
+    for seconds in re.findall(r"\d+", state.definition["Arguments"]["Input"]["hold_seconds"])
+]
+RESERVE_SECONDS: int = importlib.import_module("give_back_changes")._RESERVE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("handler", "seconds"),
+    [
+        ("catch_up", cutover._LAST_ROUND_SECONDS),
+        ("cut_over", cutover._LAST_ROUND_SECONDS),
+        ("cut_over", cutover._LONGEST_FREEZE_SECONDS),
+        # For writes to settle, and for checkpoints to be known.
+        ("start_snapshot", 2 * cutover._CHECKPOINT_SECONDS),
+        ("check_snapshot", max(HOLD_SECONDS)),
+        ("check_restore", max(HOLD_SECONDS)),
+        ("verify_documents", documents._LONGEST_CALL_SECONDS),
+        ("give_back_changes", time_out_seconds("give_back_changes") - RESERVE_SECONDS),
+    ],
+)
+def test_the_last_request_of_a_function_ends_before_its_time_does(
+    handler: str, seconds: int
+) -> None:
+    assert seconds + REQUEST_SECONDS <= time_out_seconds(handler)
+
+
+def test_the_wait_for_replicas_is_one_request() -> None:
+    assert copy._LONGEST_WAIT_SECONDS < REQUEST_SECONDS
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_function_that_asks_a_cluster_outlasts_the_answer(handler: str) -> None:
+    """Otherwise nobody hears that the cluster didn't answer, nor which."""
+    policies = RESOURCES[f"{camel_case(handler)}Function"]["Properties"].get("Policies", [])
+    of_clusters = {"DomainAccessPolicy", "DomainMasterPolicy", "DestinationSecretPolicy"}
+
+    if of_clusters & {policy["Ref"] for policy in policies}:
+        assert time_out_seconds(handler) > REQUEST_SECONDS
 
 
 # What is watched
