@@ -592,6 +592,10 @@ RESERVE_SECONDS: int = importlib.import_module("give_back_changes")._RESERVE_SEC
 @pytest.mark.parametrize(
     ("handler", "seconds"),
     [
+        *(
+            pytest.param("catch_up", cutover._LEAVE_AFTER_SECONDS[until] + longest_round, id=until)
+            for until, longest_round in cutover._LONGEST_ROUND_SECONDS.items()
+        ),
         ("catch_up", cutover._LAST_ROUND_SECONDS),
         ("cut_over", cutover._LAST_ROUND_SECONDS),
         ("cut_over", cutover._LONGEST_FREEZE_SECONDS),
