@@ -11,9 +11,10 @@ from snapferry.errors import Unavailable
 
 BATCH_BYTES = 4 * 1024 * 1024
 """Of documents: well below the 10 MiB that a small Amazon domain takes in one request."""
-_FIRST_PAGE = 64
 _DOCUMENT_BYTES = 600
 """What a document takes besides its text, in an answer and in memory."""
+_UNSEEN_DOCUMENT_BYTES = 128 * 1024
+"""What a document is taken for before one was seen: so much that a page of far larger ones fits."""
 LARGEST_PAGE = 5_000
 """Half of what an index answers to one search, unless it is set otherwise."""
 _SEARCHES_AT_ONCE = 500
@@ -50,15 +51,18 @@ class Document:
 class PageSize:
     """How many documents to read at once, so that a page comes to about `page_bytes`."""
 
-    def __init__(self, documents: int = _FIRST_PAGE, page_bytes: int = BATCH_BYTES) -> None:
-        self.documents = documents
+    def __init__(self, documents: int | None = None, page_bytes: int = BATCH_BYTES) -> None:
+        self.documents = documents or page_bytes // _UNSEEN_DOCUMENT_BYTES
         self._page_bytes = page_bytes
 
     def learn(self, page: Sequence[Document]) -> None:
-        """Adapts it to a page that was read; it grows in steps, since sizes may differ much."""
-        page_bytes = sum(_DOCUMENT_BYTES + len(document.source) for document in page)
-        fitting = self._page_bytes * len(page) // page_bytes
-        self.documents = max(1, min(fitting, 8 * self.documents, LARGEST_PAGE))
+        """Adapts it to the largest document of a page that was read: the next may all be like it.
+
+        As they may be larger as well, it grows in steps.
+        """
+        largest_bytes = max(_DOCUMENT_BYTES + len(document.source) for document in page)
+        grown = max(self.documents, 2 * len(page))
+        self.documents = max(1, min(self._page_bytes // largest_bytes, grown, LARGEST_PAGE))
 
 
 def after(seq_no: int, up_to: int) -> dict[str, Any]:
@@ -108,11 +112,11 @@ def pages(
             for hit in answer["hits"]["hits"]
         ]
         if page:
+            size.learn(page)
             yield page
         if len(page) < body["size"]:
             return
         body["search_after"] = [page[-1].seq_no]
-        size.learn(page)
 
 
 def identities(side: Side, index: str, shard: int, query: dict[str, Any]) -> Iterator[Document]:
