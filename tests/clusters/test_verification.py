@@ -245,6 +245,17 @@ def test_each_fault_is_found_while_writes_are_stopped(
         assert [found for found in copy.faults() if found.startswith(fault)]
 
 
+def test_replicas_are_waited_for(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification.copy, "_LONGEST_WAIT_SECONDS", 2)
+    leave_shard_unassigned(copy)
+    began_at = time.monotonic()
+
+    [fault] = copy.faults()
+
+    assert fault.startswith("health is yellow")
+    assert time.monotonic() - began_at >= 2
+
+
 def test_faults_of_aliases_are_found(copy: Copy) -> None:
     at_destination = copy.sandbox.destination.indices
     aliases.move(copy.source, copy.destination, [_INDEX])

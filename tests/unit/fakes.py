@@ -333,11 +333,8 @@ class FakeCluster:
             case "GET", ["_cluster", "health"]:
                 return {"indices": {name: self._health(name) for name in self.indices}}
             case "GET", ["_cluster", "health", names]:
-                if request.parameters.keys() & {
-                    "wait_for_status",
-                    "wait_for_no_initializing_shards",
-                }:
-                    return self._wait_for_replicas(names.split(","))
+                if "timeout" in request.parameters:
+                    return self._wait_for_replicas(names.split(","), request.parameters["timeout"])
                 building = sum(self._index(name).building for name in names.split(","))
                 return {"initializing_shards": building}
             case "GET", ["_cluster", "settings"]:
@@ -649,12 +646,13 @@ class FakeCluster:
             },
         }
 
-    def _wait_for_replicas(self, names: Sequence[str]) -> Any:
+    def _wait_for_replicas(self, names: Sequence[str], timeout: str) -> Any:
         indices = [self._index(name) for name in names]
         for index in indices:
             if index.builds:
                 index.building = 0
         if any(index.building for index in indices):
+            self.pass_time(int(timeout.removesuffix("ms")) / 1000)
             raise _Refused(408, "timeout", "the cluster did not become green")
         return {"timed_out": False}
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,6 +109,21 @@ def test_replicas_that_are_being_built_are_waited_for(destination: Side, verifie
     destination.index("logs").builds = True
 
     assert verified()["logs"].faults == []
+
+
+def test_replicas_of_many_indices_are_waited_for_no_longer(
+    source: Side, destination: Side, verified: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: destination.cluster.now_seconds)
+    monkeypatch.setattr(verification.copy, "time", clock)
+    for side in (source, destination):
+        side.cluster.indices = {f"{number:03}-{'x' * 100}": FakeIndex() for number in range(100)}
+    for index in destination.cluster.indices.values():
+        index.building = 1
+
+    assert all(verdict.health == "yellow" for verdict in verified().values())
+    assert len(destination.cluster.sent("GET /_cluster/health/.*")) > 1
+    assert destination.cluster.now_seconds == pytest.approx(90)
 
 
 @pytest.mark.usefixtures("copied")

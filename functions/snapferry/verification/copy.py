@@ -1,6 +1,7 @@
 """What is verified while writes are stopped: structure, health, and every document counted."""
 
 import contextlib
+import time
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,8 +19,9 @@ from snapferry.verification.ends import keep_ends
 from snapferry.verification.structure import structural_faults
 
 _STALE = "the source has it no more: an earlier round restored it"
-# Below the time-out of a request.
+# For all indices together.
 _LONGEST_WAIT_SECONDS = 90
+_REQUEST_TIMEOUT_SECONDS = _LONGEST_WAIT_SECONDS + 30
 _BUILDING_SECONDS = 10
 
 
@@ -163,12 +165,19 @@ def raise_faults(verdicts: Sequence[Verdict]) -> None:
 
 def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """The health of each index, once the replicas of restored primaries had time to be built."""
+    leave_at = time.monotonic() + _LONGEST_WAIT_SECONDS
     for path in indices.paths(names):
+        left_milliseconds = max(0, round(1000 * (leave_at - time.monotonic())))
         # An answer with 408 says that they aren't there yet; the verdict names the index.
         with contextlib.suppress(Unavailable):
             destination.cluster.health(
                 index=path,
-                params={"wait_for_status": "green", "timeout": f"{_LONGEST_WAIT_SECONDS}s"},
+                params={
+                    "wait_for_status": "green",
+                    "timeout": f"{left_milliseconds}ms",
+                    # Without it the client takes `timeout` for its own, and doesn't send it.
+                    "request_timeout": _REQUEST_TIMEOUT_SECONDS,
+                },
             )
     return indices.health(destination)
 
@@ -188,6 +197,7 @@ def replicas_are_built(destination: OpenSearch, names: Iterable[str]) -> bool:
                 params={
                     "wait_for_no_initializing_shards": "true",
                     "timeout": f"{_BUILDING_SECONDS}s",
+                    "request_timeout": _REQUEST_TIMEOUT_SECONDS,
                 },
             )
         if destination.cluster.health(index=path)["initializing_shards"]:
