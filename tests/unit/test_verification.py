@@ -311,6 +311,19 @@ def test_the_replicas_of_the_input_are_wanted(
 
 
 @pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize(
+    ("setting", "faults"), [("0-1", []), ("0-all", []), ("false", ["0 replicas instead of 1"])]
+)
+def test_replicas_that_follow_the_number_of_nodes_are_as_the_destination_wants_them(
+    destination: Side, verified: Verify, setting: str, faults: list[str]
+) -> None:
+    destination.index("logs").replicas = 0
+    destination.index("logs").settings = {"index.auto_expand_replicas": setting}
+
+    assert verified()["logs"].faults == faults
+
+
+@pytest.mark.usefixtures("copied")
 def test_what_an_earlier_round_left_behind_is_named(
     source: Side, destination: Side, ownership: Ownership, verified: Verify
 ) -> None:

@@ -118,6 +118,12 @@ def verify(
         health, source_documents = healths.result(), at_source.result()
         destination_documents, structure = at_destination.result(), structures.result()
     replicas = ownership.job.domain.replicas
+    wanted = {index.name: index.replicas if replicas is None else replicas for index in selected}
+    others = [name for name in there if present[name].replicas != wanted[name]]
+    for name, settings in indices.settings(destination, others).items():
+        if settings.get("index.auto_expand_replicas", "false") != "false":
+            # As many as the destination's nodes make of it.
+            wanted[name] = present[name].replicas
     verdicts = [
         _judge(
             index,
@@ -125,7 +131,7 @@ def verify(
             health.get(index.name, {}),
             source_documents[index.name],
             destination_documents.get(index.name),
-            index.replicas if replicas is None else replicas,
+            wanted[index.name],
             structure.get(index.name, []),
         )
         for index in selected
