@@ -110,12 +110,13 @@ def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
     """Counts the documents of each index after a refresh, nested ones not counted apart.
 
     One search counts many indices. Partial answers are refused, since an empty answer isn't an
-    empty index.
+    empty index; and so are search pipelines, where the engine can leave them out.
 
     Raises:
         Unavailable: where a shard didn't answer.
     """
     documents: dict[str, int] = {}
+    search_options = Engine.of(cluster).search_options
     for path in paths(names):
         piece = path.split(",")
         _complete(cluster.indices.refresh(index=path), path)
@@ -125,6 +126,7 @@ def count(cluster: OpenSearch, names: Iterable[str]) -> dict[str, int]:
                 "size": 0,
                 "track_total_hits": True,
                 "aggs": {"indices": {"terms": {"field": "_index", "size": len(piece)}}},
+                **search_options,
             },
             params={"allow_partial_search_results": "false"},
         )

@@ -180,6 +180,12 @@ class FakeTailCluster(FakeCluster):
     def major(self) -> int:
         return int(self.version["number"].split(".")[0])
 
+    @property
+    def no_pipeline(self) -> str | None:
+        """What leaves the default search pipelines out, if it can be said."""
+        is_new = self.version.get("distribution") == "opensearch" and self.major >= 3
+        return "_none" if is_new else None
+
     def _carry_out(self, request: Request) -> Any:
         line = f"{request.method} {request.path}"
         for happening in [one for one in self.before if re.fullmatch(one[0], line)]:
@@ -278,6 +284,7 @@ class FakeTailCluster(FakeCluster):
                     "initializing_shards": self.building,
                 }
             case "POST", [names, "_search"] if "preference" not in request.parameters:
+                assert request.body.get("search_pipeline") == self.no_pipeline
                 return self._count_all(self._found(names))
             case "POST", [name, "_search"]:
                 return self._search(name, request.parameters, request.body)

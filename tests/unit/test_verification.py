@@ -171,9 +171,23 @@ def test_documents_are_counted_after_a_refresh_and_never_in_part(source: Side) -
     source.cluster.indices = {"logs": FakeIndex(documents=3), "orders": FakeIndex(documents=4)}
 
     assert indices.count(source.client, ["logs", "orders"]) == {"logs": 3, "orders": 4}
-    refresh, search = source.cluster.requests
+    _, refresh, search = source.cluster.requests
     assert refresh.path == "/logs,orders/_refresh"
     assert search.parameters["allow_partial_search_results"] == "false"
+
+
+@pytest.mark.parametrize(("version", "pipeline"), [("3.6.0", "_none"), ("2.9.0", None)])
+def test_no_search_pipeline_counts_where_it_can_be_left_out(
+    source: Side, version: str, pipeline: str | None
+) -> None:
+    source.cluster.indices = {"logs": FakeIndex(documents=3)}
+    engine = {"version": {"distribution": "opensearch", "number": version}}
+    source.cluster.faults = [Fault("GET /", (200, engine))]
+
+    assert indices.count(source.client, ["logs"]) == {"logs": 3}
+
+    [search] = source.cluster.sent("POST /logs/_search")
+    assert search.body.get("search_pipeline") == pipeline
 
 
 def test_ten_thousand_indices_are_counted_in_few_requests(source: Side) -> None:
@@ -233,7 +247,7 @@ def test_what_is_made_otherwise_is_named(
     # It knows mappings by their types only.
     assert verified()["logs"].faults == []
     listed = source.listed()
-    source.cluster.faults = [Fault("GET /", (200, ENGINE), times=2)]
+    source.cluster.faults = [Fault("GET /", (200, ENGINE), times=3)]
 
     logs, empty = verification.verify(source.client, destination.client, ownership, listed)
 
