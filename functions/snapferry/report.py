@@ -243,6 +243,22 @@ def _to_do(
             place = Place(change["side"], change["kind"], change["key"])
             yield f"Decide about what was left: {change['note'] or place}"
     for domain in domains:
+        after = domain["documents_compared"]["after"]
+        for index, reason in after["not_compared"].items():
+            yield (
+                f"Look at {index} of {domain['domain']}, whose documents weren't compared after "
+                f"the clients had moved: {reason}"
+            )
+        for compared in after["indices"]:
+            if compared["deleted_or_lost"]:
+                examples = ", ".join(compared["deleted_or_lost_examples"])
+                yield (
+                    f"See whether clients have deleted {compared['deleted_or_lost']} documents of "
+                    f"{compared['index']} of {domain['domain']}"
+                    f"{f', such as {examples}' if examples else ''}: the destination lacks them, "
+                    "and it can't be told, since their shards have moved or were restarted after "
+                    "the cut-over and count deletions anew."
+                )
         for artifact in domain["artifacts"]:
             if artifact["verdict"] in ("conflict", "cannot"):
                 yield (

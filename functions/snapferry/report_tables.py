@@ -8,6 +8,7 @@ from typing import Any
 from snapferry.journal import Place
 
 _NONE = "-"
+_COMPARED = ("documents", "slices", "slices_of", "rewritten", "deleted", "deleted_or_lost")
 
 
 @dataclass(frozen=True)
@@ -175,14 +176,14 @@ def _compared(moments: Mapping[str, Mapping[str, Any]]) -> Table:
 
     return Table(
         "Documents compared",
-        ("Write stop", "Documents", "Slices", "Of", "Rewritten since", "Deleted since"),
+        (
+            *("Write stop", "Documents", "Slices", "Of"),
+            *("Rewritten since", "Deleted since", "Deleted or lost"),
+        ),
         [
             (
                 moment,
-                *(
-                    total(compared, name)
-                    for name in ("documents", "slices", "slices_of", "rewritten", "deleted")
-                ),
+                *(total(compared, name) for name in _COMPARED),
             )
             for moment, compared in moments.items()
         ],

@@ -92,6 +92,11 @@ class FakeShard:
         self.lagging = 0
         self.refresh()
 
+    def restart(self) -> None:
+        """Its node starts again, and it counts anew."""
+        self.term += 1
+        self.deletions = 0
+
     def move(self) -> None:
         """It moves to another node, and counts anew."""
         self.allocation += 1

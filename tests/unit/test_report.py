@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,8 @@ from snapferry.errors import Unavailable
 from snapferry.indices import Index
 from snapferry.journal import Place
 from snapferry.verification import Verdict
+from snapferry.verification.content import Difference
+from snapferry.verification.documents import IndexComparison
 from snapferry.ways import Slice, Ways
 from tests.unit.conftest import DESTINATION, Events, Storage
 
@@ -159,6 +162,30 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
         "there and import it at the destination: nobody else can.",
         "See that no client has the address of logs any more: it takes writes again, and nothing "
         "moves them.",
+    ]
+
+
+def test_what_was_not_compared_or_can_not_be_told_is_left_to_people(
+    storage: Storage, events: Events
+) -> None:
+    gone = [Difference(f"0-{number}", 0, "missing") for number in (4, 5)]
+    index = IndexComparison("orders", [], 7, 1, 1, gone={"0": 3}, gone_examples=gone, untold=[0])
+    compared = {
+        "began_at": 1_800_000_002.0,
+        "ended_at": 1_800_000_003.0,
+        "indices": [asdict(index)],
+        "not_compared": {"users": "the destination has it no more"},
+    }
+    storage.records.write("logs/documents-after", compared)
+
+    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+
+    assert stored(storage)["to_do"][:2] == [
+        "Look at users of logs, whose documents weren't compared after the clients had moved: the "
+        "destination has it no more",
+        "See whether clients have deleted 3 documents of orders of logs, such as 0-4, 0-5: the "
+        "destination lacks them, and it can't be told, since their shards have moved or were "
+        "restarted after the cut-over and count deletions anew.",
     ]
 
 

@@ -3,6 +3,7 @@
 The index `orders` was restored, and is caught up.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,6 +77,9 @@ class Copy:
         assert done.has_ended
         [index] = done.indices
         return index
+
+    def outcome(self, moment: Moment = "after") -> dict[str, Any]:
+        return verification.outcome(self.storage.records, DOMAIN, moment)
 
     def sleep(self, seconds: float) -> None:
         self.source.pass_time(seconds)
@@ -236,12 +240,49 @@ def test_more_is_gone_than_clients_have_deleted(copy: Copy) -> None:
     assert len(copy.found().differences) == 2
 
 
-def test_a_shard_that_has_moved_since_counts_its_deletions_anew(copy: Copy) -> None:
+def moved(shard: FakeShard) -> None:
+    shard.move()
+
+
+def restarted(shard: FakeShard) -> None:
+    shard.restart()
+
+
+def recounted(shard: FakeShard) -> None:
+    shard.deletions = 0
+
+
+@pytest.mark.parametrize("happening", [moved, restarted, recounted])
+def test_a_shard_that_counts_its_deletions_anew_can_not_tell_what_was_deleted(
+    copy: Copy, happening: Callable[[FakeShard], None]
+) -> None:
+    copy.copy.deletions = 7
     copy.keep_ends(INDEX)
     copy.copy.delete("0-4")
-    copy.copy.move()
+    happening(copy.copy)
+    copy.copy.delete("0-5")
 
-    assert named(copy.found()) == []
+    found = copy.found()
+
+    assert (named(found), found.deleted_or_lost) == ([], 2)
+    # As a call that is repeated says it.
+    assert copy.found() == found
+    [said] = copy.outcome()["indices"]
+    assert (said["deleted"], said["deleted_or_lost"]) == (0, 2)
+    assert said["deleted_or_lost_examples"] == ["0-4", "0-5"]
+
+
+def test_a_shard_that_was_restarted_may_have_counted_on_since(copy: Copy) -> None:
+    copy.copy.deletions = 1
+    copy.keep_ends(INDEX)
+    copy.copy.delete("0-4")
+    copy.copy.restart()
+    copy.copy.deletions = 2
+    del copy.copy.documents["0-5"]
+
+    found = copy.found()
+
+    assert (named(found), found.deleted_or_lost) == ([], 2)
 
 
 def test_before_the_write_stop_only_what_was_restored_is_compared(copy: Copy) -> None:
@@ -379,6 +420,33 @@ def test_an_index_that_clients_delete_is_not_compared(copy: Copy) -> None:
     )
 
     assert (done.has_ended, done.indices) == (True, [])
+    assert copy.outcome()["not_compared"] == {INDEX: "the destination has it no more"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"index.max_result_window": "4999"}, "its index.max_result_window is below 5000"),
+        (
+            {"index.search.default_pipeline": "mine"},
+            "its default search pipeline may change what a search shows",
+        ),
+    ],
+    ids=["window", "pipeline"],
+)
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_an_index_that_searches_can_not_read_is_not_compared(
+    copy: Copy, settings: dict[str, str], reason: str, side: str
+) -> None:
+    copy.keep_ends()
+    cluster = copy.source if side == "source" else copy.destination
+    cluster.version = {"distribution": "opensearch", "number": "2.9.0"}
+    cluster.tails[INDEX].settings |= settings
+
+    done = copy.run()
+
+    assert (done.has_ended, done.indices) == (True, [])
+    assert copy.outcome()["not_compared"] == {INDEX: f"at the {side} {reason}"}
 
 
 def test_an_answer_without_every_shard_proves_nothing(copy: Copy) -> None:
@@ -412,10 +480,7 @@ def test_the_outcome_says_which_documents_were_compared_when(copy: Copy) -> None
     copy.copy.delete("0-4")
     copy.found()
 
-    at_first, at_last = (
-        verification.outcome(copy.storage.records, DOMAIN, moment)
-        for moment in verification.MOMENTS
-    )
+    at_first, at_last = map(copy.outcome, verification.MOMENTS)
 
     [before], [after] = at_first["indices"], at_last["indices"]
     assert at_first["began_at"] <= at_first["ended_at"] <= at_last["began_at"]
@@ -426,6 +491,8 @@ def test_the_outcome_says_which_documents_were_compared_when(copy: Copy) -> None
         "slices_of": 2,
         "rewritten": 0,
         "deleted": 0,
+        "deleted_or_lost": 0,
+        "deleted_or_lost_examples": [],
         "differences": [],
     }
     assert (after["rewritten"], after["deleted"]) == (1, 1)

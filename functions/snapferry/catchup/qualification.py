@@ -134,6 +134,16 @@ def _unfit_settings(settings: Mapping[str, str], engine: Engine) -> str:
     )
     if settings.get("index.knn") == "true" and derives_vectors == "true":
         return "its vectors are derived from the k-NN fields: _source isn't complete"
+    return unsearchable(settings, engine)
+
+
+def unsearchable(settings: Mapping[str, str], engine: Engine) -> str:
+    """Why searches can't read the documents of an index; empty where they can.
+
+    Args:
+        settings: of the index, flat.
+        engine: of its cluster.
+    """
     if int(settings.get("index.max_result_window", LARGEST_PAGE)) < LARGEST_PAGE:
         return f"its index.max_result_window is below {LARGEST_PAGE}"
     if (

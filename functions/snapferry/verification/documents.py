@@ -1,7 +1,7 @@
 """Compares documents call by call: what one call doesn't come to, the next one does."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import batched, chain
@@ -10,7 +10,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry import indices, metrics, progress
-from snapferry.catchup import mappings, marks, primaries
+from snapferry.catchup import mappings, marks, primaries, qualification
 from snapferry.catchup.primaries import Primary
 from snapferry.catchup.side import Side, refresh
 from snapferry.engines import Engine
@@ -46,6 +46,7 @@ class IndexComparison:
         rewritten: documents that a client has written meanwhile, so that they aren't judged.
         gone: documents that the destination lacks, and a client may have deleted, by shard.
         gone_examples: some of them.
+        untold: shards of which nobody can tell whether a client has deleted what is gone.
         differences: as many as are named.
         undecided: slices that are to be compared again after the writes have stopped.
     """
@@ -60,6 +61,7 @@ class IndexComparison:
     rewritten: int = 0
     gone: dict[str, int] = field(default_factory=dict)
     gone_examples: list[Difference] = field(default_factory=list)
+    untold: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     undecided: list[Slice] = field(default_factory=list)
 
@@ -69,7 +71,7 @@ class IndexComparison:
         return cls(
             **{
                 **record,
-                "shards": [Ends(**shard) for shard in record["shards"]],
+                "shards": list(map(Ends.of, record["shards"])),
                 "gone_examples": [Difference(**each) for each in record["gone_examples"]],
                 "differences": [Difference(**each) for each in record["differences"]],
                 "undecided": [Slice(*each) for each in record["undecided"]],
@@ -80,6 +82,11 @@ class IndexComparison:
     def has_ended(self) -> bool:
         """Whether all of it was compared, or more is wrong than people want to read."""
         return self.done == self.slices or len(self.differences) >= _MOST_DIFFERENCES
+
+    @property
+    def deleted_or_lost(self) -> int:
+        """How many are gone of which nobody can tell whether a client has deleted them."""
+        return sum(self.gone[str(number)] for number in self.untold)
 
     def add(self, part: Slice, findings: Findings) -> None:
         """Takes the findings of its next slice in."""
@@ -98,18 +105,22 @@ class IndexComparison:
         """Tells what clients have deleted from what was never there.
 
         A deletion leaves no document behind, only a count. Where that doesn't explain all that
-        is gone, nobody can tell which it is, and all are named.
+        is gone, nobody can tell which it is, and all are named. A copy of a shard that was started
+        since the cut-over, on another node or anew, has counted its own deletions only, and
+        explains nothing.
 
         Args:
             present: the primaries of the destination, after the comparison.
         """
-        unexplained = {
-            int(number)
-            for number, gone in self.gone.items()
-            for primary, ends in [(present[int(number)], self.shards[int(number)])]
-            if primary.lineage.allocation_id == ends.allocation_id
-            and primary.deletions - ends.deletions < gone
-        }
+        unexplained = set()
+        self.untold = []
+        for number, gone in self.gone.items():
+            primary, ends = present[int(number)], self.shards[int(number)]
+            counted = primary.deletions - ends.deletions
+            if primary.lineage != ends.lineage or counted < 0:
+                self.untold.append(int(number))
+            elif counted < gone:
+                unexplained.add(int(number))
         self.differences += [
             each
             for each in self.gone_examples
@@ -175,7 +186,8 @@ def run(
     """Compares documents by id, routing and text, until all are or the time is over.
 
     What is compared before isn't read again after, as long as both sides have the same sequence
-    numbers there: whoever changes a document gives it another one.
+    numbers there: whoever changes a document gives it another one. Indices that can't be compared
+    are left out, and the outcome says why.
 
     Args:
         source: the domain.
@@ -203,16 +215,18 @@ def run(
     added = [index for index in selected if index.name not in begun]
     plan = begun | _planned(records, job, moment, added, earlier)
     at_source, at_destination = (primaries.look(each, plan) for each in (source, destination))
-    # An index that is gone by now is the clients' doing.
-    plan = {name: plan[name] for name in plan if name in at_source and name in at_destination}
-    if "documents_total" not in record:
-        record["documents_total"] = sum(indices.count(destination, plan).values())
-    done = Verification(moment, list(plan.values()))
-    documents_before = done.documents
     here, there = (
         Side(cluster, Engine.of(cluster), primaries.nodes(found), sleep)
         for cluster, found in ((source, at_source), (destination, at_destination))
     )
+    record["not_compared"] = _not_comparable(
+        plan.keys(), {"source": (here, at_source), "destination": (there, at_destination)}
+    )
+    plan = {name: plan[name] for name in plan if name not in record["not_compared"]}
+    if "documents_total" not in record:
+        record["documents_total"] = sum(indices.count(destination, plan).values())
+    done = Verification(moment, list(plan.values()))
+    documents_before = done.documents
     for side in (here, there):
         refresh(side.client, plan)
     mapping_of = mappings.read(here, plan)
@@ -265,13 +279,14 @@ def outcome(records: Records, domain: str, moment: Moment) -> dict[str, Any]:
 
     Returns:
         `began_at` and `ended_at`, in seconds of the epoch and None where nothing was compared,
-        and of each of the `indices` what was compared and found.
+        of each of the `indices` what was compared and found, and why others were `not_compared`.
     """
     record = records.read(_name(domain, moment), default={})
     return {
         "began_at": record.get("began_at"),
         "ended_at": record.get("ended_at"),
         "indices": [_summary(index) for index in _comparisons(record)],
+        "not_compared": record.get("not_compared", {}),
     }
 
 
@@ -282,9 +297,31 @@ def _summary(index: IndexComparison) -> dict[str, Any]:
         "slices": index.done,
         "slices_of": index.slices_of,
         "rewritten": index.rewritten,
-        "deleted": sum(index.gone.values()),
+        "deleted": sum(index.gone.values()) - index.deleted_or_lost,
+        "deleted_or_lost": index.deleted_or_lost,
+        "deleted_or_lost_examples": [
+            each.id for each in index.gone_examples if each.shard in index.untold
+        ],
         "differences": [str(each) for each in index.differences],
     }
+
+
+def _not_comparable(
+    names: Collection[str], sides: Mapping[str, tuple[Side, Collection[str]]]
+) -> dict[str, str]:
+    """Why the documents of some indices can't be compared, by their names.
+
+    Args:
+        names: of the indices.
+        sides: the clusters by what they are called, and which of the indices they have.
+    """
+    reasons = {}
+    for title, (side, present) in sides.items():
+        for name, settings in indices.settings(side.client, present).items():
+            if reason := qualification.unsearchable(settings, side.engine):
+                reasons[name] = f"at the {title} {reason}"
+        reasons |= {name: f"the {title} has it no more" for name in names if name not in present}
+    return reasons
 
 
 def _planned(
@@ -321,7 +358,7 @@ def _bases(records: Records, domain: str, names: Sequence[str]) -> dict[str, lis
                 source=shard.base,
                 destination=shard.base,
                 deletions=0,
-                allocation_id=shard.destination.allocation_id,
+                lineage=shard.destination,
             )
             for shard in stored.shards
         ]

@@ -72,7 +72,7 @@ def keep_ends(
                     source=original.max_seq_no,
                     destination=copy.max_seq_no,
                     deletions=copy.deletions,
-                    allocation_id=copy.lineage.allocation_id,
+                    lineage=copy.lineage,
                 )
             )
             for original, copy, base in zip(
@@ -89,7 +89,7 @@ def keep_ends(
 def kept_ends(records: Records, domain: str) -> dict[str, list[Ends]]:
     """Those of each index; empty where none could be noted."""
     return {
-        name: [Ends(**shard) for shard in shards]
+        name: list(map(Ends.of, shards))
         for name, shards in records.read(_name(domain), default={}).items()
     }
 

@@ -1,9 +1,11 @@
 """What is compared at once: a range of the operations of a shard."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+from snapferry.catchup.primaries import Lineage
 
 type Moment = Literal["before", "after"]
 """Before the writes stop, while clients write to the source; or after, while they write to the
@@ -24,14 +26,19 @@ class Ends:
         source: the last operation of the source.
         destination: the last operation of the destination.
         deletions: of the destination until then, since its copy of the shard was started.
-        allocation_id: of that copy.
+        lineage: of that copy.
     """
 
     base: int
     source: int
     destination: int
     deletions: int
-    allocation_id: str
+    lineage: Lineage
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Makes them of their plain JSON."""
+        return cls(**{**record, "lineage": Lineage(**record["lineage"])})
 
 
 class Slice(NamedTuple):
