@@ -319,6 +319,18 @@ def test_what_was_equal_before_and_is_not_any_more_is_found(copy: Copy) -> None:
     assert named(copy.found()) == ["document 0-3 differs in the field written"]
 
 
+@pytest.mark.usefixtures("narrow")
+def test_what_was_restored_anew_is_compared_anew(copy: Copy) -> None:
+    copy.found("before")
+    copy.copy.history = "history-of-another-restore"
+    plant(copy, "0-3", source={"other": 1})
+    copy.keep_ends()
+
+    found = copy.found()
+
+    assert (found.documents, named(found)) == (40, ["document 0-3 differs in the field written"])
+
+
 def test_a_difference_is_found_before_the_write_stop(copy: Copy) -> None:
     del copy.copy.documents["0-3"]
     plant(copy, "0-4", source={"other": 1})

@@ -378,7 +378,7 @@ def _slices(index: IndexComparison, earlier: IndexComparison | None, job: Domain
 def _compared(
     index: IndexComparison, earlier: IndexComparison | None, job: DomainJob
 ) -> set[Slice]:
-    """What was compared earlier, if both sides still number alike."""
+    """What was compared earlier, if both sides still number alike and it wasn't restored anew."""
     if earlier is None or _bases_of(earlier) != _bases_of(index):
         return set()
     return set(_slices(earlier, None, job)[: earlier.done])
@@ -389,8 +389,9 @@ def _equal(index: IndexComparison, earlier: IndexComparison | None, job: DomainJ
     return _compared(index, earlier, job).difference(undecided)
 
 
-def _bases_of(index: IndexComparison) -> list[int]:
-    return [ends.base for ends in index.shards]
+def _bases_of(index: IndexComparison) -> list[tuple[int, str]]:
+    # A restore over an index leaves the index its identity, but gives each shard a new history.
+    return [(ends.base, ends.lineage.history_uuid) for ends in index.shards]
 
 
 def _stores_documents(mapping: Mapping[str, Any]) -> bool:
