@@ -327,9 +327,9 @@ def settings(cluster: OpenSearch, index: str) -> dict[str, str]:
     return found
 
 
-@pytest.fixture
-def short_sighted(sandbox: Sandbox) -> Iterator[OpenSearch]:
-    """A client at the source whose role hides documents from it."""
+@contextmanager
+def short_sighted(sandbox: Sandbox, **blindness: Any) -> Iterator[OpenSearch]:
+    """A client at the source whose role doesn't show it everything."""
     administrator = sandbox.source
     administrator.security.create_user(
         username="short-sighted", body={"password": "Blurred-7142-vision"}
@@ -339,46 +339,61 @@ def short_sighted(sandbox: Sandbox) -> Iterator[OpenSearch]:
         body={
             "cluster_permissions": ["cluster_composite_ops", "cluster_monitor"],
             "index_permissions": [
-                {
-                    "index_patterns": ["*"],
-                    "allowed_actions": ["indices_all"],
-                    "dls": json.dumps({"range": {"number": {"lt": 50}}}),
-                }
+                {"index_patterns": ["*"], "allowed_actions": ["indices_all"], **blindness}
             ],
         },
     )
     administrator.security.create_role_mapping(
         role="short-sighted", body={"users": ["short-sighted"]}
     )
-    yield clients._cluster(
-        "source",
-        urlsplit(sandbox.world.sources[0].url).netloc,
-        http_auth=("short-sighted", "Blurred-7142-vision"),
-        ca_certs=str(sandbox.world.sources[0].ca_file),
-    )
-    administrator.security.delete_role_mapping(role="short-sighted")
-    administrator.security.delete_role(role="short-sighted")
-    administrator.security.delete_user(username="short-sighted")
+    try:
+        yield clients._cluster(
+            "source",
+            urlsplit(sandbox.world.sources[0].url).netloc,
+            http_auth=("short-sighted", "Blurred-7142-vision"),
+            ca_certs=str(sandbox.world.sources[0].ca_file),
+        )
+    finally:
+        administrator.security.delete_role_mapping(role="short-sighted")
+        administrator.security.delete_role(role="short-sighted")
+        administrator.security.delete_user(username="short-sighted")
 
 
 def test_a_caller_who_does_not_see_everything_deletes_nothing(
-    sandbox: Sandbox, tail: Tail, short_sighted: OpenSearch, index: str
+    sandbox: Sandbox, tail: Tail, index: str
 ) -> None:
     create(sandbox.source, index)
     fill(sandbox.source, index, 100)
     tail.bulk(index)
     sandbox.source.delete(index=index, id="8")
-    tail.source = short_sighted
+    with short_sighted(sandbox, dls=json.dumps({"range": {"number": {"lt": 50}}})) as reader:
+        tail.source = reader
 
-    done = tail.round(index)
+        done = tail.round(index)
+        [reason] = catchup.qualify(reader, tail.destination, listed(sandbox.source, index)).values()
 
     assert "document-level security" in done.unfit
     assert not done.sealed
     assert len(content(sandbox.destination, index)) == 100
-    [reason] = catchup.qualify(
-        short_sighted, tail.destination, listed(sandbox.source, index)
-    ).values()
     assert "document-level security" in reason
+
+
+def test_a_caller_who_does_not_see_documents_as_they_are_copies_none(
+    sandbox: Sandbox, source: OpenSearch, tail: Tail, index: str
+) -> None:
+    create(sandbox.source, index)
+    for number in range(30):
+        sandbox.source.index(index=index, id=str(number), body={"number": number, "name": "Ada"})
+    tail.bulk(index)
+    for number in range(20):
+        sandbox.source.delete(index=index, id=str(number))
+    selected = listed(sandbox.source, index)
+    assert catchup.qualify(source, tail.destination, selected) == {}
+
+    for blindness in ({"masked_fields": ["name"]}, {"fls": ["~name"]}):
+        with short_sighted(sandbox, **blindness) as reader:
+            reasons = catchup.qualify(reader, tail.destination, selected)
+        assert "field masking or field-level security" in reasons[index]
 
 
 def test_indices_qualify_or_say_why_not(

@@ -110,6 +110,7 @@ class FakeTailIndex:
 
     Attributes:
         hides: documents that the caller's role doesn't show.
+        masks: fields that it shows otherwise than they are.
         nested: how many nested documents each document has, in the field `parts`.
         unwaited_blocks: so many blocks of writes don't see the end of all that run.
         unfinished_block: whether one is there for that; its setting doesn't show it.
@@ -120,6 +121,7 @@ class FakeTailIndex:
     settings: dict[str, Any] = field(default_factory=lambda: {"index.version.created": "136357827"})
     mapping: dict[str, Any] = field(default_factory=dict)
     hides: set[str] = field(default_factory=set)
+    masks: set[str] = field(default_factory=set)
     nested: int = 0
     unwaited_blocks: int = 0
     unfinished_block: bool = False
@@ -137,6 +139,10 @@ class FakeTailIndex:
             for shard in self.shards:
                 shard.lagging = 0
 
+    def shown(self, stored: Stored) -> dict[str, Any]:
+        """A document as the caller's role shows it."""
+        return stored.source | dict.fromkeys(stored.source.keys() & self.masks, "d2f9")
+
     def restored(self, uuid: str) -> "FakeTailIndex":
         """What a restore of its snapshot makes of it."""
         return replace(
@@ -145,6 +151,7 @@ class FakeTailIndex:
             settings=dict(self.settings),
             mapping=dict(self.mapping),
             hides=set(),
+            masks=set(),
             shards=[
                 FakeShard(
                     number=shard.number,
@@ -419,7 +426,7 @@ class FakeTailCluster(FakeCluster):
                 "_version": stored.version,
                 "sort": [seq_no],
                 **({"_routing": stored.routing} if stored.routing else {}),
-                **({"_source": stored.source} if body.get("_source") else {}),
+                **({"_source": index.shown(stored)} if body.get("_source") else {}),
             }
             for seq_no, key, stored in matching
             if seq_no > last
@@ -462,7 +469,7 @@ class FakeTailCluster(FakeCluster):
             "_version": stored.version,
         }
         if options["_source"] == "true":
-            found["_source"] = stored.source
+            found["_source"] = index.shown(stored)
             # Nothing that is stored is looked at for an answer without the source.
             found |= {"_routing": stored.routing} if stored.routing else {}
         return found

@@ -134,6 +134,22 @@ def test_documents_that_an_engine_does_not_count_by_itself_are_not_hidden() -> N
     assert reason(source) == ""
 
 
+@pytest.mark.parametrize("masked", ["source", "destination"])
+def test_field_masking_is_seen_however_much_was_written_since(masked: str) -> None:
+    source = FakeTailCluster({"orders": FakeTailIndex(shards(2, documents=30))})
+    destination = FakeTailCluster({"orders": source.tails["orders"].restored("uuid-restored")})
+    for shard in source.tails["orders"].shards:
+        for number in range(20):
+            shard.delete(f"{shard.number}-{number}")
+        shard.index(f"{shard.number}-25", {"written": "anew"})
+    asked = index(shards=2)
+    assert reason(source, asked, destination) == ""
+
+    (source if masked == "source" else destination).tails["orders"].masks = {"written"}
+
+    assert "field masking or field-level security must not" in reason(source, asked, destination)
+
+
 @pytest.mark.parametrize("call", ["GET /_cluster/state/.*", "PUT /Snapferry/_block/write"])
 def test_a_call_that_the_domain_does_not_allow(call: str) -> None:
     source = cluster()

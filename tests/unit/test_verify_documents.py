@@ -11,10 +11,12 @@ import pytest
 from opensearchpy import OpenSearch
 
 from snapferry import catchup, indices, verification
+from snapferry.catchup.qualification import ALTERED
 from snapferry.errors import SourceChanged, Unavailable, VerificationFailed
 from snapferry.request import DomainJob
 from snapferry.verification import Moment, Verification, documents, slices
 from snapferry.verification.documents import IndexComparison
+from snapferry.ways import Slice, Ways
 from tests.unit.conftest import MakeJob, Storage
 from tests.unit.fake_shards import FakeShard, FakeTailCluster, FakeTailIndex, shards
 from tests.unit.fakes import Fault
@@ -340,7 +342,7 @@ def test_a_difference_is_found_before_the_write_stop(copy: Copy) -> None:
     with pytest.raises(
         VerificationFailed,
         match=r"1 of 1 indices differ .*orders: document 0-3 is missing, document 0-4 differs in "
-        r"the field written.*the source is in service",
+        r"the field written.*field masking.*the source is in service",
     ):
         done.raise_differences()
 
@@ -459,6 +461,17 @@ def test_an_index_that_searches_can_not_read_is_not_compared(
 
     assert (done.has_ended, done.indices) == (True, [])
     assert copy.outcome()["not_compared"] == {INDEX: f"at the {side} {reason}"}
+
+
+def test_an_index_whose_documents_are_not_shown_as_they_are_is_not_compared(copy: Copy) -> None:
+    Ways(1, [Slice([], {INDEX: ALTERED})]).keep(copy.storage.records, DOMAIN)
+    copy.source.tails[INDEX].masks = {"written"}
+    copy.keep_ends()
+
+    done = copy.run()
+
+    assert (done.has_ended, done.indices) == (True, [])
+    assert copy.outcome()["not_compared"] == {INDEX: ALTERED}
 
 
 def test_an_answer_without_every_shard_proves_nothing(copy: Copy) -> None:

@@ -11,12 +11,17 @@ from snapferry.catchup import mappings, primaries
 from snapferry.catchup.documents import LARGEST_PAGE
 from snapferry.catchup.marks import MOST_SHARDS
 from snapferry.catchup.side import Side
-from snapferry.catchup.visibility import hidden_documents, unshown
+from snapferry.catchup.visibility import altered, hidden_documents, unshown
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
 from snapferry.indices import Index
 from snapferry.versions import Version
 
+ALTERED = (
+    "documents of it are shown otherwise than they are: field masking or field-level security must "
+    "not apply to the roles that read it"
+)
+"""Why an index can't be caught up, nor its documents be compared."""
 # No index can have this name, so that asking about it changes nothing.
 _NO_INDEX = "Snapferry"
 
@@ -28,7 +33,8 @@ def qualify(
 
     Args:
         source: the domain.
-        destination: where the indices may be already, restored from a snapshot.
+        destination: where the indices may be already, restored from a snapshot, and as it left
+            them.
         selected: the indices that are to be moved.
 
     Returns:
@@ -41,7 +47,8 @@ def qualify(
     for name, mapping in mappings.read(side, names).items():
         if reason := _unfit_rights(side, name, len(found[name]), mapping):
             reasons[name] = reason
-    return reasons
+    shown = [index.name for index in selected if index.name not in reasons]
+    return reasons | dict.fromkeys(altered(source, destination, shown), ALTERED)
 
 
 def foresee(
@@ -49,7 +56,7 @@ def foresee(
 ) -> dict[str, str]:
     """Says as much of `qualify` as is known before anything is copied, whoever asks.
 
-    Whether document-level security hides documents from the caller can be seen with the rights only
+    Whether the caller is shown all documents, and as they are, can be seen with the rights only
     that it has then.
 
     Args:

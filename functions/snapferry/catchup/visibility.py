@@ -1,19 +1,25 @@
-"""Whether searches show all documents, which document-level security prevents in silence."""
+"""Whether searches show all documents, and as they are.
+
+Document-level and field-level security and field masking prevent that in silence.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from snapferry import indices
-from snapferry.catchup.documents import search_each
+from snapferry.catchup.documents import PageSize, after, get, pages, search_each
 from snapferry.catchup.mappings import nested_paths
-from snapferry.catchup.primaries import look
+from snapferry.catchup.primaries import look, nodes
 from snapferry.catchup.side import Side, refresh
-from snapferry.engines import total_hits
+from snapferry.engines import Engine, total_hits
 from snapferry.errors import Unavailable
 
 _ATTEMPTS = 20
+# Each has a few documents of any size in memory.
+_INDICES_AT_ONCE = 4
 
 
 def unshown(source: OpenSearch, names: Iterable[str]) -> list[str]:
@@ -45,6 +51,40 @@ def _held(source: OpenSearch, path: str) -> dict[str, int]:
         name: index["primaries"]["docs"]["count"]
         for name, index in stats.get("indices", {}).items()
     }
+
+
+def altered(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -> list[str]:
+    """The indices of which one of the first documents isn't shown alike on both sides.
+
+    What was just restored is what the source holds: whoever changes a document there gives it
+    another sequence number, and such a one says nothing.
+
+    Args:
+        source: the domain, whose searches show everything since a refresh.
+        destination: where some of the indices are, as a restore left them.
+        names: the indices.
+    """
+    at_source, at_destination = (look(cluster, names) for cluster in (source, destination))
+    here, there = (
+        Side(cluster, Engine.of(cluster), nodes(found))
+        for cluster, found in ((source, at_source), (destination, at_destination))
+    )
+
+    def is_altered(name: str) -> bool:
+        largest = max(at_source[name], key=lambda primary: primary.lucene_documents)
+        restored = after(-1, at_destination[name][largest.shard].max_seq_no)
+        page = next(pages(here, name, largest.shard, restored, PageSize()), [])
+        copies = get(there, name, largest.shard, page, with_source=True)
+        return any(
+            copy.source != document.source
+            for document in page
+            if (copy := copies.get(document.id))
+            and (copy.seq_no, copy.version) == (document.seq_no, document.version)
+        )
+
+    both = [name for name in at_source if name in at_destination]
+    with ThreadPoolExecutor(_INDICES_AT_ONCE) as pool:
+        return [name for name, found in zip(both, pool.map(is_altered, both), strict=True) if found]
 
 
 def hidden_documents(

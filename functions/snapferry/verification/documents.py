@@ -21,6 +21,7 @@ from snapferry.request import DomainJob
 from snapferry.verification.content import Comparison, Difference, Findings
 from snapferry.verification.ends import kept_ends
 from snapferry.verification.slices import Ends, Moment, Slice, cut, sample, width
+from snapferry.ways import Ways
 
 # More of them would take the processor from each other, and memory.
 _SLICES_AT_ONCE = 4
@@ -164,12 +165,16 @@ class Verification:
             )
 
 
+_MASKED = (
+    "where fields differ, see first that no role with field masking or field-level security reads "
+    "either side: what it is shown must not be copied over what there is"
+)
 _REMEDIES: dict[Moment, str] = {
-    "before": "make sure that nothing writes to the destination, then start the migration again; "
-    "the source is in service as before.",
+    "before": f"{_MASKED}; make sure that nothing writes to the destination, then start the "
+    "migration again; the source is in service as before.",
     "after": "clients may have moved, so nothing is taken back: the source stays as it was at the "
-    "cut-over, frozen and readable; compare these documents there, and correct them at the "
-    "destination.",
+    f"cut-over, frozen and readable; {_MASKED}; compare these documents there, and correct them "
+    "at the destination.",
 }
 
 
@@ -220,7 +225,9 @@ def run(
         for cluster, found in ((source, at_source), (destination, at_destination))
     )
     record["not_compared"] = _not_comparable(
-        plan.keys(), {"source": (here, at_source), "destination": (there, at_destination)}
+        plan.keys(),
+        Ways.of(records, domain).by_snapshot,
+        {"source": (here, at_source), "destination": (there, at_destination)},
     )
     plan = {name: plan[name] for name in plan if name not in record["not_compared"]}
     if "documents_total" not in record:
@@ -307,15 +314,22 @@ def _summary(index: IndexComparison) -> dict[str, Any]:
 
 
 def _not_comparable(
-    names: Collection[str], sides: Mapping[str, tuple[Side, Collection[str]]]
+    names: Collection[str],
+    by_snapshot: Mapping[str, str],
+    sides: Mapping[str, tuple[Side, Collection[str]]],
 ) -> dict[str, str]:
     """Why the documents of some indices can't be compared, by their names.
 
     Args:
         names: of the indices.
+        by_snapshot: why some of them weren't caught up.
         sides: the clusters by what they are called, and which of the indices they have.
     """
-    reasons = {}
+    reasons = {
+        name: reason
+        for name, reason in by_snapshot.items()
+        if name in names and reason == qualification.ALTERED
+    }
     for title, (side, present) in sides.items():
         for name, settings in indices.settings(side.client, present).items():
             if reason := qualification.unsearchable(settings, side.engine):
