@@ -216,10 +216,16 @@ def _index_table(records: Records, domain: Mapping[str, Any]) -> list[dict[str, 
 
 
 def _way(index: str, domain: Mapping[str, Any]) -> str:
-    """By which way an index came to the destination."""
+    """By which way an index came to the destination, or how far it came."""
     if "restored_from" in domain:
         return f"snapshot {domain['restored_from']}"
-    return "caught up" if index in domain["catch_up"]["caught_up"] else "last snapshot"
+    if index in domain["catch_up"]["caught_up"]:
+        return "caught up"
+    copied = domain["rounds"]
+    if not any("restore" in each for each in copied):
+        return "snapshot" if copied else "-"
+    is_last = copied[-1].get("final") and "restore" in copied[-1]
+    return "last snapshot" if is_last else "restored"
 
 
 def _changes(records: Records) -> list[dict[str, Any]]:

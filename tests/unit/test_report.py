@@ -38,6 +38,7 @@ GIVEN_BACK = {
     "reason": "everything is as it was before",
 }
 LONGEST_CAUSE = 32_768
+COPIED = {"ended_at": 1_799_999_900.0, "seconds": 2.0, "bytes_new": 10, "bytes_reused": 5}
 TEMPLATE = {"kind": "index template", "name": "logs", "verdict": "same", "reason": ""}
 
 
@@ -75,7 +76,7 @@ def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
         Index("users", "u2", open=True, shards=1, replicas=1, primary_store_bytes=5, **CREATED),
     ]
     rounds.note(storage.records, "logs", 1, final=False)
-    rounds.note(storage.records, "logs", 2, final=True)
+    rounds.note(storage.records, "logs", 2, final=True, snapshot=COPIED, restore=COPIED)
     listing.keep(storage.records, "logs", 2, listed)
     ways = Ways(1, [Slice(["orders"], {"users": "it is new"})])
     ways.keep(storage.records, "logs")
@@ -100,6 +101,34 @@ def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
         "faults": [],
     }
     assert (users["way"], users["reason"], users["faults"]) == ("last snapshot", "it is new", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("noted", "way"),
+    [
+        ([{"final": False}], "-"),
+        ([{"final": False, "snapshot": COPIED}], "snapshot"),
+        ([{"final": False, "snapshot": COPIED, "restore": COPIED}], "restored"),
+        ([{"snapshot": COPIED, "restore": COPIED}, {"final": True}], "restored"),
+        (
+            [{"snapshot": COPIED, "restore": COPIED}, {"final": True, "snapshot": COPIED}],
+            "restored",
+        ),
+        ([{"final": True, "snapshot": COPIED, "restore": COPIED}], "last snapshot"),
+    ],
+)
+def test_the_way_of_an_index_is_as_far_as_it_came(
+    storage: Storage, events: Events, noted: list[dict[str, Any]], way: str
+) -> None:
+    listed = Index("orders", "u1", True, 2, 1, primary_store_bytes=7, **CREATED)
+    for number, measured in enumerate(noted, start=1):
+        rounds.note(storage.records, "logs", number, **measured)
+        listing.keep(storage.records, "logs", number, [listed])
+
+    report.write(storage.records, events.bus, [failed("logs")], None, GIVEN_BACK, STARTED_AT)
+
+    [row] = stored(storage)["domains"][0]["index_table"]
+    assert row["way"] == way
 
 
 def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
