@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
+from typing import Any, Self
 
-from snapferry import metrics, rounds
+from snapferry import metrics, rounds, table
 from snapferry.events import Bus
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
@@ -59,6 +60,18 @@ class Progress:
     files_total: int
     shards_done: int
     shards_total: int
+
+    @classmethod
+    def shown(cls, records: Records, domain: str, phase: str, round_number: int) -> Self | None:
+        """What the last look has shown, in whole seconds; None where that was at something else."""
+        item = table.get(records.table, records.migration_id, f"progress#{domain}")
+        if item is None or (item["phase"], item.get("round")) != (phase, round_number):
+            return None
+        look: dict[str, Any] = {
+            each.name: int(value) if isinstance(value := item[each.name], Decimal) else value
+            for each in fields(cls)
+        }
+        return cls(**look)
 
     def report(self, records: Records, bus: Bus, domain: str, round_number: int) -> dict[str, Any]:
         """Shows the look in the table and gives it back for the state machine.

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -145,6 +145,7 @@ def check(
     snapshot: str,
     hold_seconds: float,
     sleep: Callable[[float], None] = time.sleep,
+    before: Progress | None = None,
 ) -> Progress:
     """Looks at a snapshot, at most `hold_seconds` long, until it has ended.
 
@@ -154,6 +155,7 @@ def check(
         snapshot: its name.
         hold_seconds: how long to stay and look again, so that an end is seen at once.
         sleep: waits between looks.
+        before: what an earlier call has seen, if there was one.
 
     Returns:
         How far it is.
@@ -163,9 +165,9 @@ def check(
     """
     leave_at = time.monotonic() + hold_seconds
     while True:
-        progress = _look(source, job, snapshot)
-        if progress.ended or time.monotonic() >= leave_at:
-            return progress
+        before = _look(source, job, snapshot, before)
+        if before.ended or time.monotonic() >= leave_at:
+            return before
         sleep(_LOOK_EVERY_SECONDS)
 
 
@@ -192,12 +194,13 @@ def _exists(source: OpenSearch, job: DomainJob, snapshot: str) -> bool:
     return bool(answer["snapshots"])
 
 
-def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
+def _look(source: OpenSearch, job: DomainJob, snapshot: str, before: Progress | None) -> Progress:
     """Reads how a snapshot stands, and from `_status` bytes and files.
 
     `_status` says SUCCESS as soon as the shards are copied, also of a PARTIAL snapshot. But there
     is no snapshot before its list of files is written, and until then the destination doesn't see
-    it: so the state is that of the snapshot itself.
+    it: so the state is that of the snapshot itself. Once that has ended, `_status` reads a file of
+    each shard, which may take longer than anybody waits: then what was seen before has to do.
 
     Source: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/
     """
@@ -206,12 +209,24 @@ def _look(source: OpenSearch, job: DomainJob, snapshot: str) -> Progress:
     ended = info["state"] == "SUCCESS" and not info.get("failures")
     if not (ended or info["state"] == "IN_PROGRESS"):
         raise SnapshotFailed(_failure(job, info))
-    # A cluster would name each shard of each index besides.
-    status = source.snapshot.status(
-        repository=job.repository,
-        snapshot=snapshot,
-        params={"filter_path": "snapshots.stats,snapshots.shards_stats"},
-    )["snapshots"][0]
+    try:
+        # A cluster would name each shard of each index besides.
+        status = source.snapshot.status(
+            repository=job.repository,
+            snapshot=snapshot,
+            params={"filter_path": "snapshots.stats,snapshots.shards_stats"},
+        )["snapshots"][0]
+    except Unavailable:
+        if not (ended and before):
+            raise
+        return replace(
+            before,
+            ended=True,
+            elapsed_seconds=info["duration_in_millis"] / 1000,
+            bytes_done=before.bytes_total,
+            files_done=before.files_total,
+            shards_done=before.shards_total,
+        )
     stats, shards = status["stats"], status["shards_stats"]
     incremental = stats["incremental"]
     # `processed` is left out once everything was processed, which is before the end.

@@ -467,6 +467,7 @@ class FakeCluster:
                     "state": self._state(snapshot),
                     "version_id": snapshot.version_id,
                     "start_time_in_millis": int(snapshot.began_at * 1000),
+                    "duration_in_millis": int((self.now_seconds - snapshot.began_at) * 1000),
                     "indices": sorted(snapshot.indices),
                     "failures": [
                         {"index": index, "shard_id": shard, "reason": reason}

@@ -84,6 +84,17 @@ def test_a_later_look_takes_the_place_of_the_one_before(storage: Storage, events
     assert [item["bytes_done"] for item in storage.items.values()] == [2_000]
 
 
+def test_what_was_shown_of_the_same_is_found_again(storage: Storage, events: Events) -> None:
+    assert Progress.shown(storage.records, "logs", "snapshot", 2) is None
+    HALFWAY.report(storage.records, events.bus, "logs", 2)
+
+    assert Progress.shown(storage.records, "logs", "snapshot", 2) == replace(
+        HALFWAY, elapsed_seconds=10
+    )
+    assert Progress.shown(storage.records, "logs", "snapshot", 3) is None
+    assert Progress.shown(storage.records, "logs", "restore", 2) is None
+
+
 def test_the_end_of_a_copy_is_told(storage: Storage, events: Events) -> None:
     HALFWAY.report(storage.records, events.bus, "logs", 2)
     for phase in ("snapshot", "restore"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from snapferry import repositories, snapshots
@@ -156,6 +158,42 @@ def test_all_copied_but_not_ended_is_not_taken_for_nothing_copied(
 
     assert not progress.ended
     assert (progress.bytes_done, progress.files_done) == (3_000, 30)
+
+
+GATEWAY_TIMEOUT = Fault("GET .*/_status", (504, "<html>504 GATEWAY_TIMEOUT</html>"), times=2)
+
+
+def test_an_end_whose_files_take_too_long_to_read_has_the_figures_of_the_look_before(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    source.cluster.bytes_per_second = 1_000
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    source.cluster.pass_time(2)
+    before = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+    source.cluster.pass_time(1.5)
+    source.cluster.faults = [replace(GATEWAY_TIMEOUT)]
+
+    progress = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0, before=before)
+
+    assert (before.ended, before.bytes_done) == (False, 2_000)
+    assert (progress.ended, progress.elapsed_seconds) == (True, 3.5)
+    assert progress.bytes_done == progress.bytes_total == 3_000
+    assert progress.files_done == progress.files_total == 30
+    assert progress.shards_done == progress.shards_total == 2
+    with pytest.raises(Unavailable, match="GATEWAY_TIMEOUT"):
+        snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+
+
+def test_a_status_that_cannot_be_read_is_no_end(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    source.cluster.bytes_per_second = 1_000
+    snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    before = snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0)
+    source.cluster.faults = [replace(GATEWAY_TIMEOUT)]
+
+    with pytest.raises(Unavailable, match="GATEWAY_TIMEOUT"):
+        snapshots.check(source.client, job, SNAPSHOT, hold_seconds=0, before=before)
 
 
 def test_a_check_stays_until_the_end(source: Side, storage: Storage, job: DomainJob) -> None:
