@@ -1004,7 +1004,7 @@ def test_a_write_under_way_at_the_last_snapshot_is_noticed(stopped: World) -> No
 def test_the_last_snapshot_waits_until_what_was_written_is_durable(
     stopped: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutover, "_CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("snapferry.cutover.base._CHECKPOINT_SECONDS", 0)
     index = stopped.source.tails["b"]
     index.settings["index.translog.durability"] = "async"
     index.shards[0].lagging = 1

@@ -19,11 +19,11 @@ def after_many_rounds(shard: int, shards: int) -> ShardMarks:
     largest = moved = ShardMarks.at_base(primary, primary)
     for number in range(MANY, MANY + ROUNDS):
         moved = moved.moved_to(number, number, shards)
-        largest = max(largest, moved, key=lambda each: len(each.fences))
+        largest = max(largest, moved, key=lambda each: len(each.sync_points))
     return largest
 
 
-# With few shards each has many fences.
+# With few shards each has many sync points.
 @pytest.mark.parametrize("shards", [1, 32, 250, marks.MOST_SHARDS])
 def test_the_marks_of_an_index_fit_into_an_item(storage: Storage, shards: int) -> None:
     whole = IndexMarks(
