@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapferry import catchup, gates, progress, table
 from snapferry.errors import Conflict, NotFound
-from snapferry.fence import Fence
+from snapferry.fence import Fence, Mark
 from snapferry.journal import Journal
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Migration:
         return Look(
             migration_id=self.migration_id,
             status=execution["status"],
-            state=mark["state"] if mark else None,
+            state=mark.state if mark else None,
             started_at=execution["startDate"].timestamp(),
             ended_at=None if running else execution["stopDate"].timestamp(),
             domains=[
@@ -186,8 +186,8 @@ class Migration:
                 "--region and --profile; Step Functions forgets executions 90 days after their end."
             ) from None
 
-    def mark(self) -> dict[str, Any] | None:
-        """Its mark in the table, see `snapferry.fence`; None before it has changed anything."""
+    def mark(self) -> Mark | None:
+        """Its mark in the table; None before it has changed anything."""
         return Fence(self.items, self.migration_id).mark()
 
     def gates(self) -> list[Gate]:

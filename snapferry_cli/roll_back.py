@@ -33,16 +33,14 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
             )
         return report(migration, output)
     started_arn = None
-    if mark["state"] != "ended" and not _runs(stack, mark.get("roller_arn")):
-        runs = _runs(stack, mark["execution_arn"])
+    if mark.state != "ended" and not _runs(stack, mark.roller_arn):
+        runs = _runs(stack, mark.execution_arn)
         question = f"The migration {migration.migration_id} runs. End it, and roll it back?"
         if runs and not output.confirm(question, yes=options.yes):
             return 1
         started_arn = stack.step_functions.start_execution(
             stateMachineArn=stack.output("RollBackStateMachineArn"),
-            input=json.dumps(
-                {"name": migration.migration_id, "executionArn": mark["execution_arn"]}
-            ),
+            input=json.dumps({"name": migration.migration_id, "executionArn": mark.execution_arn}),
         )["executionArn"]
     return follow(stack, migration, output, started_arn=started_arn)
 
@@ -100,7 +98,7 @@ def report(migration: Migration, output: Output, failure: str | None = None) -> 
     output.give(
         {
             "migration_id": migration.migration_id,
-            "state": mark and mark["state"],
+            "state": mark.state if mark else None,
             "given_back": changes.given_back,
             "foreign": changes.foreign,
             "kept": changes.kept,
@@ -118,12 +116,13 @@ def _wait(
     give_up_at = time.monotonic() + _LONGEST_START_SECONDS
     open_changes = None
     while True:
-        roller_arn = (migration.mark() or {}).get("roller_arn")
+        mark = migration.mark()
         # Another one may have been first; then the one that was started does nothing.
-        rollers = [arn for arn in (started_arn, roller_arn) if arn]
+        rollers = [arn for arn in (started_arn, mark.roller_arn if mark else None) if arn]
         running = any(_runs(stack, arn) for arn in rollers)
         # A roller sets the mark before it ends, so the mark is read after that.
-        if (migration.mark() or {}).get("state") == "ended":
+        mark = migration.mark()
+        if mark and mark.state == "ended":
             return None
         if not running and (started_arn or time.monotonic() >= give_up_at):
             if rollers:

@@ -9,7 +9,7 @@ sees the first. A function that died stays noted until its time-out has passed.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from snapferry import table
@@ -22,6 +22,23 @@ type State = Literal["running", "rolling_back", "ended"]
 
 _MARK = "migration"
 _EFFECT = "effect#"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a migration is marked.
+
+    Attributes:
+        state: who may change something for it.
+        execution_arn: of the migration.
+        started_at: in seconds of the epoch.
+        roller_arn: the execution that rolls it back; None before.
+    """
+
+    state: State
+    execution_arn: str
+    started_at: int
+    roller_arn: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,8 +61,7 @@ class Fence:
         """
         opened = table.put_if(
             self.items,
-            self._key(_MARK)
-            | {"state": "running", "execution_arn": execution_arn, "started_at": int(time.time())},
+            self._marked(Mark("running", execution_arn, int(time.time()))),
             "attribute_not_exists(#record) OR (#state = :running AND #execution_arn = :own)",
             running="running",
             own=execution_arn,
@@ -65,22 +81,21 @@ class Fence:
         now = int(time.time())
         return table.put_if(
             self.items,
-            self._key(_MARK)
-            | {
-                "state": "ended",
-                "execution_arn": execution_arn,
-                "started_at": now,
-                "ended_at": now,
-            },
+            self._marked(Mark("ended", execution_arn, now), ended_at=now),
             "attribute_not_exists(#record)",
         )
 
-    def mark(self) -> dict[str, Any] | None:
-        """`state`, `execution_arn`, `started_at`, and `roller_arn` once it is rolled back.
-
-        None where the migration never got so far.
-        """
-        return table.get(self.items, self.migration_id, _MARK)
+    def mark(self) -> Mark | None:
+        """The mark as it is now; None where the migration never got so far."""
+        item = table.get(self.items, self.migration_id, _MARK)
+        if item is None:
+            return None
+        return Mark(
+            state=item["state"],
+            execution_arn=item["execution_arn"],
+            started_at=int(item["started_at"]),
+            roller_arn=item.get("roller_arn"),
+        )
 
     def close(self, roller_arn: str, ended_roller_arn: str | None = None) -> bool:
         """Marks the migration as rolling back: nobody else may change anything from here on.
@@ -95,7 +110,7 @@ class Fence:
         mark = self.mark()
         return mark is not None and table.put_if(
             self.items,
-            mark | {"state": "rolling_back", "roller_arn": roller_arn},
+            self._marked(replace(mark, state="rolling_back", roller_arn=roller_arn)),
             "#state = :running OR (#state = :rolling_back AND #roller_arn IN (:own, :ended))",
             running="running",
             rolling_back="rolling_back",
@@ -107,7 +122,8 @@ class Fence:
         """Marks a migration that was rolled back as ended, for good."""
         mark = self.mark()
         if mark is not None:
-            self.items.put_item(Item=mark | {"state": "ended", "ended_at": int(time.time())})
+            ended = replace(mark, state="ended")
+            self.items.put_item(Item=self._marked(ended, ended_at=int(time.time())))
 
     @contextmanager
     def effect(
@@ -128,8 +144,8 @@ class Fence:
         self.items.put_item(Item={**key, "ends_at": ends_at})
         try:
             mark = self.mark()
-            if mark is None or mark["state"] != during:
-                state = mark["state"].replace("_", " ") if mark else "unknown"
+            if mark is None or mark.state != during:
+                state = mark.state.replace("_", " ") if mark else "unknown"
                 raise MigrationEnded(
                     f"the migration {self.migration_id} is {state}: nothing is changed for it any "
                     "more. What to do: start a new migration; it goes on with what was copied."
@@ -144,6 +160,11 @@ class Fence:
             int(item["ends_at"]) for item in table.query(self.items, self.migration_id, _EFFECT)
         ]
         return max(0, max(ends_at, default=0) - int(time.time()))
+
+    def _marked(self, mark: Mark, **more: int) -> dict[str, Any]:
+        """The item of a mark, without what there isn't yet."""
+        there = {name: value for name, value in asdict(mark).items() if value is not None}
+        return {**self._key(_MARK), **there, **more}
 
     def _key(self, record: str) -> dict[str, str]:
         return {"migration_id": self.migration_id, "record": record}

@@ -69,11 +69,11 @@ def begin(
     if fence.never_open(execution_arn):
         return {"needed": False, "reason": "the migration ended before it changed anything"}
     mark = fence.mark()
-    if mark is None or mark["execution_arn"] != execution_arn:
+    if mark is None or mark.execution_arn != execution_arn:
         return {"needed": False, "reason": "the migration ended before it changed anything"}
-    if mark["state"] == "ended":
+    if mark.state == "ended":
         return {"needed": False, "reason": "everything has been given back before"}
-    earlier = mark.get("roller_arn")
+    earlier = mark.roller_arn
     if earlier and earlier != roller_arn and _runs(step_functions, earlier):
         raise RollBackInProgress(f"{earlier} is giving everything back")
     if not fence.close(roller_arn, ended_roller_arn=earlier):

@@ -322,7 +322,7 @@ class Sandbox:
     def mark(self, started: Started) -> str | None:
         """Whether a migration is `running`, `rolling_back` or `ended`; None if nobody knows it."""
         mark = Fence(self.table, started.migration_id).mark()
-        return mark["state"] if mark else None
+        return mark.state if mark else None
 
     def open_gates(self, migration_id: str, gate: str) -> int:
         """At how many gates of a name a migration waits, or has waited."""

@@ -101,4 +101,4 @@ def test_one_execution_rolls_back_and_another_takes_over_when_it_has_ended(fence
     assert not fence.close(second)
     mark = fence.mark()
     assert mark is not None
-    assert (mark["state"], mark["execution_arn"]) == ("ended", EXECUTION)
+    assert (mark.state, mark.execution_arn) == ("ended", EXECUTION)

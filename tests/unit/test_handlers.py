@@ -446,7 +446,7 @@ def test_the_golden_events_move_the_indices(
         assert plugin.mappings == {}
     mark = Fence(storage.table, MIGRATION).mark()
     assert mark is not None
-    assert (mark["state"], mark["roller_arn"]) == ("ended", ROLLER)
+    assert (mark.state, mark.roller_arn) == ("ended", ROLLER)
     assert list(leases.held(storage.table)) == []
     assert executions.fake.executions[EXECUTION].status == "RUNNING"
     report = storage.records_of(MIGRATION).read("report")

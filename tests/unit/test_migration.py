@@ -46,7 +46,7 @@ def test_a_migration_that_has_begun_holds_what_it_uses(storage: Storage, job: Do
     assert DomainJob.model_validate(kept) == job
     mark = storage.fence.mark()
     assert mark is not None
-    assert (mark["state"], mark["execution_arn"]) == ("running", f"{EXECUTIONS}:m-1")
+    assert (mark.state, mark.execution_arn) == ("running", f"{EXECUTIONS}:m-1")
 
 
 def test_every_destination_is_held(storage: Storage, make_job: MakeJob) -> None:
@@ -153,7 +153,7 @@ def test_a_migration_has_not_ended_before_its_leases_are_given_up(
 
     mark = storage.fence.mark()
     assert mark is not None
-    assert mark["state"] != "ended"
+    assert mark.state != "ended"
 
 
 def test_a_name_is_used_once(storage: Storage, events: Events, job: DomainJob) -> None:

@@ -51,7 +51,7 @@ def begun(storage: Storage, executions: Executions) -> Fence:
 def roller_of(fence: Fence) -> str | None:
     mark = fence.mark()
     assert mark is not None
-    return mark.get("roller_arn")
+    return mark.roller_arn
 
 
 def test_nothing_may_be_changed_once_the_roll_back_has_begun(
@@ -401,7 +401,7 @@ def test_end_gives_up_the_leases_of_this_migration(
     assert [lease.migration_id for lease in leases.held(storage.table)] == ["m-2"]
     mark = begun.mark()
     assert mark is not None
-    assert mark["state"] == "ended"
+    assert mark.state == "ended"
 
 
 # Sweep

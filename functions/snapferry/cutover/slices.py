@@ -51,7 +51,7 @@ class _Aborted:
         if time.monotonic() - self._looked_at >= _LOOK_FOR_ABORT_EVERY_SECONDS:
             self._looked_at = time.monotonic()
             mark = self._fence.mark()
-            self._is_aborted = mark is not None and mark["state"] != "running"
+            self._is_aborted = mark is not None and mark.state != "running"
         return self._is_aborted
 
 
