@@ -31,7 +31,7 @@ class Engine:
         return cls(version.get("distribution") == "opensearch", (int(major), int(minor)))
 
     @property
-    def is_too_old(self) -> bool:
+    def needs_types(self) -> bool:
         """Whether searches and mappings without types are unknown to it."""
         return not self.is_opensearch and self.version < (6, 7)
 

@@ -93,7 +93,7 @@ def foresee(
 
 def _refused_calls(source: OpenSearch, engine: Engine) -> str:
     """What the domain doesn't allow of what every round or the freeze needs."""
-    if engine.is_too_old:
+    if engine.needs_types:
         return "the source's engine is older than Elasticsearch 6.7"
     try:
         primaries.look(source, [_NO_INDEX])

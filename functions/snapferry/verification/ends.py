@@ -40,7 +40,7 @@ def keep_ends(
     Raises:
         SourceChanged: where a client has written to one of these after its snapshot.
     """
-    if Engine.of(source).is_too_old:
+    if Engine.of(source).needs_types:
         return
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(primaries.look, destination, names)

@@ -41,7 +41,7 @@ def structural_faults(
         What differs, by the name of the index; an index that either side lacks is left out, and
         all are where the source knows mappings by their types only.
     """
-    if Engine.of(source).is_too_old:
+    if Engine.of(source).needs_types:
         return {}
     parameters = [Engine.of(cluster).mapping_parameters for cluster in (source, destination)]
     faults: dict[str, list[str]] = {}
