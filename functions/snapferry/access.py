@@ -36,8 +36,8 @@ _LOOK_EVERY_SECONDS = 1
 
 
 @dataclass(frozen=True)
-class Bucket:
-    """The migration bucket.
+class BucketPermissions:
+    """The migration bucket, as who may change its permissions.
 
     Attributes:
         s3: a client as the bucket's access role, which raises the errors of `snapferry.errors`.
@@ -59,7 +59,7 @@ class PolicyStatement:
         sid: the statement's `Sid`.
     """
 
-    bucket: Bucket
+    bucket: BucketPermissions
     sid: str
 
     def read(self) -> Any:
@@ -111,7 +111,7 @@ class ObjectOwnership:
         bucket: whose objects.
     """
 
-    bucket: Bucket
+    bucket: BucketPermissions
 
     def read(self) -> Any:
         """`BucketOwnerEnforced`, `BucketOwnerPreferred` or `ObjectWriter`."""
@@ -144,7 +144,7 @@ class AclGrant:
         grantee: canonical ID of the account.
     """
 
-    bucket: Bucket
+    bucket: BucketPermissions
     grantee: str
 
     def read(self) -> Any:
@@ -240,7 +240,7 @@ CHANGEABLES: Mapping[str, Callable[[Any, str], Changeable]] = {
 
 
 def let_source_write(
-    journal: Journal, bucket: Bucket | None, jobs: Sequence[DomainJob], way: Way
+    journal: Journal, bucket: BucketPermissions | None, jobs: Sequence[DomainJob], way: Way
 ) -> None:
     """Lets the domains write below their paths, and the destination read there.
 
@@ -273,7 +273,7 @@ def let_source_write(
         _grant(journal, bucket, accounts, ["READ", "WRITE"])
 
 
-def foresee(bucket: Bucket | None, job: DomainJob) -> list[Place]:
+def foresee(bucket: BucketPermissions | None, job: DomainJob) -> list[Place]:
     """What the migration will change of the bucket's permissions for a domain, and its proof.
 
     Raises:
@@ -294,7 +294,7 @@ def foresee(bucket: Bucket | None, job: DomainJob) -> list[Place]:
     return places
 
 
-def let_destination_read(journal: Journal, bucket: Bucket | None, way: Way) -> None:
+def let_destination_read(journal: Journal, bucket: BucketPermissions | None, way: Way) -> None:
     """Makes all objects the bucket owner's, so that the destination can read them.
 
     Only the ACL way needs it. No domain can write until `let_source_write`.
@@ -317,7 +317,7 @@ def let_destination_read(journal: Journal, bucket: Bucket | None, way: Way) -> N
 
 def prove(
     journal: Journal,
-    bucket: Bucket | None,
+    bucket: BucketPermissions | None,
     source: OpenSearch,
     destination: OpenSearch,
     job: DomainJob,
@@ -374,7 +374,7 @@ def _probe_place(job: DomainJob) -> Place:
     return Place(side_of(job.domain.name), _PROBE_SNAPSHOT, f"{job.repository}/{_probe(job)}")
 
 
-def _statements(bucket: Bucket, jobs: Sequence[DomainJob]) -> Iterator[dict[str, Any]]:
+def _statements(bucket: BucketPermissions, jobs: Sequence[DomainJob]) -> Iterator[dict[str, Any]]:
     """What the policy has to allow: to list, to write, and to read as the destination.
 
     A prefix is known of a list of objects only, so that other requests can't be limited by it.
@@ -457,7 +457,7 @@ def _granted(journal: Journal) -> set[str]:
     return {change.place.key for change in journal.open_changes([_ACL_GRANT])}
 
 
-def _refuse_strangers(bucket: Bucket, known: Collection[str]) -> None:
+def _refuse_strangers(bucket: BucketPermissions, known: Collection[str]) -> None:
     """Others would lose what the ACL grants them while ownership is enforced."""
     answer = bucket.s3.get_bucket_acl(Bucket=bucket.name)
     grantees = {
@@ -474,14 +474,17 @@ def _refuse_strangers(bucket: Bucket, known: Collection[str]) -> None:
 
 
 def _grant(
-    journal: Journal, bucket: Bucket, grantees: Collection[str], permissions: list[str] | None
+    journal: Journal,
+    bucket: BucketPermissions,
+    grantees: Collection[str],
+    permissions: list[str] | None,
 ) -> None:
     owner = bucket.s3.get_bucket_acl(Bucket=bucket.name)["Owner"]["ID"]
     for grantee in sorted(set(grantees) - {owner}):
         journal.change(Place(BUCKET, _ACL_GRANT, grantee), AclGrant(bucket, grantee), permissions)
 
 
-def _own(journal: Journal, bucket: Bucket, ownership: str) -> None:
+def _own(journal: Journal, bucket: BucketPermissions, ownership: str) -> None:
     journal.change(
         Place(BUCKET, _OBJECT_OWNERSHIP, bucket.name), ObjectOwnership(bucket), ownership
     )

@@ -132,7 +132,7 @@ def source_administrator(domain: Domain) -> OpenSearch:
     )
 
 
-def bucket(target: Bucket) -> access.Bucket | None:
+def bucket(target: Bucket) -> access.BucketPermissions | None:
     """The bucket as its access role; None where the migration isn't to change its permissions."""
     if target.access is None:
         return None
@@ -140,7 +140,9 @@ def bucket(target: Bucket) -> access.Bucket | None:
 
 
 @functools.cache
-def _bucket(name: str, region: str, role_arn: str, external_id: str | None) -> access.Bucket:
+def _bucket(
+    name: str, region: str, role_arn: str, external_id: str | None
+) -> access.BucketPermissions:
     credentials = _assumed(
         role_arn,
         f"bucket.access.role_arn: the functions can't assume {role_arn}",
@@ -152,7 +154,7 @@ def _bucket(name: str, region: str, role_arn: str, external_id: str | None) -> a
     session = botocore.session.get_session()
     session.register_component("credential_provider", CredentialResolver([_Given(credentials)]))
     s3 = boto3.Session(botocore_session=session).client("s3", region_name=region, config=_AWS)
-    return access.Bucket(
+    return access.BucketPermissions(
         _explaining(
             s3,
             f"the bucket {name}",

@@ -69,7 +69,7 @@ def plan_domain(
     source: artifacts.Side,
     destination: artifacts.Side,
     caller: str,
-    bucket: access.Bucket | None,
+    bucket: access.BucketPermissions | None,
     records: Records,
     job: DomainJob,
 ) -> dict[str, int]:

@@ -56,7 +56,7 @@ def before(sandbox: Sandbox) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(job: DomainJob) -> access.Bucket:
+def bucket(job: DomainJob) -> access.BucketPermissions:
     made = clients.bucket(job.bucket)
     assert made
     return made
@@ -71,7 +71,7 @@ def journal(job: DomainJob) -> Journal:
 def give_back(
     job: DomainJob,
     journal: Journal,
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
     source: OpenSearch,
     destination: OpenSearch,
 ) -> Iterator[Callable[[], GivenBack]]:
@@ -115,7 +115,7 @@ def take_snapshot(source: OpenSearch, job: DomainJob, index: str) -> None:
 def test_the_policy_lets_the_source_write_and_the_destination_read(
     sandbox: Sandbox,
     job: DomainJob,
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
     journal: Journal,
     source: OpenSearch,
     destination: OpenSearch,
@@ -146,7 +146,7 @@ def test_the_policy_lets_the_source_write_and_the_destination_read(
 def test_a_probe_holds_nothing(
     sandbox: Sandbox,
     job: DomainJob,
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
     journal: Journal,
     source: OpenSearch,
     destination: OpenSearch,
@@ -171,7 +171,7 @@ def test_a_probe_holds_nothing(
 def test_by_the_acl_the_bucket_changes_between_writing_and_reading(
     sandbox: Sandbox,
     job: DomainJob,
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
     journal: Journal,
     source: OpenSearch,
     destination: OpenSearch,
@@ -210,7 +210,7 @@ def test_by_the_acl_the_bucket_changes_between_writing_and_reading(
 def test_objects_that_the_destination_cannot_read_ask_for_the_acl(
     sandbox: Sandbox,
     job: DomainJob,
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
     journal: Journal,
     source: OpenSearch,
     destination: OpenSearch,
@@ -238,7 +238,7 @@ def test_objects_that_the_destination_cannot_read_ask_for_the_acl(
 def test_a_statement_that_someone_adds_meanwhile_stays(
     sandbox: Sandbox,
     job: DomainJob,
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
     journal: Journal,
     give_back: Callable[[], GivenBack],
 ) -> None:
@@ -253,7 +253,7 @@ def test_a_statement_that_someone_adds_meanwhile_stays(
     put_policy(sandbox, THEIRS)
 
 
-def test_the_access_role_can_do_nothing_else(bucket: access.Bucket) -> None:
+def test_the_access_role_can_do_nothing_else(bucket: access.BucketPermissions) -> None:
     with pytest.raises(AccessDenied):
         bucket.s3.list_objects_v2(Bucket=bucket.name)
     with pytest.raises(AccessDenied):

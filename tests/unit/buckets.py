@@ -12,7 +12,7 @@ from typing import Any
 from moto import mock_aws
 
 from snapferry import clients, request
-from snapferry.access import Bucket, ObjectOwnership
+from snapferry.access import BucketPermissions, ObjectOwnership
 
 NAME = "company-migration"
 STATEMENT = {
@@ -26,7 +26,7 @@ STATEMENT = {
 
 
 @contextmanager
-def bucket(ownership: Any = "BucketOwnerEnforced") -> Iterator[Bucket]:
+def bucket(ownership: Any = "BucketOwnerEnforced") -> Iterator[BucketPermissions]:
     """A bucket without a policy; as AWS makes it unless another ownership is said."""
     with mock_aws():
         made = clients.bucket(
@@ -54,7 +54,7 @@ def bucket(ownership: Any = "BucketOwnerEnforced") -> Iterator[Bucket]:
         yield made
 
 
-def grants(looked_at: Bucket) -> set[tuple[str, str]]:
+def grants(looked_at: BucketPermissions) -> set[tuple[str, str]]:
     """Grantee and permission of what the ACL grants to others than the owner."""
     answer = looked_at.s3.get_bucket_acl(Bucket=NAME)
     return {
@@ -64,13 +64,13 @@ def grants(looked_at: Bucket) -> set[tuple[str, str]]:
     }
 
 
-def _refuse_acl(bucket: Bucket, **_: Any) -> Any:
+def _refuse_acl(bucket: BucketPermissions, **_: Any) -> Any:
     if ObjectOwnership(bucket).read() == "BucketOwnerEnforced":
         return refusal(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
     return None
 
 
-def _refuse_ownership(bucket: Bucket, params: Any, **_: Any) -> Any:
+def _refuse_ownership(bucket: BucketPermissions, params: Any, **_: Any) -> Any:
     if "BucketOwnerEnforced" in str(params["body"]) and grants(bucket):
         return refusal(
             400,

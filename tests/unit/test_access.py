@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from snapferry import access
-from snapferry.access import AclGrant, Bucket, ObjectOwnership, PolicyStatement
+from snapferry.access import AclGrant, BucketPermissions, ObjectOwnership, PolicyStatement
 from snapferry.errors import AccessDenied, AclRefused, BucketDenied, Conflict, NotFound
 from snapferry.journal import BUCKET, Changeable, Journal, Place
 from snapferry.request import DomainJob
@@ -44,7 +44,7 @@ def journal(items: "Table") -> Journal:
 
 
 @pytest.fixture
-def migration_bucket(items: "Table") -> Iterator[Bucket]:  # noqa: ARG001 - the same moto
+def migration_bucket(items: "Table") -> Iterator[BucketPermissions]:  # noqa: ARG001 - the same moto
     with buckets.bucket() as made:
         yield made
 
@@ -68,7 +68,7 @@ def jobs(make_job: MakeJob) -> list[DomainJob]:
     ]
 
 
-def policy(bucket: Bucket) -> str:
+def policy(bucket: BucketPermissions) -> str:
     """The statements of the policy, in the order that they have."""
     try:
         answer = bucket.s3.get_bucket_policy(Bucket=NAME)
@@ -77,28 +77,28 @@ def policy(bucket: Bucket) -> str:
     return json.dumps(json.loads(answer["Policy"])["Statement"])
 
 
-def state(bucket: Bucket) -> State:
+def state(bucket: BucketPermissions) -> State:
     """All that a migration may change, as text where the order counts."""
     return policy(bucket), ObjectOwnership(bucket).read(), buckets.grants(bucket)
 
 
-def put_policy(bucket: Bucket, *statements: Any) -> None:
+def put_policy(bucket: BucketPermissions, *statements: Any) -> None:
     document = {"Version": "2012-10-17", "Statement": list(statements)}
     bucket.s3.put_bucket_policy(Bucket=NAME, Policy=json.dumps(document))
 
 
-def grant(bucket: Bucket, grantee: str, *permissions: str) -> None:
+def grant(bucket: BucketPermissions, grantee: str, *permissions: str) -> None:
     AclGrant(bucket, grantee).write(list(permissions))
 
 
-def give_back(journal: Journal, bucket: Bucket) -> Any:
+def give_back(journal: Journal, bucket: BucketPermissions) -> Any:
     def find(place: Place) -> Changeable:
         return access.CHANGEABLES[place.kind](bucket, place.key)
 
     return journal.give_back(find)
 
 
-def steps(journal: Journal, bucket: Bucket, jobs: list[DomainJob]) -> list[Step]:
+def steps(journal: Journal, bucket: BucketPermissions, jobs: list[DomainJob]) -> list[Step]:
     """A migration that begins by the policy and has to go on by the ACL."""
     return [
         lambda: access.let_source_write(journal, bucket, jobs, "policy"),
@@ -120,7 +120,7 @@ def steps(journal: Journal, bucket: Bucket, jobs: list[DomainJob]) -> list[Step]
 )
 def test_a_restore_alone_lets_the_destination_read_and_nobody_write(
     journal: Journal,
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     make_job: MakeJob,
     reader: str,
     destination: dict[str, Any],
@@ -142,7 +142,7 @@ def test_a_restore_alone_lets_the_destination_read_and_nobody_write(
 
 
 def test_every_destination_reads(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob], make_job: MakeJob
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob], make_job: MakeJob
 ) -> None:
     other = make_job(
         domain__name="more", domain__destination=DOMAIN_AS_DESTINATION, bucket__access=ACCESS
@@ -155,7 +155,7 @@ def test_every_destination_reads(
 
 
 def test_sources_write_and_the_destination_reads_below_their_paths_only(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     access.let_source_write(journal, migration_bucket, jobs, "policy")
 
@@ -194,7 +194,7 @@ def test_sources_write_and_the_destination_reads_below_their_paths_only(
 
 
 def test_a_destination_of_the_buckets_account_needs_no_statement(
-    journal: Journal, migration_bucket: Bucket, make_job: MakeJob
+    journal: Journal, migration_bucket: BucketPermissions, make_job: MakeJob
 ) -> None:
     job = make_job(bucket__access=ACCESS)
 
@@ -243,7 +243,7 @@ def test_the_acl_way_changes_between_writing_and_reading(
         assert journal.open_changes() == []
 
 
-def dies_at(request_number: int, when: str, bucket: Bucket, run: Sequence[Step]) -> bool:
+def dies_at(request_number: int, when: str, bucket: BucketPermissions, run: Sequence[Step]) -> bool:
     """Whether a run gets as far as a request that changes the bucket; there it ends.
 
     Args:
@@ -300,7 +300,7 @@ def test_any_half_done_state_is_given_back_in_the_order_that_s3_wants(
 
 
 def test_two_attempts_change_what_one_does(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     put_policy(migration_bucket, buckets.STATEMENT)
     before = state(migration_bucket)
@@ -316,7 +316,7 @@ def test_two_attempts_change_what_one_does(
 
 
 def test_later_calls_for_one_domain_leave_the_policy_to_all(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     access.let_source_write(journal, migration_bucket, jobs, "policy")
     once = policy(migration_bucket)
@@ -327,7 +327,7 @@ def test_later_calls_for_one_domain_leave_the_policy_to_all(
 
 
 def test_statements_of_others_stay_whenever_they_were_written(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     put_policy(migration_bucket, buckets.STATEMENT)
     access.let_source_write(journal, migration_bucket, jobs, "policy")
@@ -342,7 +342,7 @@ def test_statements_of_others_stay_whenever_they_were_written(
 
 
 def test_a_statement_of_ours_that_someone_changed_is_left_and_reported(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     access.let_source_write(journal, migration_bucket, jobs, "policy")
     [first, *others] = json.loads(policy(migration_bucket))
@@ -356,7 +356,9 @@ def test_a_statement_of_ours_that_someone_changed_is_left_and_reported(
     assert first["Sid"] in note
 
 
-def test_a_statement_is_the_same_in_every_spelling_of_s3(migration_bucket: Bucket) -> None:
+def test_a_statement_is_the_same_in_every_spelling_of_s3(
+    migration_bucket: BucketPermissions,
+) -> None:
     once = {"Sid": "a", "Action": ["s3:GetObject", "s3:PutObject"], "Principal": {"AWS": "x"}}
     other = {"Sid": "a", "Action": ["s3:PutObject", "s3:GetObject"], "Principal": {"AWS": ["x"]}}
     statement = PolicyStatement(migration_bucket, "a")
@@ -371,7 +373,7 @@ def test_a_statement_is_the_same_in_every_spelling_of_s3(migration_bucket: Bucke
 
 
 def test_a_hundred_domains_of_as_many_accounts_fit_into_a_policy(
-    journal: Journal, migration_bucket: Bucket, make_job: MakeJob
+    journal: Journal, migration_bucket: BucketPermissions, make_job: MakeJob
 ) -> None:
     fleet = [
         make_job(
@@ -398,7 +400,7 @@ def test_a_hundred_domains_of_as_many_accounts_fit_into_a_policy(
 
 
 def test_a_policy_that_grows_too_large_is_refused_before_s3_does(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     long = buckets.STATEMENT | {"Condition": {"StringLike": {"aws:UserAgent": "x" * 20_000}}}
     put_policy(migration_bucket, long)
@@ -430,7 +432,7 @@ def test_a_bucket_whose_acl_grants_something_already_is_not_taken(
 
 
 def test_a_grant_that_someone_adds_meanwhile_is_kept_and_named(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     access.let_source_write(journal, migration_bucket, jobs, "acl")
     grant(migration_bucket, STRANGER, "READ")
@@ -447,7 +449,7 @@ def test_a_grant_that_someone_adds_meanwhile_is_kept_and_named(
 
 
 def test_the_owner_keeps_its_own_grant(
-    journal: Journal, migration_bucket: Bucket, make_job: MakeJob
+    journal: Journal, migration_bucket: BucketPermissions, make_job: MakeJob
 ) -> None:
     acl = migration_bucket.s3.get_bucket_acl(Bucket=NAME)
     owner = acl["Owner"]["ID"]
@@ -460,7 +462,7 @@ def test_the_owner_keeps_its_own_grant(
 
 
 def test_the_policy_way_never_changes_the_acl(
-    journal: Journal, migration_bucket: Bucket, jobs: list[DomainJob]
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
 ) -> None:
     access.let_source_write(journal, migration_bucket, jobs, "policy")
     before = state(migration_bucket)
@@ -521,7 +523,7 @@ NO_KEY = (
 
 @pytest.fixture
 def prove(
-    journal: Journal, migration_bucket: Bucket, source: Side, destination: Side
+    journal: Journal, migration_bucket: BucketPermissions, source: Side, destination: Side
 ) -> Callable[[DomainJob], str]:
     """Proves the access of a job whose repository is registered on both sides."""
 
@@ -560,7 +562,7 @@ def test_a_way_that_works_is_proven_by_a_snapshot_of_nothing(
 
 def test_the_proof_of_one_domain_leaves_the_policy_for_all_of_them_alone(
     journal: Journal,
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     source: Side,
     destination: Side,
     proven_job: DomainJob,
@@ -659,7 +661,7 @@ def test_a_refusal_of_a_bucket_that_is_left_as_it_is_is_told_at_once(
 def test_a_probe_that_was_left_while_the_bucket_is_read_from_holds_nothing_up(
     prove: Callable[[DomainJob], str],
     journal: Journal,
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     source: Side,
     make_job: MakeJob,
 ) -> None:
@@ -691,7 +693,7 @@ def test_a_missing_key_grant_is_named_and_no_reason_to_change_the_acl(
 
 def test_in_the_acl_way_the_source_can_write_again_after_the_proof(
     prove: Callable[[DomainJob], str],
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     destination: Side,
     make_job: MakeJob,
 ) -> None:
@@ -717,7 +719,7 @@ def test_in_the_acl_way_the_source_can_write_again_after_the_proof(
 def test_a_probe_that_was_left_is_deleted_by_the_roll_back(
     journal: Journal,
     prove: Callable[[DomainJob], str],
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     source: Side,
     proven_job: DomainJob,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
-from snapferry.access import Bucket, _statements
+from snapferry.access import BucketPermissions, _statements
 from snapferry_sandbox.iam_policies import Decision, evaluate, trusts
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob
 from tests.unit.templates import resolved
@@ -66,7 +66,7 @@ def test_the_bucket_access_role_may_make_the_requests_that_the_code_makes() -> N
 
 
 def test_the_snapshot_role_may_do_what_the_buckets_policy_lets_it_do(make_job: MakeJob) -> None:
-    of_bucket = list(_statements(Bucket(None, "b"), [make_job()]))  # type: ignore[arg-type]
+    of_bucket = list(_statements(BucketPermissions(None, "b"), [make_job()]))  # type: ignore[arg-type]
     of_role = [
         *statements(DOMAINS["ReadSnapshotsPolicy"]),
         *statements(DOMAINS["WriteSnapshotsPolicy"]),
@@ -83,7 +83,7 @@ def test_a_role_that_reads_may_do_what_the_buckets_policy_lets_a_destination_do(
     make_job: MakeJob,
 ) -> None:
     job = make_job(mode="restore_only", destination=DOMAIN_AS_DESTINATION)
-    of_bucket = list(_statements(Bucket(None, "b"), [job]))  # type: ignore[arg-type]
+    of_bucket = list(_statements(BucketPermissions(None, "b"), [job]))  # type: ignore[arg-type]
 
     assert DOMAINS["WriteSnapshotsPolicy"]["Condition"] == "Writes"
     assert actions(statements(DOMAINS["ReadSnapshotsPolicy"])) == actions(of_bucket)

@@ -389,7 +389,7 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
 
 
 def test_services_without_a_route_are_given_up_before_the_shortest_function_is(
-    bucket: access.Bucket,
+    bucket: access.BucketPermissions,
 ) -> None:
     shortest_timeout_seconds, pauses_seconds = 60, 1 + 2 + 4 + 8
 
@@ -636,7 +636,7 @@ def test_a_cluster_that_failed_is_asked_again_by_the_next_invocation(
 
 
 @pytest.fixture
-def bucket(make_job: MakeJob, aws: FakeAws) -> access.Bucket:  # noqa: ARG001
+def bucket(make_job: MakeJob, aws: FakeAws) -> access.BucketPermissions:  # noqa: ARG001
     made = clients.bucket(
         make_job(
             bucket__region="eu-central-1",
@@ -648,7 +648,7 @@ def bucket(make_job: MakeJob, aws: FakeAws) -> access.Bucket:  # noqa: ARG001
 
 
 def test_the_bucket_is_changed_as_its_access_role_in_its_region(
-    bucket: access.Bucket, aws: FakeAws
+    bucket: access.BucketPermissions, aws: FakeAws
 ) -> None:
     assert bucket.s3.get_bucket_policy(Bucket=bucket.name)["Policy"] == '{"Statement": []}'
 
@@ -662,7 +662,7 @@ def test_the_bucket_is_changed_as_its_access_role_in_its_region(
 
 
 def test_credentials_for_the_bucket_are_renewed_before_they_expire(
-    bucket: access.Bucket, aws: FakeAws
+    bucket: access.BucketPermissions, aws: FakeAws
 ) -> None:
     aws.valid_for = datetime.timedelta(minutes=5)
     for _ in range(2):
@@ -677,7 +677,7 @@ def test_a_bucket_without_an_access_role_is_not_the_migrations_to_change(make_jo
 
 
 def test_a_bucket_access_role_that_may_not_be_assumed_is_named_with_the_remedy(
-    bucket: access.Bucket, aws: FakeAws
+    bucket: access.BucketPermissions, aws: FakeAws
 ) -> None:
     aws.refusal = "AccessDenied"
 
@@ -685,7 +685,9 @@ def test_a_bucket_access_role_that_may_not_be_assumed_is_named_with_the_remedy(
         bucket.s3.get_bucket_policy(Bucket=bucket.name)
 
 
-def test_what_s3_answers_becomes_the_projects_errors(bucket: access.Bucket, aws: FakeAws) -> None:
+def test_what_s3_answers_becomes_the_projects_errors(
+    bucket: access.BucketPermissions, aws: FakeAws
+) -> None:
     aws.bucket_answer = (403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
 
     with pytest.raises(AccessDenied, match=r"answered GetBucketPolicy with 403.*allow s3:"):
@@ -693,7 +695,7 @@ def test_what_s3_answers_becomes_the_projects_errors(bucket: access.Bucket, aws:
 
 
 def test_a_bucket_that_cannot_be_reached_is_tried_again_later(
-    bucket: access.Bucket, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+    bucket: access.BucketPermissions, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.s3.get_bucket_policy(Bucket=bucket.name)
     monkeypatch.setattr("time.sleep", lambda _: None)

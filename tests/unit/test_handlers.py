@@ -15,7 +15,7 @@ from typing import Any, get_args
 import pytest
 
 from snapferry import clients, cutover, indices, leases, listing, log
-from snapferry.access import Bucket
+from snapferry.access import BucketPermissions
 from snapferry.errors import Conflict, InvalidInput, MigrationEnded, NotFound, VerificationFailed
 from snapferry.fence import Fence
 from snapferry.journal import Journal
@@ -66,7 +66,7 @@ def handle(name: str, **changes: Any) -> Any:
 
 
 @pytest.fixture
-def migration_bucket(storage: Storage) -> Iterator[Bucket]:  # noqa: ARG001 - the same moto
+def migration_bucket(storage: Storage) -> Iterator[BucketPermissions]:  # noqa: ARG001 - the same moto
     with buckets.bucket() as made:
         yield made
 
@@ -92,7 +92,7 @@ def world(
     announcements: Announcements,
     events: Events,
     executions: Executions,
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     plugins: Plugins,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -382,7 +382,7 @@ def test_the_golden_events_move_the_indices(
     storage: Storage,
     announcements: Announcements,
     executions: Executions,
-    migration_bucket: Bucket,
+    migration_bucket: BucketPermissions,
     plugins: Plugins,
     times: int,
 ) -> None:

@@ -133,7 +133,7 @@ def role_arn(aws: Aws) -> str:
     return str(outputs["BucketAccessRoleArn"])
 
 
-type BucketAs = Callable[..., access.Bucket]
+type BucketAs = Callable[..., access.BucketPermissions]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def bucket_as(
     """The bucket as a function sees it whose own role has a name."""
     iam, sts = aws.client("iam"), aws.client("sts")
 
-    def make(function_role: str, external_id: str | None = EXTERNAL_ID) -> access.Bucket:
+    def make(function_role: str, external_id: str | None = EXTERNAL_ID) -> access.BucketPermissions:
         trust = {
             "Effect": "Allow",
             "Principal": {"Service": "lambda.amazonaws.com"},
