@@ -1,10 +1,9 @@
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from snapferry.errors import Conflict, MigrationEnded
-from snapferry.fence import Fence
+from snapferry.fence import Fence, Mark
 from tests.unit.tables import table
 
 EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:migrate:m-1"
@@ -75,7 +74,7 @@ def test_function_is_noted_before_it_looks_whether_it_may(
     seconds_until_quiet: list[int] = []
     mark = Fence.mark
 
-    def look(looking: Fence) -> dict[str, Any] | None:
+    def look(looking: Fence) -> Mark | None:
         seconds_until_quiet.append(looking.seconds_until_quiet())
         return mark(looking)
 
