@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from snapferry import aliases, artifacts, clients, request, roll_back
+from snapferry import artifacts, clients, request, roll_back
 from snapferry.request import DomainJob
 from tests.clusters import artifacts_of_a_source as everything
 from tests.sandbox.migrations import Sandbox
@@ -208,32 +208,3 @@ def test_data_stream_that_was_written_to_stays(sandbox: Sandbox, job: DomainJob)
     assert "art-stream-a" in foreign
     # A template can't go as long as there are data streams of it.
     assert sandbox.destination.count(index="art-stream-a")["count"] == 1
-
-
-def test_aliases_move_with_all_that_they_say(
-    sandbox: Sandbox, source: OpenSearch, destination: OpenSearch
-) -> None:
-    names = ["art-alias-1", "art-alias-2"]
-    for cluster in (sandbox.source, sandbox.destination):
-        for name in names:
-            cluster.indices.create(index=name)
-    first, second = names
-    actions = [
-        {"index": first, "alias": "art-all", "is_write_index": False},
-        {"index": second, "alias": "art-all", "is_write_index": True},
-        {"index": first, "alias": "art-open", "filter": {"term": {"state": "open"}}},
-        {"index": second, "alias": "art-fast", "index_routing": "1", "search_routing": "1,2"},
-        {"index": first, "alias": "art-secret", "is_hidden": True, "routing": "3"},
-    ]
-    sandbox.source.indices.update_aliases(body={"actions": [{"add": one} for one in actions]})
-
-    moved = aliases.move(source, destination, names)
-
-    assert moved == ["art-all", "art-fast", "art-open", "art-secret"]
-    there = sandbox.source.indices.get_alias(index=",".join(names), expand_wildcards="all")
-    assert there == sandbox.destination.indices.get_alias(
-        index=",".join(names), expand_wildcards="all"
-    )
-    assert there[first]["aliases"]["art-secret"]["is_hidden"]
-    for cluster in (sandbox.source, sandbox.destination):
-        cluster.indices.delete(index=",".join(names))
