@@ -1,6 +1,9 @@
-"""The order of the sandbox's tests, and how many of those there are that are generated."""
+"""The order of the sandbox's tests, how many are generated, and what they share."""
 
 import pytest
+
+from tests.sandbox import listening
+from tests.sandbox.migrations import Sandbox
 
 
 @pytest.hookimpl(trylast=True)
@@ -22,3 +25,9 @@ def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
     return (
         [f"Migrations stopped in {len(cases)} cases at {len(stopped_at)} states"] if cases else []
     )
+
+
+@pytest.fixture(scope="session")
+def told(sandbox: Sandbox) -> listening.Told:
+    """Two migrations that several modules look at."""
+    return listening.listen(sandbox)
