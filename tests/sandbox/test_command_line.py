@@ -56,7 +56,12 @@ class CommandLine:
             text=True,
         ) as process:
             assert process.stdout
-            yield (json.loads(line) for line in process.stdout)
+            try:
+                yield (json.loads(line) for line in process.stdout)
+            except BaseException:
+                # It would be waited for as long as the migration runs.
+                process.kill()
+                raise
         assert process.returncode == code
 
 
