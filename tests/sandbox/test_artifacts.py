@@ -9,6 +9,7 @@ import pytest
 from snapferry_sandbox.demo import leftovers
 from tests.clusters import artifacts_of_a_source as everything
 from tests.sandbox.migrations import Sandbox, fill
+from tests.sandbox.test_command_line import CommandLine
 
 _CHOSEN = {
     "include": [
@@ -42,19 +43,29 @@ def secrets_of_users(sandbox: Sandbox) -> list[str]:
     return [secret["Name"] for secret in listed if "/users/" in secret["Name"]]
 
 
-def test_artifacts_come_along_and_go_with_a_migration_that_fails(
+def test_artifacts_come_along_and_go_with_a_migration_that_is_rejected(
     sandbox: Sandbox, document: dict[str, Any]
 ) -> None:
-    before = leftovers.look(sandbox.world)
+    before, operator = leftovers.look(sandbox.world), CommandLine(sandbox)
     failing = sandbox.start(document)
+
+    def reject() -> None:
+        gate = ("stop_writes", "--domain", "source")
+        operator.run("approve", failing.migration_id, *gate, "--yes", "--reject", "not tonight")
 
     sandbox.follow(
         failing,
         lambda: sandbox.outcome(failing) is not None,
-        at_gate={"stop_writes": lambda: sandbox.abort(failing)},
+        at_gate={"stop_writes": reject},
     )
-    sandbox.roll_back_of(failing)
+    rejected = sandbox.outcome(failing)
+    rolled_back = operator.run("roll-back", failing.migration_id)
 
+    assert rejected
+    assert (rejected.status, rejected.error) == ("FAILED", "GateRejected")
+    assert "not tonight" in rejected.cause
+    assert (rolled_back["state"], rolled_back["open"], rolled_back["foreign"]) == ("ended", [], [])
+    assert any(line.startswith("repository ") for line in rolled_back["given_back"])
     verdicts = sandbox.record(failing.migration_id, "source/artifacts")
     made = {f"{verdict['kind']} {verdict['name']}": verdict["verdict"] for verdict in verdicts}
     assert {made[name] for name in everything.look(sandbox, "source")} == {"create"}
