@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from snapferry_sandbox import localstack
 from snapferry_sandbox.iam_policies import Decision, Policy, Roles, evaluate
 from tests.sandbox.migrations import Sandbox
-
-pytestmark = pytest.mark.exhaustive
+from tests.sandbox.test_plan import calls as calls_so_far
 
 _SERVICES = {"stepfunctions": "states"}
 _ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
@@ -39,7 +37,7 @@ class Call:
     resource: str
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture
 def _skip_where_tests_are_left_out(request: pytest.FixtureRequest) -> None:
     modules = {item.path for item in request.session.items}
     chosen = request.config.getoption("keyword") or any("::" in a for a in request.config.args)
@@ -73,8 +71,7 @@ def calls(sandbox: Sandbox, roles: Mapping[str, str]) -> Mapping[str, set[Call]]
     """What was asked for as each role, by its name in the template."""
     names = {role: name for name, role in roles.items()}
     found: dict[str, set[Call]] = {name: set() for name in roles}
-    for line in (sandbox.world.logs / localstack.CALLS).read_text().splitlines():
-        call = json.loads(line)
+    for call in calls_so_far(sandbox):
         name = names.get(call["role"].rpartition("/")[2])
         # The refusals' tests name a role that no function may assume.
         stranger = str(call["request"].get("RoleArn")).endswith(":role/Stranger")
@@ -101,6 +98,9 @@ def _as_iam_sees_it(sandbox: Sandbox, call: Mapping[str, Any]) -> Call:
     if service == "dynamodb":
         [table] = request.get("RequestItems", {request.get("TableName"): None})
         return Call(action, f"arn:aws:dynamodb:{aws.region}:{account}:table/{table}")
+    if service == "events":
+        [bus] = {entry["EventBusName"] for entry in request["Entries"]}
+        return Call(action, f"arn:aws:events:{aws.region}:{account}:event-bus/{bus}")
     if service == "s3":
         key = f"/{request['Key']}" if "Key" in request else ""
         return Call(action, f"arn:aws:s3:::{request['Bucket']}{key}")
@@ -117,9 +117,12 @@ def test_whatever_was_asked_for_is_allowed(
         for call in made
         if evaluate(policies[name], call.action, call.resource, {}) is not Decision.ALLOWED
     ]
+    assert any(calls.values()), "no other test has run"
     assert refused == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("_skip_where_tests_are_left_out")
 def test_functions_have_no_policy_that_they_do_not_use(
     policies: Mapping[str, tuple[Policy, ...]], calls: Mapping[str, set[Call]]
 ) -> None:
@@ -135,6 +138,8 @@ def test_functions_have_no_policy_that_they_do_not_use(
     assert unused == []
 
 
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("_skip_where_tests_are_left_out")
 def test_no_policy_has_an_action_that_nobody_uses(
     policies: Mapping[str, tuple[Policy, ...]], calls: Mapping[str, set[Call]]
 ) -> None:
