@@ -7,6 +7,7 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
+from snapferry_cli.migration import Migration
 from snapferry_sandbox.demo import leftovers
 from tests.clusters.test_catch_up import Clients, content, create
 from tests.sandbox.migrations import FILTERED, Sandbox, fill
@@ -28,11 +29,24 @@ def test_moves_documents_and_aliases_and_leaves_nothing(sandbox: Sandbox) -> Non
     fill(sandbox.source, "moved-b", 200, aliases={"moved": {"is_write_index": False}})
     fill(sandbox.source, "moved-not", 5)
     before = sandbox.repositories()
-
-    outcome = sandbox.migrate(
+    started = sandbox.start(
         sandbox.request("moved-*", domain__indices={"include": ["moved-*"], "exclude": ["*-not"]})
     )
+    migration = Migration(started.migration_id, "", sandbox.executions, sandbox.table)
+    prompts: list[str] = []
 
+    def make_an_index_after_the_hand_over() -> None:
+        prompts.extend(gate.prompt for gate in migration.gates() if gate.name == "clients_moved")
+        fill(sandbox.source, "moved-late", 1)
+
+    sandbox.follow(
+        started,
+        lambda: sandbox.outcome(started) is not None,
+        at_gate={"clients_moved": make_an_index_after_the_hand_over},
+    )
+
+    outcome = sandbox.outcome(started)
+    assert outcome
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
     for index in ("moved-a", "moved-b"):
         assert contents(sandbox.destination, index) == contents(sandbox.source, index)
@@ -41,6 +55,11 @@ def test_moves_documents_and_aliases_and_leaves_nothing(sandbox: Sandbox) -> Non
         ) == sandbox.source.indices.get_alias(index=index)
     assert not sandbox.destination.indices.exists(index="moved-not")
     assert sandbox.repositories() == before
+    # People are asked anew, once.
+    assert ["moved-late" in prompt for prompt in prompts] == [False, True]
+    assert not sandbox.destination.indices.exists(index="moved-late")
+    to_do = sandbox.record(outcome.migration_id, "report")["to_do"]
+    assert [line for line in to_do if "moved-late" in line]
     verdicts = sandbox.record(outcome.migration_id, "source/verification")
     assert {verdict["index"]: verdict["destination_documents"] for verdict in verdicts} == {
         "moved-a": 300,
