@@ -221,22 +221,13 @@ def test_index_of_somebody_else_is_not_touched(sandbox: Sandbox) -> None:
     assert sandbox.repositories() == before
 
 
-def test_snapshots_are_deleted_where_that_is_wanted(sandbox: Sandbox) -> None:
-    fill(sandbox.source, "deleted-1", 10)
-    outcome = sandbox.migrate(
-        sandbox.request(
-            "deleted-1", snapshots_afterwards="delete", bucket__base_path="snapferry/deleted"
-        )
-    )
-    assert outcome.status == "SUCCEEDED"
-    left = sandbox.bucket.list_objects_v2(
-        Bucket=sandbox.world.s3.bucket, Prefix="snapferry/deleted/"
-    )
-    assert not [item["Key"] for item in left.get("Contents", []) if "/snap-" in item["Key"]]
-
-
 @pytest.mark.parametrize(
-    "cases", [MALFORMED[::10], pytest.param(MALFORMED, marks=pytest.mark.exhaustive)]
+    "cases",
+    [
+        [case for case in MALFORMED if case.id in ("an array", "typo")],
+        pytest.param(MALFORMED, marks=pytest.mark.exhaustive),
+    ],
+    ids=["two", "all"],
 )
 def test_malformed_input_changes_nothing(sandbox: Sandbox, cases: list[Any]) -> None:
     before = sandbox.repositories()

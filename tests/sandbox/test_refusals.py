@@ -42,6 +42,7 @@ def test_wrong_secret(sandbox: Sandbox) -> None:
         assert_refused(sandbox, "signature we calculated does not match", "access_role_arn")
 
 
+@pytest.mark.exhaustive
 def test_wrong_service(sandbox: Sandbox) -> None:
     with sandbox.changed_code(
         "list_indices", "snapferry/clients.py", 'service="es"', 'service="aoss"'
