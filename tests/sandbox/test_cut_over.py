@@ -6,16 +6,17 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
+from snapferry_sandbox.demo import leftovers
 from snapferry_sandbox.faults import Way
 from tests.sandbox.migrations import FILTERED, Outcome, Sandbox, Started, wait_until
-from tests.sandbox.test_roll_back import handler_of_state
+from tests.sandbox.test_roll_back import handler_of_state, hang_once, is_handed_over
 from tests.sandbox.writers import Writers, create, differences, takes_writes
 from tests.workflow.state_machines import DEFINITIONS
 
@@ -372,6 +373,7 @@ ALWAYS_FAILING = [("Verify copy", "die"), ("Move aliases", "die")]
 def test_after_a_failure_one_side_takes_writes(moved: Moved, state: str, way: str) -> None:
     """Until the indices are handed over the source does, from then on never by itself."""
     sandbox = moved.sandbox
+    before = leftovers.look(sandbox.world)
     started = pause(moved, state, until_gate=(moved.obedient,))
     if way == "abort":
         sandbox.abort(started)
@@ -384,23 +386,27 @@ def test_after_a_failure_one_side_takes_writes(moved: Moved, state: str, way: st
     assert outcome.status == ("ABORTED" if way == "abort" else "FAILED")
     writes = moved.takes_writes()
     kept = sandbox.record(started.migration_id, "roll_back")["kept"]
-    if is_handed_over(state, way):
+    left = leftovers.difference(before, leftovers.look(sandbox.world))
+    if is_handed_over(sandbox, started, state, way):
         assert not any(writes.values())
         assert len(kept) == len(moved.indices)
+        assert left == [
+            f'source-1: index.blocks.write of {index}: absent before, "true" now'
+            for index in sorted(moved.indices)
+        ]
         moved.stubborn.stop()
         assert moved.differences() == {}
     else:
         assert all(writes.values())
-        assert kept == []
+        assert (kept, left) == ([], [])
         accepted = moved.stubborn.accepted
         wait_until(lambda: moved.stubborn.accepted > accepted)
 
 
-def is_handed_over(state: str, way: str) -> bool:
-    """Whether it fails between the point of no return and the time when people say: moved."""
-    if state in ("Hand over indices", "Release source"):
-        return (state == "Hand over indices") == (way == "die")
-    return state in ("Move aliases", "Are clients to be moved?", "Wait until clients moved")
+CALLED_AT = {
+    "catch_up": ("catch_up", "Catch up"),
+    "cut_over": ("migrate_domain", "Catch up last"),
+}
 
 
 @pytest.mark.exhaustive
@@ -419,21 +425,21 @@ def test_catching_up_that_ends_midway_loses_nothing(
     moved: Moved, handler: str, state: str, after_bulks: int, way: Way
 ) -> None:
     sandbox = moved.sandbox
-    with sandbox.short_time_out(handler) if way == "hang" else nullcontext():
-        started = pause(moved, state, until_gate=(moved.obedient,))
+    at_gate = {"stop_writes": moved.obedient.stop, "clients_moved": moved.stubborn.stop}
+    started = pause(moved, state, until_gate=(moved.obedient,))
+    if way == "hang":
+        hang_once(sandbox, started, *CALLED_AT[handler], at_gate, after_bulks=after_bulks)
+    else:
         sandbox.faults.arm(handler, way, after_bulks=after_bulks)
         sandbox.faults.go_on()
-        outcome = end(sandbox, started, at_gate={"clients_moved": moved.stubborn.stop})
+    outcome = end(sandbox, started, at_gate)
 
     assert sandbox.faults.has_struck(handler)
     # Beside the gate a failure is none yet, and a time-out is a reason to try again.
     if way == "die" and state != "Catch up until writes stop":
         assert (outcome.status, outcome.error) == ("FAILED", "Runtime.ExitError")
         assert all(moved.takes_writes().values())
-        outcome = sandbox.migrate(
-            sandbox.request(moved.pattern),
-            at_gate={"stop_writes": moved.obedient.stop, "clients_moved": moved.stubborn.stop},
-        )
+        outcome = sandbox.migrate(sandbox.request(moved.pattern), at_gate)
     assert outcome.cause == ""
     assert outcome.status == "SUCCEEDED"
     assert moved.differences() == {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -158,13 +159,13 @@ CASES = [
     # There a failure hides none: what came before is told.
     if way in ("abort", "linger") or state != "Unblock source"
 ]
-# Each kind of change, and each of the ways.
+# Each kind of change, and each of the ways but to raise, as `test_refusals` has it. The point of no
+# return is in `test_cut_over`.
 ALWAYS = [
     ("migrate", "Grant rights", "die"),
     ("snapshot", "Check snapshot", "abort"),
     ("restore", "Start restore", "hang"),
     ("migrate", "Register destination repository", "linger"),
-    ("migrate_domain", "Move aliases", "raise"),
 ]
 
 
@@ -176,9 +177,11 @@ def source_index(sandbox: Sandbox) -> str:
 
 
 @pytest.fixture
-def faulty(sandbox: Sandbox, source_index: str) -> Iterator[Sandbox]:  # noqa: ARG001
+def faulty(sandbox: Sandbox, source_index: str) -> Iterator[Sandbox]:
     sandbox.faults.clear()
     sandbox.destination.indices.delete(index=f"{INDEX},{OTHER_INDEX}", ignore_unavailable=True)
+    # A test that failed may have left it blocked.
+    sandbox.source.indices.put_settings(index=source_index, body={"index.blocks.write": None})
     yield sandbox
     sandbox.faults.clear()
 
@@ -193,9 +196,9 @@ def faulty(sandbox: Sandbox, source_index: str) -> Iterator[Sandbox]:  # noqa: A
     ],
 )
 def test_a_migration_that_is_stopped_leaves_nothing(
-    faulty: Sandbox, state_machine: str, state: str, way: str
+    faulty: Sandbox, pytestconfig: pytest.Config, state_machine: str, state: str, way: str
 ) -> None:
-    sandbox, handler = faulty, handler_of_state(state_machine, state)
+    sandbox = faulty
     before = leftovers.look(sandbox.world)
     if detour := detour_of(state_machine, state):
         sandbox.faults.arm(detour.handler, detour.way, **detour.details)
@@ -205,25 +208,27 @@ def test_a_migration_that_is_stopped_leaves_nothing(
         assert taken.status == "SUCCEEDED"
     started = pause(sandbox, state_machine, state, **changes)
 
-    STOPS[way](sandbox, started, handler)
+    STOPS[way](sandbox, started, state_machine, state)
 
     sandbox.roll_back_of(started)
     wait_until(lambda: sandbox.mark(started) == "ended")
     left = leftovers.difference(before, leftovers.look(sandbox.world))
-    if left and sandbox.has_entered(started, "Hand over indices"):
+    if is_handed_over(sandbox, started, state, way):
         # Clients may have moved: only people may let the source take writes.
         assert left == [f'source-1: index.blocks.write of {INDEX}: absent before, "true" now']
         assert len(sandbox.record(started.migration_id, "roll_back")["kept"]) == 1
         sandbox.source.indices.put_settings(index=INDEX, body={"index.blocks.write": None})
     else:
         assert left == []
-    assert again(sandbox, started) == ("SUCCEEDED", "")
-    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+    # It takes as long as all the rest, so that `make test` has it once.
+    if way == "die" or "not exhaustive" not in pytestconfig.getoption("markexpr"):
+        assert again(sandbox, started) == ("SUCCEEDED", "")
+        assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
 
 
 def pause(sandbox: Sandbox, state_machine: str, state: str, **changes: Any) -> Started:
     """Starts a migration that waits at a state."""
-    sandbox.faults.pause_at(f"snapferry-{state_machine.replace('_', '-')}", state)
+    sandbox.faults.pause_at(name_of(state_machine), state)
     started = sandbox.start(sandbox.request(INDEX, **(EVERYWHERE | changes)))
     sandbox.follow(
         started, lambda: sandbox.faults.has_paused() or sandbox.outcome(started) is not None
@@ -232,17 +237,34 @@ def pause(sandbox: Sandbox, state_machine: str, state: str, **changes: Any) -> S
     return started
 
 
+def name_of(state_machine: str) -> str:
+    return f"snapferry-{state_machine.replace('_', '-')}"
+
+
 def handler_of_state(state_machine: str, state: str) -> str:
     definition = states(state_machine)[state]
     return (handler_of(definition) if definition["Type"] == "Task" else None) or ""
 
 
-def abort(sandbox: Sandbox, started: Started, _: str) -> None:
+def is_handed_over(sandbox: Sandbox, started: Started, state: str, way: str) -> bool:
+    """Whether it was stopped between the point of no return and the time when people say: moved.
+
+    A state at which it was aborted has been entered without effect.
+    """
+    passed = ("Hand over indices", "Release source")
+    handed_over, released = (
+        sandbox.has_entered(started, each) and (state, way) != (each, "abort") for each in passed
+    )
+    return handed_over and not released
+
+
+def abort(sandbox: Sandbox, started: Started, _state_machine: str, _state: str) -> None:
     sandbox.abort(started)
     sandbox.faults.go_on()
 
 
-def fail(sandbox: Sandbox, started: Started, handler: str, way: Way) -> None:
+def fail(sandbox: Sandbox, started: Started, state_machine: str, state: str, way: Way) -> None:
+    handler = handler_of_state(state_machine, state)
     sandbox.faults.arm(handler, way)
     sandbox.faults.go_on()
     sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
@@ -255,19 +277,46 @@ def fail(sandbox: Sandbox, started: Started, handler: str, way: Way) -> None:
     )
 
 
-def hang(sandbox: Sandbox, started: Started, handler: str) -> None:
+def hang(sandbox: Sandbox, started: Started, state_machine: str, state: str) -> None:
     """The time-out of a function is a reason to try again."""
-    with sandbox.short_time_out(handler):
-        sandbox.faults.arm(handler, "hang")
-        sandbox.faults.go_on()
-        sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
-    assert sandbox.faults.has_struck(handler)
+    hang_once(sandbox, started, state_machine, state)
+    sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
     outcome = sandbox.outcome(started)
     assert outcome
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
 
 
-def linger(sandbox: Sandbox, started: Started, handler: str) -> None:
+def hang_once(
+    sandbox: Sandbox,
+    started: Started,
+    state_machine: str,
+    state: str,
+    at_gate: Mapping[str, Callable[[], None]] | None = None,
+    **details: Any,
+) -> None:
+    """Has a migration that waits go on, until a call has hung and the next one has succeeded.
+
+    The time-out is short for these alone. Since a change of it ends calls that are under way, the
+    migration is paused at the state that follows.
+    """
+    handler = handler_of_state(state_machine, state)
+    # "Freeze source" ends its branch: this is what follows both.
+    following = states(state_machine)[state].get("Next", "Begin last round")
+    with sandbox.short_time_out(handler):
+        sandbox.faults.arm(handler, "hang", **details)
+        sandbox.faults.pause_at(name_of(state_machine), following)
+        sandbox.follow(
+            started,
+            lambda: sandbox.faults.has_paused() or sandbox.outcome(started) is not None,
+            at_gate,
+        )
+        assert sandbox.faults.has_paused(), sandbox.outcome(started)
+    assert sandbox.faults.has_struck(handler)
+    sandbox.faults.go_on()
+
+
+def linger(sandbox: Sandbox, started: Started, state_machine: str, state: str) -> None:
+    handler = handler_of_state(state_machine, state)
     sandbox.faults.arm(handler, "linger")
     sandbox.faults.go_on()
     wait_until(lambda: sandbox.faults.has_struck(handler))
@@ -279,10 +328,10 @@ def linger(sandbox: Sandbox, started: Started, handler: str) -> None:
     wait_until(lambda: sandbox.faults.has_ended(handler))
 
 
-STOPS: Mapping[str, Callable[[Sandbox, Started, str], None]] = {
+STOPS: Mapping[str, Callable[[Sandbox, Started, str, str], None]] = {
     "abort": abort,
-    "raise": lambda sandbox, started, handler: fail(sandbox, started, handler, "raise"),
-    "die": lambda sandbox, started, handler: fail(sandbox, started, handler, "die"),
+    "raise": partial(fail, way="raise"),
+    "die": partial(fail, way="die"),
     "hang": hang,
     "linger": linger,
 }
