@@ -489,7 +489,7 @@ REASONS = {
     "UserSecretsPolicy": r"clients\.(secrets_of_users|sides)\(",
     "RecordsPolicy": r"report\.write\(|records\.write\(|Ownership\(|listing\.|cutover\.|"
     r"artifacts\.copy\(|migration\.begin\(|roll_back\.give_back\(|progress\.report\(|plan\.|"
-    r"retention\.expire\(|kept_snapshot\.",
+    r"retention\.expire\(|kept_snapshot\.|gates\.announce\(",
     "TablePolicy": r"progress\.report\(|gates\.announce\(|plan\.write\(|report\.write\(|"
     r"clients\.(effect|fence|journal|table)\(|verification\.(run|prove)\(",
     "ExecutionsPolicy": r"clients\.step_functions\(",
