@@ -13,8 +13,10 @@ BATCH_BYTES = 4 * 1024 * 1024
 """Of documents: well below the 10 MiB that a small Amazon domain takes in one request."""
 _DOCUMENT_BYTES = 600
 """What a document takes besides its text, in an answer and in memory."""
-_UNSEEN_DOCUMENT_BYTES = 128 * 1024
+_UNSEEN_DOCUMENT_BYTES = 64 * 1024
 """What a document is taken for before one was seen: so much that a page of far larger ones fits."""
+# A page of few is slow, and each with a document that was made anew costs a refresh.
+_GROWTH = 8
 LARGEST_PAGE = 5_000
 """Half of what an index answers to one search, unless it is set otherwise."""
 _SEARCHES_AT_ONCE = 500
@@ -61,7 +63,7 @@ class PageSize:
         As they may be larger as well, it grows in steps.
         """
         largest_bytes = max(_DOCUMENT_BYTES + len(document.source) for document in page)
-        grown = max(self.documents, 2 * len(page))
+        grown = max(self.documents, _GROWTH * len(page))
         self.documents = max(1, min(self._page_bytes // largest_bytes, grown, LARGEST_PAGE))
 
 
