@@ -364,6 +364,8 @@ def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target
         present=present,
         owned=Ownership(records, job).find(destination, present),
         aliases=aliases,
+        data_nodes=capacity.data_nodes(destination) if job.mode in _TAKING_NAMES else 0,
+        replicas=job.domain.replicas,
     )
 
 

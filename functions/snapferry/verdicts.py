@@ -117,6 +117,8 @@ class Target:
         present: its indices, by name.
         owned: the names of those that migrations have restored from this domain.
         aliases: by alias and index, the definitions.
+        data_nodes: how many of its nodes hold data; 0 where nothing comes to them.
+        replicas: how many each index will have; None where as many as at the source.
     """
 
     version: Version
@@ -124,6 +126,8 @@ class Target:
     present: Mapping[str, Index]
     owned: Collection[str]
     aliases: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    data_nodes: int = 0
+    replicas: int | None = None
 
     @cached_property
     def foreign(self) -> set[str]:
@@ -164,6 +168,7 @@ def judge(candidate: Candidate, source: Version, target: Target) -> Refusal | No
         *_by_vectors(candidate, target),
         *_by_plugins(candidate, target),
         *_by_names(candidate, target),
+        *_by_nodes(candidate, target),
     )
     return refusals[0] if refusals else None
 
@@ -275,6 +280,20 @@ def _fields(mapping: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         for field in mapping.get(kind, {}).values():
             yield field
             yield from _fields(field)
+
+
+def _by_nodes(candidate: Candidate, target: Target) -> Iterator[Refusal]:
+    """No node holds two copies of a shard, and writes would be stopped until all are there."""
+    expands = candidate.settings.get("index.auto_expand_replicas", "false") != "false"
+    if target.replicas is None and expands:
+        return
+    replicas = candidate.index.replicas if target.replicas is None else target.replicas
+    if 0 < target.data_nodes <= replicas:
+        yield Refusal(
+            f"the destination's data nodes, {target.data_nodes}, are too few for {replicas} "
+            "replicas",
+            "set domains[].replicas, or add data nodes",
+        )
 
 
 def _by_names(candidate: Candidate, target: Target) -> Iterator[Refusal]:

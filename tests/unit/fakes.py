@@ -192,7 +192,7 @@ class FakeCluster:
         }
         self.node_versions = ["3.6.0"]
         self.plugins: set[str] = set()
-        self.disks = [(1_000_000_000, 900_000_000)]
+        self.disks = [(1_000_000_000, 900_000_000)] * 2
         self.data_streams: dict[str, list[str]] = {}
         self.cold: list[str] | None = None
 

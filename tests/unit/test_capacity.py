@@ -31,7 +31,7 @@ def test_the_disks_take_what_is_below_the_low_watermark(
 
 
 def test_shards_of_open_indices_count_with_their_replicas(destination: Side) -> None:
-    destination.cluster.disks *= 3
+    destination.cluster.disks = [(GB, GB)] * 3
     destination.cluster.settings["transient"]["cluster.max_shards_per_node"] = "5"
     destination.cluster.indices = {
         "a": FakeIndex(shards=3, replicas=1),

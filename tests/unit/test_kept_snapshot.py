@@ -109,6 +109,7 @@ def test_the_plan_has_a_verdict_for_each_index_in_the_snapshot(
     restore_only: MakeJob,
 ) -> None:
     destination.cluster.indices = {"orders": FakeIndex()}
+    destination.cluster.disks *= 2
     job = restore_only(domain__snapshot="nightly-*", domain__replicas=2)
 
     made = planned(destination, storage, job)

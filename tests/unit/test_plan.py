@@ -69,7 +69,10 @@ def verdicts(made: dict[str, Any]) -> dict[str, str]:
     return {index["index"]: index["verdict"] for index in made["indices"]}
 
 
-def test_each_index_has_a_verdict(source: Side, planned: Plan, job: DomainJob) -> None:
+def test_each_index_has_a_verdict(
+    source: Side, destination: Side, planned: Plan, job: DomainJob
+) -> None:
+    destination.cluster.disks *= 2
     source.cluster.indices = {
         "logs": FakeIndex(shards=3, replicas=2, primary_bytes=5_000),
         "shut": CLOSED,
@@ -249,7 +252,7 @@ def test_domains_of_several_destinations_are_in_nobodys_way(
     ]
     [lack] = made["lacks"]
     assert lack["destination"] == jobs[0].destination.endpoint
-    assert f"{lack['destination']}: the destination has 0 shards and takes 1" in ended["cause"]
+    assert f"{lack['destination']}: the destination has 0 shards and takes 2" in ended["cause"]
 
 
 def test_two_domains_with_a_write_index_of_one_alias(
@@ -308,7 +311,7 @@ def test_a_destination_without_room(
     destination: Side, source: Side, written: Plan, job: DomainJob
 ) -> None:
     source.cluster.indices = {"logs": FakeIndex(shards=2, replicas=1)}
-    destination.cluster.room["cluster.max_shards_per_node"] = "3"
+    destination.cluster.room["cluster.max_shards_per_node"] = "1"
 
     ended = written(job)
 

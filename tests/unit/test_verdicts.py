@@ -251,3 +251,28 @@ def test_the_first_refusal_counts() -> None:
 
     assert isinstance(refusal, Refusal)
     assert refusal.reason.startswith("it is closed")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "wanted", "settings", "expected"),
+    [
+        (2, None, {}, "data nodes, 2, are too few for 2 replicas"),
+        (1, None, {}, ""),
+        (2, 1, {}, ""),
+        (0, 2, {}, "data nodes, 2, are too few for 2 replicas"),
+        # It has as many as the destination's nodes make of it, unless the input says how many.
+        (2, None, {"index.auto_expand_replicas": "0-all"}, ""),
+        (2, 2, {"index.auto_expand_replicas": "0-all"}, "are too few"),
+        (2, None, {"index.auto_expand_replicas": "false"}, "are too few"),
+    ],
+)
+def test_replicas_need_nodes(
+    replicas: int, wanted: int | None, settings: dict[str, Any], expected: str
+) -> None:
+    asked = candidate(settings, index=replace(ORDERS, replicas=replicas))
+
+    found = reason(asked, target=replace(TARGET, data_nodes=2, replicas=wanted))
+
+    assert expected in found
+    assert bool(expected) == bool(found)
+    assert reason(asked) == ""
