@@ -11,7 +11,7 @@ from snapferry.request import DomainJob
 
 @logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `job`, `until`, `slice` and `entered_at`; returns whether it has `ended`, and more."""
+    """Takes `job`, `until`, `slice` and `entered_at`; returns whether it has `ended`."""
     job = DomainJob.model_validate(event["job"])
     return cutover.catch_up(
         clients.journal(job.migration_id),

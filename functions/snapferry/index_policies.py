@@ -12,12 +12,11 @@ https://docs.aws.amazon.com/opensearch-service/latest/developerguide/ism.html
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry import indices, plugins
+from snapferry import indices, patterns, plugins
 from snapferry.cluster_settings import ClusterSetting
 from snapferry.engines import Engine
 from snapferry.errors import AccessDenied, NotFound, RequestRefused
@@ -99,7 +98,7 @@ def notes(destination: OpenSearch, moved: Sequence[Index]) -> list[str]:
             for index in moved
             # Of an index in a snapshot nobody knows the age.
             if not 0 < index.created_at_milliseconds <= template.get("last_updated_time", 0)
-            and any(fnmatchcase(index.name, pattern) for pattern in template["index_patterns"])
+            and any(patterns.matches(index.name, pattern) for pattern in template["index_patterns"])
         }
         if names:
             found.append(

@@ -1,6 +1,6 @@
 """The indices of a cluster: which are moved, and how large they are."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from typing import Any
@@ -83,6 +83,11 @@ def settings(
             index=path, params={"flat_settings": "true", **parameters}
         ).items()
     }
+
+
+def has_replicas_by_nodes(settings: Mapping[str, Any]) -> bool:
+    """Whether an index with these flat settings has as many replicas as nodes make of it."""
+    return bool(settings.get("index.auto_expand_replicas", "false") != "false")
 
 
 def restored_from(cluster: OpenSearch, names: Iterable[str]) -> dict[str, set[tuple[str, str]]]:

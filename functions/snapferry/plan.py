@@ -112,15 +112,14 @@ def plan_domain(
     refusals: dict[str, Refusal] = {}
     moved: list[Index] = []
     write_aliases: dict[str, str] = {}
-    aliases: dict[str, dict[str, Any]] = defaultdict(dict)
+    aliases: dict[str, Mapping[str, Any]] = {}
     for candidate in _candidates(at_source, matched):
         if refusal := judge(candidate, engine, target):
             refusals[candidate.index.name] = refusal
         else:
             moved.append(candidate.index)
             write_aliases |= dict.fromkeys(candidate.write_aliases, candidate.index.name)
-            for alias, definition in candidate.aliases.items():
-                aliases[alias][candidate.index.name] = definition
+            aliases[candidate.index.name] = candidate.aliases
     refusals |= {
         name: refusal
         for name, refusal in elsewhere.items()
@@ -139,7 +138,7 @@ def plan_domain(
             if name.startswith(".") and indices.is_wanted(name, job.domain.indices)
         ),
     ]
-    notes = list(_shared_aliases(aliases, target))
+    notes = list(_shared_aliases(_by_alias(aliases), target))
     if job.mode in _TAKING_NAMES:
         notes += index_policies.notes(at_destination, moved)
     if job.mode != "snapshot_only":
@@ -294,20 +293,7 @@ def _keep(
 ) -> None:
     """Stores the plan of a domain; `data_nodes` are those that copy to the bucket."""
     replaced = [target.present[index.name] for index in moved if index.name in target.owned]
-    left_behind = restores.left_behind(target.owned, job, moved)
-    has = f"{job.destination.endpoint} has"
-    noted = list(notes)
-    if replaced:
-        names = ", ".join(index.name for index in replaced)
-        noted.append(
-            f"{has} {names} of an earlier migration: what was written there since is written over; "
-            "whoever wants to keep it finds how in docs/roll-back.md"
-        )
-    if left_behind:
-        noted.append(
-            f"{has} {', '.join(sorted(left_behind))} of an earlier migration, which this one "
-            "doesn't move: what is there stays, and no migration will delete it or write over it"
-        )
+    notes = [*notes, *_notes_of_earlier(job, target, replaced, moved)]
     plan = {
         "host": job.domain.host,
         "destination": job.destination.endpoint,
@@ -323,9 +309,27 @@ def _keep(
             index.primary_store_bytes * (1 + index.replicas) for index in replaced
         ),
         "changes": [str(place) for place in changes],
-        "notes": [f"{job.domain.name}: {note}" for note in noted],
+        "notes": [f"{job.domain.name}: {note}" for note in notes],
     }
     records.write(_name(job.domain.name), plan)
+
+
+def _notes_of_earlier(
+    job: DomainJob, target: Target, replaced: Sequence[Index], moved: Sequence[Index]
+) -> Iterator[str]:
+    """Says what becomes of the indices that earlier migrations have left at the destination."""
+    has = f"{job.destination.endpoint} has"
+    if replaced:
+        names = ", ".join(index.name for index in replaced)
+        yield (
+            f"{has} {names} of an earlier migration: what was written there since is written over; "
+            "whoever wants to keep it finds how in docs/roll-back.md"
+        )
+    if left_behind := restores.left_behind(target.owned, job, moved):
+        yield (
+            f"{has} {', '.join(sorted(left_behind))} of an earlier migration, which this one "
+            "doesn't move: what is there stays, and no migration will delete it or write over it"
+        )
 
 
 def summary(records: Records) -> dict[str, str]:
@@ -353,20 +357,25 @@ def _target(destination: OpenSearch, records: Records, job: DomainJob) -> Target
     nodes_with: dict[str, int] = defaultdict(int)
     for row in rows:
         nodes_with[row["component"]] += 1
-    aliases: dict[str, dict[str, Any]] = defaultdict(dict)
-    for index, definitions in indices.aliases(destination).items():
-        if index in present:
-            for alias, definition in definitions.items():
-                aliases[alias][index] = definition
+    aliases = indices.aliases(destination)
     return Target(
         version=min(nodes),
         plugins={plugin for plugin, count in nodes_with.items() if count == len(nodes)},
         present=present,
         owned=Ownership(records, job).find(destination, present),
-        aliases=aliases,
+        aliases=_by_alias({name: each for name, each in aliases.items() if name in present}),
         data_nodes=capacity.data_nodes(destination) if job.mode in _TAKING_NAMES else 0,
         replicas=job.domain.replicas,
     )
+
+
+def _by_alias(aliases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The definitions of aliases by alias and index, from those by index and alias."""
+    turned: dict[str, dict[str, Any]] = defaultdict(dict)
+    for index, definitions in aliases.items():
+        for alias, definition in definitions.items():
+            turned[alias][index] = definition
+    return turned
 
 
 def _candidates(source: OpenSearch, matched: Sequence[Index]) -> Iterator[Candidate]:

@@ -17,7 +17,7 @@ from snapferry.catchup import Round
 from snapferry.records import Records
 from snapferry.request import DomainJob
 
-# A last snapshot is foretold by far worse than the rest.
+# By whether there was a last snapshot, which is foretold by far worse than the rest.
 _EARLIER = {False: "write-stops", True: "write-stops-with-snapshot"}
 _MOST_EARLIER = 20
 # How far off a prediction may be that nothing was learned for, and one that something was.
@@ -147,8 +147,11 @@ class Tally:
     @classmethod
     def first(cls, records: Records, steps_seconds: float) -> Self:
         """That of a domain of which nothing else was measured, with what the stack has learned."""
-        without, with_snapshot = (records.kept(_EARLIER[each], default=[]) for each in _EARLIER)
-        return cls(steps_seconds, earlier=without, earlier_with_snapshot=with_snapshot)
+        return cls(
+            steps_seconds,
+            earlier=records.kept(_EARLIER[False], default=[]),
+            earlier_with_snapshot=records.kept(_EARLIER[True], default=[]),
+        )
 
     @classmethod
     def of(cls, records: Records, domain: str) -> Self | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any, Self
 
-from snapferry import metrics, rounds, table
+from snapferry import metrics, rounds
 from snapferry.events import Bus
 from snapferry.polling import next_wait_seconds
 from snapferry.records import Records
@@ -64,7 +64,7 @@ class Progress:
     @classmethod
     def shown(cls, records: Records, domain: str, phase: str, round_number: int) -> Self | None:
         """What the last look has shown, in whole seconds; None where that was at something else."""
-        item = table.get(records.table, records.migration_id, f"progress#{domain}")
+        item = records.item(f"{RECORDS}{domain}")
         if item is None or (item["phase"], item.get("round")) != (phase, round_number):
             return None
         look: dict[str, Any] = {

@@ -9,10 +9,9 @@ from opensearchpy import OpenSearch
 
 from snapferry.errors import Conflict, NotFound, RequestRefused
 from snapferry.journal import Journal, Place, destination_side, side_of
-from snapferry.request import Bucket, DomainJob
+from snapferry.request import OWN_PREFIX, Bucket, DomainJob
 
 _KIND = "repository"
-_OWN = "snapferry-"
 # How a domain refuses a setting: it seldom says which.
 _NOT_OFFERED = re.compile("payload is not allowed|canned_?acl|shard_path_type", re.IGNORECASE)
 
@@ -69,7 +68,7 @@ def refuse_other_writers(source: OpenSearch, job: DomainJob) -> None:
     for name, repository in source.snapshot.get_repository().items():
         settings = repository.get("settings", {})
         if (
-            not name.startswith(_OWN)
+            not name.startswith(OWN_PREFIX)
             and settings.get("bucket") == job.bucket.name
             and settings.get("base_path", "").strip("/") == job.base_path
             and str(settings.get("readonly")).lower() != "true"

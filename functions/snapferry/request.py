@@ -84,8 +84,8 @@ def _base_path(value: str) -> str:
 
 MIGRATION_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 """The whole of a migration's id, which becomes part of the names of snapshots."""
-ROLE_PREFIX = "snapferry-"
-"""What the names of migrations' roles on clusters begin with."""
+OWN_PREFIX = "snapferry-"
+"""What the names of migrations' roles, repositories and snapshots on clusters begin with."""
 LARGEST_JOBS_BYTES = 240 * 1024
 """Of all domains' jobs: a state passes on 256 KiB, and they aren't alone in it."""
 
@@ -644,7 +644,7 @@ class Series(_Model):
     @property
     def prefix(self) -> str:
         """What the names of its snapshots begin with; a time follows."""
-        return f"snapferry-{self.name}-"
+        return f"{OWN_PREFIX}{self.name}-"
 
 
 class MigrationRequest(_Model):
@@ -742,7 +742,7 @@ class DomainJob(_Model):
     @property
     def role(self) -> str:
         """The name of the role that holds the migration's rights, on both sides."""
-        return f"{ROLE_PREFIX}{self.migration_id.lower()}"
+        return f"{OWN_PREFIX}{self.migration_id.lower()}"
 
     @property
     def rehearsal_prefix(self) -> str:
@@ -753,7 +753,7 @@ class DomainJob(_Model):
     @property
     def repository(self) -> str:
         """The repository's name on both sides, unique to the migration."""
-        return f"snapferry-{self.migration_id.lower()}-{self.domain.name}"
+        return f"{self.role}-{self.domain.name}"
 
     def snapshot(self, round_number: int) -> str:
         """The name of a round's snapshot, the same at each attempt."""

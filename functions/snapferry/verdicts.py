@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from snapferry import indices
 from snapferry.indices import Index
 from snapferry.versions import Version, oldest_readable
 
@@ -284,8 +285,7 @@ def _fields(mapping: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _by_nodes(candidate: Candidate, target: Target) -> Iterator[Refusal]:
     """No node holds two copies of a shard, and writes would be stopped until all are there."""
-    expands = candidate.settings.get("index.auto_expand_replicas", "false") != "false"
-    if target.replicas is None and expands:
+    if target.replicas is None and indices.has_replicas_by_nodes(candidate.settings):
         return
     replicas = candidate.index.replicas if target.replicas is None else target.replicas
     if 0 < target.data_nodes <= replicas:

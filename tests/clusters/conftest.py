@@ -13,6 +13,7 @@ from snapferry import access, clients, repositories, request, roll_back
 from snapferry.journal import Journal
 from snapferry.ownership import Ownership
 from snapferry.request import DomainJob
+from tests import kept_clients
 from tests.sandbox.migrations import Sandbox, granted
 
 
@@ -23,22 +24,9 @@ def lambda_environment(sandbox: Sandbox) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         for name, value in sandbox.function_environment.items():
             environment.setenv(name, value)
-        _forget_clients()
+        kept_clients.forget()
         yield
-        _forget_clients()
-
-
-def _forget_clients() -> None:
-    """Those that are kept belong to the environment in which they were made."""
-    for kept in (
-        clients._s3,
-        clients.bus,
-        clients.secrets_of_users,
-        clients.step_functions,
-        clients.table,
-        clients.topic,
-    ):
-        kept.cache_clear()
+        kept_clients.forget()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -159,15 +159,7 @@ class Sandbox:
         self, document: Any, at_gate: Mapping[str, Callable[[], None]] | None = None
     ) -> Outcome:
         """Runs a migration to its end; whoever is asked at a gate says yes, after `at_gate`."""
-        started = self.start(document)
-        outcomes: list[Outcome] = []
-
-        def ended() -> bool:
-            outcomes.extend(filter(None, [self.outcome(started)]))
-            return bool(outcomes)
-
-        self.follow(started, ended, at_gate)
-        return outcomes[0]
+        return self.end(self.start(document), at_gate)
 
     def start(self, document: Any, state_machine: str = "migrate") -> Started:
         """Starts a migration, or an execution of another state machine."""
@@ -191,6 +183,19 @@ class Sandbox:
             error=state.get("error", ""),
             cause=state.get("cause", ""),
         )
+
+    def end(
+        self, started: Started, at_gate: Mapping[str, Callable[[], None]] | None = None
+    ) -> Outcome:
+        """Follows an execution to its end."""
+        outcomes: list[Outcome] = []
+
+        def ended() -> bool:
+            outcomes.extend(filter(None, [self.outcome(started)]))
+            return bool(outcomes)
+
+        self.follow(started, ended, at_gate)
+        return outcomes[0]
 
     def follow(
         self,
@@ -255,11 +260,7 @@ class Sandbox:
 
     def run(self, state_machine: str, document: Any) -> Outcome:
         """Runs an execution of any state machine to its end."""
-        started = self.start(document, state_machine)
-        self.follow(started, lambda: self.outcome(started) is not None)
-        outcome = self.outcome(started)
-        assert outcome
-        return outcome
+        return self.end(self.start(document, state_machine))
 
     @contextmanager
     def lost_events(self) -> Iterator[None]:

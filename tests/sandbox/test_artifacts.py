@@ -53,15 +53,9 @@ def test_artifacts_come_along_and_go_with_a_migration_that_is_rejected(
         gate = ("stop_writes", "--domain", "source")
         operator.run("approve", failing.migration_id, *gate, "--yes", "--reject", "not tonight")
 
-    sandbox.follow(
-        failing,
-        lambda: sandbox.outcome(failing) is not None,
-        at_gate={"stop_writes": reject},
-    )
-    rejected = sandbox.outcome(failing)
+    rejected = sandbox.end(failing, at_gate={"stop_writes": reject})
     rolled_back = operator.run("roll-back", failing.migration_id)
 
-    assert rejected
     assert (rejected.status, rejected.error) == ("FAILED", "GateRejected")
     assert "not tonight" in rejected.cause
     assert (rolled_back["state"], rolled_back["open"], rolled_back["foreign"]) == ("ended", [], [])

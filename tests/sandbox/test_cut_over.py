@@ -533,9 +533,7 @@ def end(
     sandbox: Sandbox, started: Started, at_gate: Mapping[str, Callable[[], None]] | None = None
 ) -> Outcome:
     """Waits for the end of a migration, and of its roll-back."""
-    sandbox.follow(started, lambda: sandbox.outcome(started) is not None, at_gate)
+    outcome = sandbox.end(started, at_gate)
     sandbox.roll_back_of(started)
     wait_until(lambda: sandbox.mark(started) == "ended")
-    outcome = sandbox.outcome(started)
-    assert outcome
     return outcome

@@ -200,14 +200,8 @@ def test_a_domain_that_fails_midway_leaves_the_others_running(sandbox: Sandbox) 
             wait_until(lambda: sandbox.open_gates(started.migration_id, "stop_writes") == 4)
             failing.client().indices.close(index="many-3")
 
-    sandbox.follow(
-        started,
-        lambda: sandbox.outcome(started) is not None,
-        at_gate={"stop_writes": close_index},
-    )
+    outcome = sandbox.end(started, at_gate={"stop_writes": close_index})
 
-    outcome = sandbox.outcome(started)
-    assert outcome
     assert (outcome.status, outcome.error) == ("FAILED", "DomainsFailed")
     assert outcome.cause.startswith(f"1 of 4 domains failed. {failing.name}: ")
     assert "many-3" in outcome.cause

@@ -39,14 +39,8 @@ def test_moves_documents_and_aliases_and_leaves_nothing(sandbox: Sandbox) -> Non
         prompts.extend(gate.prompt for gate in migration.gates() if gate.name == "clients_moved")
         fill(sandbox.source, "moved-late", 1)
 
-    sandbox.follow(
-        started,
-        lambda: sandbox.outcome(started) is not None,
-        at_gate={"clients_moved": make_an_index_after_the_hand_over},
-    )
+    outcome = sandbox.end(started, at_gate={"clients_moved": make_an_index_after_the_hand_over})
 
-    outcome = sandbox.outcome(started)
-    assert outcome
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
     for index in ("moved-a", "moved-b"):
         assert contents(sandbox.destination, index) == contents(sandbox.source, index)

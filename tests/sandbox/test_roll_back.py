@@ -267,10 +267,8 @@ def fail(sandbox: Sandbox, started: Started, state_machine: str, state: str, way
     handler = handler_of_state(state_machine, state)
     sandbox.faults.arm(handler, way)
     sandbox.faults.go_on()
-    sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
+    outcome = sandbox.end(started)
     assert sandbox.faults.has_struck(handler)
-    outcome = sandbox.outcome(started)
-    assert outcome
     assert (outcome.status, outcome.error) == (
         "FAILED",
         {"raise": "UnexpectedError", "die": "Runtime.ExitError"}[way],
@@ -280,9 +278,7 @@ def fail(sandbox: Sandbox, started: Started, state_machine: str, state: str, way
 def hang(sandbox: Sandbox, started: Started, state_machine: str, state: str) -> None:
     """The time-out of a function is a reason to try again."""
     hang_once(sandbox, started, state_machine, state)
-    sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
-    outcome = sandbox.outcome(started)
-    assert outcome
+    outcome = sandbox.end(started)
     assert (outcome.status, outcome.cause) == ("SUCCEEDED", "")
 
 
@@ -406,7 +402,7 @@ def test_what_was_there_before_is_there_after(furnished: Sandbox, end: str) -> N
     if end == "abort":
         furnished.abort(started)
     furnished.faults.go_on()
-    furnished.follow(started, lambda: furnished.outcome(started) is not None)
+    furnished.end(started)
     furnished.roll_back_of(started)
 
     assert leftovers.difference(before, leftovers.look(furnished.world)) == []
@@ -544,10 +540,8 @@ def test_one_migration_and_one_roll_back_at_a_time(faulty: Sandbox) -> None:
         assert faulty.outcome(waiting) is None
         faulty.abort(stopped)
         faulty.faults.go_on()
-        faulty.follow(waiting, lambda: faulty.outcome(waiting) is not None)
+        outcome = faulty.end(waiting)
 
-    outcome = faulty.outcome(waiting)
-    assert outcome
     assert outcome.output["given_back"] > 0
     assert leftovers.difference(before, leftovers.look(faulty.world)) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from snapferry_sandbox import deployment, schedules
 from snapferry_sandbox.demo import leftovers
-from tests.sandbox.migrations import Outcome, Sandbox, Started, fill, wait_until
+from tests.sandbox.migrations import Sandbox, Started, fill, wait_until
 
 INDEX = "scheduled-1"
 PATH = "snapferry/scheduled"
@@ -38,13 +38,6 @@ def fire(sandbox: Sandbox) -> Iterator[Fire]:
     sandbox.faults.clear()
 
 
-def ended(sandbox: Sandbox, started: Started) -> Outcome:
-    sandbox.follow(started, lambda: sandbox.outcome(started) is not None)
-    outcome = sandbox.outcome(started)
-    assert outcome
-    return outcome
-
-
 def in_the_bucket(sandbox: Sandbox) -> list[str]:
     """The names of the snapshots of the series, as the bucket's list of them has them."""
     answer = sandbox.bucket.list_objects_v2(
@@ -63,9 +56,9 @@ def test_scheduled_snapshots_are_incremental_expire_and_never_overlap(
     fill(sandbox.source, INDEX, DOCUMENTS)
     before = leftovers.look(sandbox.world)
 
-    first = ended(sandbox, fire())
+    first = sandbox.end(fire())
     fill(sandbox.source, INDEX, 10, first=DOCUMENTS)
-    second = ended(sandbox, fire())
+    second = sandbox.end(fire())
 
     for outcome in (first, second):
         assert (outcome.status, outcome.output["status"]) == ("SUCCEEDED", "SUCCEEDED")
@@ -82,11 +75,11 @@ def test_scheduled_snapshots_are_incremental_expire_and_never_overlap(
     sandbox.faults.pause_at("snapferry-snapshot", "Check snapshot")
     third = fire()
     wait_until(sandbox.faults.has_paused)
-    refused = ended(sandbox, fire())
+    refused = sandbox.end(fire())
     sandbox.faults.go_on()
 
     assert (refused.status, refused.output["status"]) == ("SUCCEEDED", "SKIPPED")
     assert third.migration_id in refused.output["cause"]
-    assert ended(sandbox, third).output["status"] == "SUCCEEDED"
+    assert sandbox.end(third).output["status"] == "SUCCEEDED"
     assert len(in_the_bucket(sandbox)) == 1
     assert leftovers.difference(before, leftovers.look(sandbox.world)) == []

@@ -27,6 +27,7 @@ from snapferry import access, clients
 from snapferry.errors import AccessDenied, InvalidInput, SnapferryError, Unavailable
 from snapferry.journal import Place, destination_side, side_of
 from snapferry.records import Records
+from tests import kept_clients
 from tests.unit.conftest import DESTINATION, DOMAIN_AS_DESTINATION, MakeJob
 from tests.unit.fakes import FakeS3
 
@@ -135,20 +136,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for kept in (
-        clients._as_role,
-        clients._as_user,
-        clients._bucket,
-        clients._file_of,
-        clients._s3,
-        clients._secrets_of_input,
-        clients.bus,
-        clients.secrets_of_users,
-        clients.step_functions,
-        clients.table,
-        clients.topic,
-    ):
-        kept.cache_clear()
+    kept_clients.forget()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from opensearchpy import OpenSearch
 
-from snapferry import migration, patterns, table
+from snapferry import migration, patterns
 from snapferry.artifacts import users
 from snapferry.artifacts.kinds import INTERNAL_USER, KINDS, Client, Kind, Owner
 from snapferry.artifacts.saved_objects import Dashboards
@@ -206,7 +206,7 @@ def leave_handed_over(journal: Journal, records: Records) -> None:
     """
     for job in migration.jobs(records):
         domain = job.domain.name
-        if table.get(journal.items, journal.migration_id, _handed_over(domain)) is None:
+        if records.item(_handed_over(domain)) is None:
             continue
         there = [
             verdict

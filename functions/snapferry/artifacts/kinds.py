@@ -20,7 +20,7 @@ from snapferry.artifacts.saved_objects import Dashboards
 from snapferry.artifacts.translation import translate_template, with_timestamp_field
 from snapferry.errors import NotFound, RequestRefused
 from snapferry.indices import some
-from snapferry.request import ROLE_PREFIX, ArtifactGroup, DomainJob
+from snapferry.request import OWN_PREFIX, ArtifactGroup, DomainJob
 
 # Settings that applications feel. Those that follow from a cluster's machines, its size or its
 # operation stay what they are at the destination.
@@ -330,7 +330,7 @@ def _of_plugin(answer: Any) -> Definitions:
 
 def _is_internal_role(name: str, _: Any) -> bool:
     # The mapping of the last one is changed by the migration itself.
-    return name.startswith(ROLE_PREFIX) or name == security.MANAGE_SNAPSHOTS
+    return name.startswith(OWN_PREFIX) or name == security.MANAGE_SNAPSHOTS
 
 
 def _action_groups(_: str, definition: Any) -> Iterator[tuple[str, str]]:

@@ -121,8 +121,7 @@ def verify(
     wanted = {index.name: index.replicas if replicas is None else replicas for index in selected}
     others = [name for name in there if present[name].replicas != wanted[name]]
     for name, settings in indices.settings(destination, others).items():
-        if settings.get("index.auto_expand_replicas", "false") != "false":
-            # As many as the destination's nodes make of it.
+        if indices.has_replicas_by_nodes(settings):
             wanted[name] = present[name].replicas
     verdicts = [
         _judge(
@@ -173,18 +172,8 @@ def _health(destination: OpenSearch, names: Iterable[str]) -> dict[str, dict[str
     """The health of each index, once the replicas of restored primaries had time to be built."""
     leave_at = time.monotonic() + _LONGEST_WAIT_SECONDS
     for path in indices.paths(names):
-        left_milliseconds = max(0, round(1000 * (leave_at - time.monotonic())))
-        # An answer with 408 says that they aren't there yet; the verdict names the index.
-        with contextlib.suppress(Unavailable):
-            destination.cluster.health(
-                index=path,
-                params={
-                    "wait_for_status": "green",
-                    "timeout": f"{left_milliseconds}ms",
-                    # Without it the client takes `timeout` for its own, and doesn't send it.
-                    "request_timeout": _REQUEST_TIMEOUT_SECONDS,
-                },
-            )
+        # The verdict names an index that isn't green yet.
+        _wait(destination, path, leave_at - time.monotonic(), wait_for_status="green")
     return indices.health(destination)
 
 
@@ -192,23 +181,30 @@ def replicas_are_built(destination: OpenSearch, names: Iterable[str]) -> bool:
     """Whether no shard is being built any more, after some seconds if need be.
 
     One that no node may take isn't waited for; `prove` will name its index.
-
-    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-health/
     """
     for path in indices.paths(names):
-        # An answer with 408 says that some still are; so does the next one.
-        with contextlib.suppress(Unavailable):
-            destination.cluster.health(
-                index=path,
-                params={
-                    "wait_for_no_initializing_shards": "true",
-                    "timeout": f"{_BUILDING_SECONDS}s",
-                    "request_timeout": _REQUEST_TIMEOUT_SECONDS,
-                },
-            )
+        _wait(destination, path, _BUILDING_SECONDS, wait_for_no_initializing_shards="true")
         if destination.cluster.health(index=path)["initializing_shards"]:
             return False
     return True
+
+
+def _wait(destination: OpenSearch, path: str, seconds: float, **until: str) -> None:
+    """Waits until the health of indices is as wanted, or the time is over.
+
+    Source: https://docs.opensearch.org/latest/api-reference/cluster-api/cluster-health/
+    """
+    # An answer with 408 says that it isn't so yet.
+    with contextlib.suppress(Unavailable):
+        destination.cluster.health(
+            index=path,
+            params={
+                **until,
+                "timeout": f"{max(0, round(1000 * seconds))}ms",
+                # Without it the client takes `timeout` for its own, and doesn't send it.
+                "request_timeout": _REQUEST_TIMEOUT_SECONDS,
+            },
+        )
 
 
 def _judge(
