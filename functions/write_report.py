@@ -14,6 +14,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return report.write(
         clients.records(event["migration_id"]),
         clients.bus(),
+        clients.topic(),
         event["domains"],
         event["failure"],
         event["given_back"],

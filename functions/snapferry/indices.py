@@ -15,6 +15,25 @@ from snapferry.request import Indices
 
 # Below the 4,096 bytes that a cluster accepts as the first line of a request.
 _LONGEST_PATH_BYTES = 3_000
+# Settings by which an index takes, finds or shows other documents.
+_THAT_MATTER = (
+    "index.analysis.",
+    "index.analyze.",
+    "index.codec",
+    "index.default_pipeline",
+    "index.final_pipeline",
+    "index.knn",
+    "index.mapping.",
+    "index.mapper.",
+    "index.max_",
+    "index.number_of_shards",
+    "index.query.",
+    "index.refresh_interval",
+    "index.routing_partition_size",
+    "index.search.default_pipeline",
+    "index.similarity.",
+    "index.sort.",
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,14 @@ def settings(
             index=path, params={"flat_settings": "true", **parameters}
         ).items()
     }
+
+
+def settings_that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of flat settings by which an index takes, finds or shows other documents.
+
+    Those of operation, such as where shards may lie, are the destination's own.
+    """
+    return {name: value for name, value in settings.items() if name.startswith(_THAT_MATTER)}
 
 
 def has_replicas_by_nodes(settings: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from snapferry.errors import MigrationEnded, SnapshotSkipped, short_cause
 from snapferry.events import Bus, Event
 from snapferry.journal import Journal, Place
 from snapferry.records import Records
+from snapferry.topic import Topic
 
 _EVENTS: Mapping[str, Event] = {
     "SUCCEEDED": "MigrationSucceeded",
@@ -32,6 +33,7 @@ _EVENTS: Mapping[str, Event] = {
 def write(
     records: Records,
     bus: Bus,
+    topic: Topic,
     domains: Sequence[dict[str, Any]],
     failure: dict[str, str] | None,
     given_back: dict[str, Any] | None,
@@ -43,7 +45,8 @@ def write(
 
     Args:
         records: of the migration.
-        bus: where the outcome is told.
+        bus: where the outcome is told to programs.
+        topic: where it is told to people, but for a snapshot that a series waits for.
         domains: what each `migrate_domain` ended with: `domain`, `status` (`SUCCEEDED` or
             `FAILED`), and either its measurements or `error` and `cause`.
         failure: `error` and `cause` of what ended the migration as a whole; None where it came to
@@ -85,7 +88,7 @@ def write(
         {"DomainsSucceeded": succeeded, "DomainsFailed": len(domains) - succeeded},
         migration_id=records.migration_id,
     )
-    records.write_page("report", report_page.render(report))
+    page = records.write_page("report", report_page.render(report))
     key = records.write("report", report)
     bus.tell(
         _EVENTS[outcome["status"]],
@@ -94,7 +97,35 @@ def write(
         report=key,
         domains=len(domains),
     )
+    if outcome["status"] != "SKIPPED":
+        _tell_people(topic, records, page, failure)
     return outcome | {"report": key}
+
+
+def _tell_people(
+    topic: Topic, records: Records, page: str, failure: Mapping[str, str] | None
+) -> None:
+    migration_id = records.migration_id
+    see = (
+        f"  {topic.command('report', migration_id)}\n"
+        f"Its page: s3://{records.bucket}/{page}\n"
+        f"Its execution: {topic.execution_page(migration_id)}\n"
+    )
+    if failure is None:
+        topic.tell(
+            f"Snapferry has succeeded: {migration_id}",
+            f"The migration {migration_id} has succeeded. Everything that it changed is given "
+            "back. What was moved, how long it took, and what is left to do:\n" + see,
+        )
+        return
+    topic.tell(
+        f"Snapferry has failed: {migration_id}",
+        f"The migration {migration_id} has failed: {failure['error']}. {failure['cause']}\n\n"
+        "What to do: docs/recovery.md says it for each error. Then start a migration anew; it goes "
+        "on with the indices that were restored; those that were handed over have to be deleted at "
+        "the destination first.\nWhat it has changed, and what was given back:\n"
+        f"  {topic.command('roll-back', migration_id)}\n" + see,
+    )
 
 
 def _status(failure: Mapping[str, str] | None) -> str:

@@ -38,3 +38,13 @@ class Topic:
     def command(self, *words: str) -> str:
         """A command line that does something with this stack."""
         return shlex.join(["snapferry", *words, "--stack", self.stack])
+
+    def execution_page(self, migration_id: str) -> str:
+        """The address of a migration's execution in the console."""
+        _, partition, _, region, account, _ = self.arn.split(":")
+        execution = f"{self.stack}-migrate:{migration_id}"
+        return (
+            f"https://{region}.console.aws.amazon.com/states/home?region={region}"
+            f"#/v2/executions/details/arn:{partition}:states:{region}:{account}:"
+            f"execution:{execution}"
+        )

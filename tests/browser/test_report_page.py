@@ -18,7 +18,7 @@ from snapferry.records import Records
 from snapferry.verification import Verdict
 from snapferry.verification.documents import IndexComparison
 from snapferry.ways import Slice, Ways
-from tests.unit.conftest import Events, Storage
+from tests.unit.conftest import Announcements, Events, Storage
 from tests.unit.tables import table
 
 BEGAN_AT = 1_800_000_000.0
@@ -52,7 +52,13 @@ def written() -> Iterator[Report]:
         for kind in ("repository", "role", "role_mapping"):
             storage.journal.note(Place("destination", kind, f"{kind}-1"), None, {"is": "ours"})
         report.write(
-            records, Events().bus, [moved], None, {"given_back": 2}, "2026-01-15T07:55:00Z"
+            records,
+            Events().bus,
+            Announcements().topic,
+            [moved],
+            None,
+            {"given_back": 2},
+            "2026-01-15T07:55:00Z",
         )
         page = storage.s3.objects["migrations/m-1/report.html"].decode()
         yield Report(records.read("report"), page)

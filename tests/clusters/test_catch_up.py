@@ -290,6 +290,36 @@ def test_settings_are_given_back(
         assert after.get(f"index.{name}") == before.get(f"index.{name}")
 
 
+def test_settings_that_were_changed_at_the_source_are_brought(
+    sandbox: Sandbox,
+    tail: Tail,
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    index: str,
+) -> None:
+    fill(sandbox.source, index, 10)
+    tail.bulk(index)
+    sandbox.source.indices.put_settings(
+        index=index, body={"index.refresh_interval": "30s", "index.max_result_window": 20_000}
+    )
+    call = (source, destination, records, _DOMAIN, [index], 1)
+
+    assert catchup.bring_settings(*call) == {}
+
+    assert settings(sandbox.destination, index)["index.refresh_interval"] == "-1"
+    catchup.give_back(destination, records, _DOMAIN, [index], 1)
+    after = settings(sandbox.destination, index)
+    assert (after["index.refresh_interval"], after["index.max_result_window"]) == ("30s", "20000")
+
+    sandbox.source.indices.close(index=index)
+    sandbox.source.indices.put_settings(index=index, body={"index.codec": "best_compression"})
+    sandbox.source.indices.open(index=index)
+    [(name, reason)] = catchup.bring_settings(*call).items()
+    assert name == index
+    assert reason.startswith("index.codec changed at the source, which the destination refuses")
+
+
 def test_documents_pass_no_pipeline_of_the_destination(
     sandbox: Sandbox, tail: Tail, index: str
 ) -> None:

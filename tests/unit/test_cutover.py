@@ -844,6 +844,49 @@ def test_a_mapping_that_is_refused_is_left_to_the_last_snapshot(restored: World)
     assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
 
 
+def test_settings_that_clients_change_meanwhile_are_brought_before_people_are_asked(
+    restored: World,
+) -> None:
+    restored.source.tails["b"].settings["index.max_result_window"] = "20000"
+    restored.destination.tails["b"].settings["index.max_result_window"] = "20000"
+    restored.begin()
+    at_source, at_destination = (
+        [side.tails[name].settings for name in "ab"]
+        for side in (restored.source, restored.destination)
+    )
+    # The first two are tuned, the last one is the destination's own.
+    at_source[0]["index.refresh_interval"] = "30s"
+    at_source[0]["index.final_pipeline"] = "late"
+    at_source[0]["index.max_terms_count"] = "70000"
+    at_source[0]["index.routing.allocation.include._name"] = "node-1"
+    del at_source[1]["index.max_result_window"]
+
+    restored.take("look_for_new_indices")
+
+    assert at_destination[0]["index.refresh_interval"] == "-1"
+    assert at_destination[0]["index.final_pipeline"] == "_none"
+    assert at_destination[0]["index.max_terms_count"] == "70000"
+    assert at_destination[1].get("index.max_result_window") is None
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+    assert at_destination[0]["index.refresh_interval"] == "30s"
+    assert at_destination[0]["index.final_pipeline"] == "late"
+    assert "index.routing.allocation.include._name" not in at_destination[0]
+
+
+def test_a_setting_that_is_refused_is_left_to_the_last_snapshot(restored: World) -> None:
+    restored.begin()
+    restored.source.tails["a"].settings["index.codec"] = "best_compression"
+    restored.destination.faults = [Fault("PUT /a/_settings", (400, {"error": {"type": "x"}}))]
+
+    restored.take("look_for_new_indices")
+
+    assert measured(restored).by_snapshot == 1
+    assert "index.codec" in restored.outcome["by_snapshot"]["a"]
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 1, "by_snapshot": 1}
+
+
 def test_a_round_that_fails_beside_the_gate_is_followed_by_others(restored: World) -> None:
     restored.begin()
     restored.catch_up()

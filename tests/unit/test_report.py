@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,9 @@ from snapferry.verification import Verdict
 from snapferry.verification.content import Difference
 from snapferry.verification.documents import IndexComparison
 from snapferry.ways import Slice, Ways
-from tests.unit.conftest import DESTINATION, Events, Storage
+from tests.unit.conftest import DESTINATION, Announcements, Events, Storage
+
+type Write = Callable[..., dict[str, Any]]
 
 MOVED: dict[str, Any] = {
     "domain": "logs",
@@ -50,12 +53,34 @@ def stored(storage: Storage) -> dict[str, Any]:
     return dict(json.loads(storage.s3.objects["migrations/m-1/report.json"]))
 
 
-def test_success_is_reported_with_what_the_records_say(storage: Storage, events: Events) -> None:
+@pytest.fixture
+def write(storage: Storage, events: Events, announcements: Announcements) -> Write:
+    """Writes the report of the migration m-1, everything of which was given back."""
+
+    def call(
+        domains: Sequence[dict[str, Any]],
+        failure: dict[str, str] | None = None,
+        given_back: Mapping[str, Any] | None = GIVEN_BACK,
+    ) -> dict[str, Any]:
+        return report.write(
+            storage.records,
+            events.bus,
+            announcements.topic,
+            domains,
+            failure,
+            dict(given_back) if given_back is not None else None,
+            STARTED_AT,
+        )
+
+    return call
+
+
+def test_success_is_reported_with_what_the_records_say(storage: Storage, write: Write) -> None:
     verdict = {"index": "orders", "source_documents": 20, "faults": []}
     storage.records.write("logs/verification", [verdict])
     storage.records.write("logs/artifacts", [TEMPLATE])
 
-    outcome = report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+    outcome = write([MOVED])
 
     assert outcome == {"status": "SUCCEEDED", "report": "migrations/m-1/report.json"}
     written = stored(storage)
@@ -70,7 +95,7 @@ def test_success_is_reported_with_what_the_records_say(storage: Storage, events:
     assert storage.s3.objects["migrations/m-1/report.html"].startswith(b"<!doctype html>")
 
 
-def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
+def test_each_index_has_a_row(storage: Storage, write: Write) -> None:
     listed = [
         Index("orders", "u1", open=True, shards=2, replicas=1, primary_store_bytes=7, **CREATED),
         Index("users", "u2", open=True, shards=1, replicas=1, primary_store_bytes=5, **CREATED),
@@ -83,7 +108,7 @@ def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
     verdicts = [Verdict("orders", 20, 20, 2, "green", []), Verdict("users", 3, 2, 1, "red", ["a"])]
     storage.records.write("logs/verification", [verdict.record() for verdict in verdicts])
 
-    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+    write([MOVED])
 
     orders, users = stored(storage)["domains"][0]["index_table"]
     assert orders == {
@@ -118,20 +143,20 @@ def test_each_index_has_a_row(storage: Storage, events: Events) -> None:
     ],
 )
 def test_the_way_of_an_index_is_as_far_as_it_came(
-    storage: Storage, events: Events, noted: list[dict[str, Any]], way: str
+    storage: Storage, noted: list[dict[str, Any]], way: str, write: Write
 ) -> None:
     listed = Index("orders", "u1", True, 2, 1, primary_store_bytes=7, **CREATED)
     for number, measured in enumerate(noted, start=1):
         rounds.note(storage.records, "logs", number, **measured)
         listing.keep(storage.records, "logs", number, [listed])
 
-    report.write(storage.records, events.bus, [failed("logs")], None, GIVEN_BACK, STARTED_AT)
+    write([failed("logs")])
 
     [row] = stored(storage)["domains"][0]["index_table"]
     assert row["way"] == way
 
 
-def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
+def test_phases_come_in_their_order(storage: Storage, write: Write) -> None:
     copied = {"seconds": 2.0, "bytes_new": 10, "bytes_reused": 5}
     rounds.note(storage.records, "logs", 1, snapshot=copied | {"ended_at": 1_799_999_900.0})
     rounds.note(storage.records, "logs", 1, restore=copied | {"ended_at": 1_799_999_905.0})
@@ -144,7 +169,7 @@ def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
     )
     storage.records.put("gate#logs#clients_moved", gate="clients_moved", announced_at=1.0)
 
-    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+    write([MOVED])
 
     assert [
         (phase["phase"], round(phase["ended_at"] - phase["began_at"], 1))
@@ -157,7 +182,7 @@ def test_phases_come_in_their_order(storage: Storage, events: Events) -> None:
     ]
 
 
-def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> None:
+def test_what_people_have_to_do_is_said(storage: Storage, write: Write) -> None:
     place = Place(DESTINATION, "repository", "r-1")
     storage.journal.note(place, None, {"type": "s3"})
     artifacts = [
@@ -167,9 +192,7 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
     storage.records.write("logs/artifacts", artifacts)
     storage.records.write("logs/late-indices", ["orders-3"])
 
-    report.write(
-        storage.records, events.bus, [MOVED, failed("users")], None, GIVEN_BACK, STARTED_AT
-    )
+    write([MOVED, failed("users")])
 
     written = stored(storage)
     assert written["changes"] == [
@@ -195,7 +218,7 @@ def test_what_people_have_to_do_is_said(storage: Storage, events: Events) -> Non
 
 
 def test_what_was_not_compared_or_can_not_be_told_is_left_to_people(
-    storage: Storage, events: Events
+    storage: Storage, write: Write
 ) -> None:
     gone = [Difference(f"0-{number}", 0, "missing") for number in (4, 5)]
     index = IndexComparison("orders", [], 7, 1, 1, gone={"0": 3}, gone_examples=gone, untold=[0])
@@ -207,7 +230,7 @@ def test_what_was_not_compared_or_can_not_be_told_is_left_to_people(
     }
     storage.records.write("logs/documents-after", compared)
 
-    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+    write([MOVED])
 
     assert stored(storage)["to_do"][:2] == [
         "Look at users of logs, whose documents weren't compared after the clients had moved: the "
@@ -218,11 +241,11 @@ def test_what_was_not_compared_or_can_not_be_told_is_left_to_people(
     ]
 
 
-def test_what_the_plan_noted_is_said_again(storage: Storage, events: Events) -> None:
+def test_what_the_plan_noted_is_said_again(storage: Storage, write: Write) -> None:
     storage.records.write("plan", {"notes": ["limits stay"]})
     storage.records.write("logs/plan", {"destination": "search.example.com:9200"})
 
-    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+    write([MOVED])
 
     assert stored(storage)["notes"] == ["limits stay"]
     page = storage.s3.objects["migrations/m-1/report.html"].decode()
@@ -230,23 +253,26 @@ def test_what_the_plan_noted_is_said_again(storage: Storage, events: Events) -> 
     assert "logs to search.example.com:9200" in page
 
 
-def test_a_snapshot_that_was_skipped_is_no_failure(storage: Storage, events: Events) -> None:
+def test_a_snapshot_that_was_skipped_is_no_failure(
+    storage: Storage, events: Events, announcements: Announcements, write: Write
+) -> None:
     why = {"error": "SnapshotSkipped", "cause": "m-0 runs"}
 
-    outcome = report.write(storage.records, events.bus, [], why, GIVEN_BACK, STARTED_AT)
+    outcome = write([], why)
 
     assert outcome == {"status": "SKIPPED", **why, "report": "migrations/m-1/report.json"}
     written = stored(storage)
     assert (written["status"], written["to_do"]) == ("SKIPPED", [])
     [(event, detail)] = events.fake.told
     assert (event, detail["cause"]) == ("SnapshotSkipped", "m-0 runs")
+    assert announcements.messages == []
 
 
-def test_a_snapshot_alone_asks_nothing_of_people(storage: Storage, events: Events) -> None:
+def test_a_snapshot_alone_asks_nothing_of_people(storage: Storage, write: Write) -> None:
     storage.records.write("logs/expired-snapshots", ["snapferry-nightly-20261123t020000z"])
     taken = {name: MOVED[name] for name in MOVED.keys() - {"documents", "write_stop"}}
 
-    report.write(storage.records, events.bus, [taken], None, GIVEN_BACK, STARTED_AT)
+    write([taken])
 
     written = stored(storage)
     assert written["to_do"] == []
@@ -254,15 +280,8 @@ def test_a_snapshot_alone_asks_nothing_of_people(storage: Storage, events: Event
     assert domain["expired_snapshots"] == ["snapferry-nightly-20261123t020000z"]
 
 
-def test_the_page_says_nothing_that_is_not_escaped(storage: Storage, events: Events) -> None:
-    report.write(
-        storage.records,
-        events.bus,
-        [failed("logs", "<script>alert(1)")],
-        None,
-        GIVEN_BACK,
-        STARTED_AT,
-    )
+def test_the_page_says_nothing_that_is_not_escaped(storage: Storage, write: Write) -> None:
+    write([failed("logs", "<script>alert(1)")])
 
     page = storage.s3.objects["migrations/m-1/report.html"].decode()
     assert "&lt;script&gt;alert(1)" in page
@@ -270,21 +289,17 @@ def test_the_page_says_nothing_that_is_not_escaped(storage: Storage, events: Eve
 
 
 def test_the_failure_of_the_only_domain_is_that_of_the_migration(
-    storage: Storage, events: Events
+    storage: Storage, write: Write
 ) -> None:
-    outcome = report.write(
-        storage.records, events.bus, [failed("logs", "x" * 1_000)], None, GIVEN_BACK, STARTED_AT
-    )
+    outcome = write([failed("logs", "x" * 1_000)])
 
     assert (outcome["status"], outcome["error"]) == ("FAILED", "Unavailable")
     assert outcome["cause"] == "x" * 1_000
     assert stored(storage)["error"] == "Unavailable"
 
 
-def test_one_failure_among_several_is_named_by_its_domain(storage: Storage, events: Events) -> None:
-    outcome = report.write(
-        storage.records, events.bus, [MOVED, failed("orders")], None, GIVEN_BACK, STARTED_AT
-    )
+def test_one_failure_among_several_is_named_by_its_domain(storage: Storage, write: Write) -> None:
+    outcome = write([MOVED, failed("orders")])
 
     assert outcome["error"] == "DomainsFailed"
     assert outcome["cause"] == "1 of 2 domains failed. orders: no route"
@@ -293,11 +308,11 @@ def test_one_failure_among_several_is_named_by_its_domain(storage: Storage, even
 
 
 def test_a_hundred_failures_fit_into_a_cause_and_are_whole_in_the_report(
-    storage: Storage, events: Events
+    storage: Storage, write: Write
 ) -> None:
     domains = [failed(f"{'d' * 37}{number:03}", "x" * 5_000) for number in range(100)]
 
-    outcome = report.write(storage.records, events.bus, domains, None, GIVEN_BACK, STARTED_AT)
+    outcome = write(domains)
 
     assert len(outcome["cause"]) <= LONGEST_CAUSE
     assert all(domain["domain"] in outcome["cause"] for domain in domains)
@@ -305,11 +320,11 @@ def test_a_hundred_failures_fit_into_a_cause_and_are_whole_in_the_report(
 
 
 def test_what_ended_the_migration_as_a_whole_is_its_failure(
-    storage: Storage, events: Events
+    storage: Storage, events: Events, write: Write
 ) -> None:
     failure = {"error": "AccessDenied", "cause": "no permissions"}
 
-    outcome = report.write(storage.records, events.bus, [], failure, None, STARTED_AT)
+    outcome = write([], failure, given_back=None)
 
     assert outcome == failure | {"status": "FAILED", "report": "migrations/m-1/report.json"}
     assert stored(storage)["given_back"] is None
@@ -319,19 +334,20 @@ def test_what_ended_the_migration_as_a_whole_is_its_failure(
 
 
 def test_a_redriven_execution_leaves_the_report_of_its_migration(
-    storage: Storage, events: Events
+    storage: Storage, announcements: Announcements, write: Write
 ) -> None:
-    report.write(storage.records, events.bus, [failed("logs")], None, GIVEN_BACK, STARTED_AT)
+    write([failed("logs")])
     failure = {"error": "MigrationEnded", "cause": "it has ended"}
 
-    outcome = report.write(storage.records, events.bus, [], failure, GIVEN_BACK, STARTED_AT)
+    outcome = write([], failure)
 
     assert outcome == {"status": "FAILED"} | failure
+    assert len(announcements.messages) == 1
     assert stored(storage)["error"] == "Unavailable"
 
 
-def test_success_is_told(storage: Storage, events: Events) -> None:
-    report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+def test_success_is_told(events: Events, write: Write) -> None:
+    write([MOVED])
 
     assert events.fake.told == [
         (
@@ -341,17 +357,53 @@ def test_success_is_told(storage: Storage, events: Events) -> None:
     ]
 
 
-def test_an_event_that_the_bus_does_not_take_is_told_again(
-    storage: Storage, events: Events
+EXECUTION = (
+    "https://eu-west-1.console.aws.amazon.com/states/home?region=eu-west-1#/v2/executions/details/"
+    "arn:aws:states:eu-west-1:222222222222:execution:snapferry-migrate:m-1"
+)
+
+
+def test_people_are_told_of_success(announcements: Announcements, write: Write) -> None:
+    write([MOVED])
+
+    [message] = announcements.messages
+    assert message["subject"] == "Snapferry has succeeded: m-1"
+    for part in (
+        "The migration m-1 has succeeded.",
+        "\n  snapferry report m-1 --stack snapferry\n",
+        "s3://records/migrations/m-1/report.html\n",
+        EXECUTION,
+    ):
+        assert part in message["message"]
+
+
+def test_people_are_told_of_a_failure_and_what_to_do(
+    announcements: Announcements, write: Write
 ) -> None:
+    write([failed("logs", 'no "route"\nto it')])
+
+    [message] = announcements.messages
+    assert message["subject"] == "Snapferry has failed: m-1"
+    for part in (
+        'The migration m-1 has failed: Unavailable. no "route"\nto it\n',
+        "docs/recovery.md",
+        "\n  snapferry roll-back m-1 --stack snapferry\n",
+        "\n  snapferry report m-1 --stack snapferry\n",
+        "s3://records/migrations/m-1/report.html\n",
+        EXECUTION,
+    ):
+        assert part in message["message"]
+
+
+def test_an_event_that_the_bus_does_not_take_is_told_again(events: Events, write: Write) -> None:
     events.fake.refuses = True
 
     with pytest.raises(Unavailable, match="ThrottlingException"):
-        report.write(storage.records, events.bus, [MOVED], None, GIVEN_BACK, STARTED_AT)
+        write([MOVED])
 
 
 def test_a_snapshot_alone_has_neither_documents_nor_a_write_stop(
-    storage: Storage, events: Events
+    storage: Storage, write: Write
 ) -> None:
     listed = Index("orders", "uuid", True, 1, 1, 2_000, created_at_milliseconds=1)
     listing.keep(storage.records, "logs", 1, [listed])
@@ -364,9 +416,7 @@ def test_a_snapshot_alone_has_neither_documents_nor_a_write_stop(
         "primary_store_bytes": 2_000,
     }
 
-    outcome = report.write(
-        storage.records, events.bus, [snapshotted], None, GIVEN_BACK, "2026-11-23T20:00:00Z"
-    )
+    outcome = write([snapshotted])
 
     assert outcome["status"] == "SUCCEEDED"
     assert "orders" in storage.s3.objects["migrations/m-1/report.html"].decode()

@@ -11,6 +11,7 @@ from snapferry import report, request
 from snapferry.events import Bus
 from snapferry.progress import Progress
 from snapferry.records import Records
+from tests.unit.conftest import Announcements
 from tests.unit.fakes import FakeEvents, FakeS3, FakeTable
 from tests.workflow.fake_handlers import FakeHandler, Payload, in_turn
 from tests.workflow.state_machines import Execution, StateMachines
@@ -129,6 +130,7 @@ class Migration:
         handlers: by name; a test replaces those that it is about.
         calls: name and payload of each call of a handler, in that order.
         events: what was told on the bus.
+        announcements: what people were told.
     """
 
     state_machines: StateMachines
@@ -136,6 +138,7 @@ class Migration:
     handlers: dict[str, FakeHandler] = field(init=False)
     calls: list[tuple[str, Payload]] = field(default_factory=list)
     events: FakeEvents = field(default_factory=FakeEvents)
+    announcements: Announcements = field(default_factory=Announcements)
     _s3: FakeS3 = field(default_factory=FakeS3)
 
     def __post_init__(self) -> None:
@@ -255,6 +258,7 @@ class Migration:
         return report.write(
             self.records,
             _bus(self.events),
+            self.announcements.topic,
             payload["domains"],
             payload["failure"],
             payload["given_back"],

@@ -708,26 +708,6 @@ def test_an_alarm_adds_up_what_has_no_data_as_nothing(alarm: str) -> None:
         assert expression == " + ".join(f"FILL({name}, 0)" for name in names)
 
 
-def test_the_topics_key_is_for_events_without_a_condition() -> None:
-    """EventBridge bears none there: its messages would be lost in silence.
-
-    Source: https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-    """
-    statements = RESOURCES["TopicKey"]["Properties"]["KeyPolicy"]["Statement"]
-    conditions = {
-        statement["Principal"]["Service"]: statement.get("Condition")
-        for statement in statements
-        if "Service" in statement["Principal"]
-    }
-
-    assert conditions == {
-        "cloudwatch.amazonaws.com": {
-            "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
-        },
-        "events.amazonaws.com": None,
-    }
-
-
 def test_what_docs_name_is_an_output() -> None:
     assert TEMPLATE["Outputs"]["FunctionLogGroupName"]["Value"] == {"Ref": "FunctionLogs"}
 

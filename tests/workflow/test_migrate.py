@@ -464,6 +464,8 @@ def test_a_migration_that_may_not_begin_gives_back_what_it_has_taken(migration: 
     ]
     assert migration.records.read("report")["error"] == "LeaseHeld"
     assert [event for event, _ in migration.events.told] == ["MigrationFailed"]
+    [message] = migration.announcements.messages
+    assert "LeaseHeld. Begin migration: the bucket b is in use by m-0" in message["message"]
 
 
 def test_a_failure_is_told_though_something_is_left_besides(migration: Migration) -> None:

@@ -9,6 +9,7 @@ size of the data is. In the order of a migration:
     begin          when it was restored; with `tune` and `note_blocks`
     run_round      again and again, while clients write
     bring_mappings of those that nothing is written to, too, before people are asked
+    bring_settings that clients have changed meanwhile
     freeze         stops the writes, after `leave_blocks`; `let_go` where a snapshot is needed
     connect        beside that, so that the last round finds its connections open
     run_last_round copies what is left, and proves that both sides are equal
@@ -40,7 +41,7 @@ from snapferry.catchup.rounds import (
     written_to,
 )
 from snapferry.catchup.tail import IndexRound
-from snapferry.catchup.tuning import give_back, tune
+from snapferry.catchup.tuning import bring_settings, give_back, tune
 
 __all__ = [
     "CHANGEABLES",
@@ -49,6 +50,7 @@ __all__ = [
     "Round",
     "begin",
     "bring_mappings",
+    "bring_settings",
     "connect",
     "foresee",
     "foresee_blocks",

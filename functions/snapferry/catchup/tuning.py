@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from opensearchpy import OpenSearch
 
 from snapferry import indices
+from snapferry.errors import RequestRefused
 from snapferry.records import Records
 
 _SETTINGS = {
@@ -40,6 +41,57 @@ def tune(
     records.write_once(_name(domain, round_number), before)
     for path in indices.paths(names):
         destination.indices.put_settings(index=path, body=_SETTINGS)
+
+
+def bring_settings(
+    source: OpenSearch,
+    destination: OpenSearch,
+    records: Records,
+    domain: str,
+    names: Sequence[str],
+    round_number: int,
+) -> dict[str, str]:
+    """Brings settings that were changed at the source since the indices were restored.
+
+    Those that catching up needs otherwise come with `give_back`.
+
+    Args:
+        source: the domain.
+        destination: where the indices are caught up.
+        records: of the migration.
+        domain: the domain's name.
+        names: of indices that are on both sides.
+        round_number: of the snapshot after which they were tuned.
+
+    Returns:
+        Why some can't be caught up any more, by their names.
+    """
+    before = records.read(_name(domain, round_number), default={})
+    at_source, at_destination = (
+        indices.settings(cluster, names) for cluster in (source, destination)
+    )
+    unfit = {}
+    for name in names:
+        here = indices.settings_that_matter(at_source[name])
+        there = indices.settings_that_matter(at_destination[name] | before[name])
+        changed = {
+            setting: here.get(setting)
+            for setting in sorted(here.keys() | there.keys())
+            if here.get(setting) != there.get(setting)
+        }
+        before[name] |= {
+            setting: changed.pop(setting) for setting in _SETTINGS if setting in changed
+        }
+        if changed:
+            try:
+                destination.indices.put_settings(index=name, body=changed)
+            except RequestRefused as error:
+                unfit[name] = (
+                    f"{', '.join(changed)} changed at the source, which the destination refuses: "
+                    f"{error}"
+                )
+    records.write(_name(domain, round_number), before)
+    return unfit
 
 
 def give_back(

@@ -197,21 +197,25 @@ class CutOver:
         """Looks whether indices were made since the round listed them, before people are asked.
 
         After as many rounds for new ones as writes may be stopped, it is left to the write stop.
-        The mappings of the others are brought, whether something was written to them or not.
+        The mappings of the others are brought, whether something was written to them or not, and
+        what was changed of their settings.
 
         Returns:
             How many are `new`.
         """
         present = self._present()
-        self._bring_mappings({index.name for index in present})
+        self._bring_definitions({index.name for index in present})
         if self.round_number - self.job.cutover.rounds >= _MOST_WRITE_STOPS:
             return {"new": 0}
         return {"new": len(self._leave_out_new(present))}
 
-    def _bring_mappings(self, present: Set[str]) -> None:
+    def _bring_definitions(self, present: Set[str]) -> None:
         ways = Ways.of(self.records, self._domain)
         names = [name for name in ways.caught_up if name in present]
-        if unfit := catchup.bring_mappings(self.source, self.destination, names):
+        sides = self.source, self.destination
+        if unfit := catchup.bring_settings(
+            *sides, self.records, self._domain, names, ways.round_number
+        ) | catchup.bring_mappings(*sides, names):
             ways.leave_out(unfit)
             ways.keep(self.records, self._domain)
             if tally := Tally.of(self.records, self._domain):

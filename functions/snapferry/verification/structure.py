@@ -8,27 +8,6 @@ from opensearchpy import OpenSearch
 from snapferry import indices
 from snapferry.engines import Engine
 
-# Settings by which an index takes, finds or shows other documents; those of operation, such as
-# the number of replicas or where shards may lie, are the destination's own.
-_SETTINGS = (
-    "index.analysis.",
-    "index.analyze.",
-    "index.codec",
-    "index.default_pipeline",
-    "index.final_pipeline",
-    "index.knn",
-    "index.mapping.",
-    "index.mapper.",
-    "index.max_",
-    "index.number_of_shards",
-    "index.query.",
-    "index.refresh_interval",
-    "index.routing_partition_size",
-    "index.search.default_pipeline",
-    "index.similarity.",
-    "index.sort.",
-)
-
 
 def structural_faults(
     source: OpenSearch, destination: OpenSearch, names: Sequence[str]
@@ -55,17 +34,14 @@ def structural_faults(
             for cluster, its_own in zip((source, destination), parameters, strict=True)
         )
         for name in here.keys() & there.keys():
+            settings = [
+                indices.settings_that_matter(side[name]["settings"]) for side in (here, there)
+            ]
             faults[name] = [
                 *differences("mapping", here[name]["mappings"], there[name]["mappings"]),
-                *differences("setting", _that_matter(here[name]), _that_matter(there[name])),
+                *differences("setting", settings[0], settings[1]),
             ]
     return faults
-
-
-def _that_matter(definition: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in definition["settings"].items() if name.startswith(_SETTINGS)
-    }
 
 
 def differences(

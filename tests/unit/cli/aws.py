@@ -22,7 +22,7 @@ from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.verdicts import Verdict
-from tests.unit.conftest import Events
+from tests.unit.conftest import Announcements, Events
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -161,7 +161,15 @@ class FakeAws:
         self, *domains: dict[str, Any], failure: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """Has the migration m-1 write its report; returns it."""
-        report.write(self._records(), Events().bus, domains, failure, {}, "2026-11-23T20:00:00Z")
+        report.write(
+            self._records(),
+            Events().bus,
+            Announcements().topic,
+            domains,
+            failure,
+            {},
+            "2026-11-23T20:00:00Z",
+        )
         written: dict[str, Any] = self._records().read("report")
         return written
 
