@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _REQUEST_TIMEOUT_SECONDS = 120
+_LONGEST_PAUSE_SECONDS = 30
 # Where there is no route, the AWS client's attempts end before the shortest function's time does,
 # so that the error says so.
 _AWS = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 5})
@@ -78,6 +80,32 @@ class _ExplainingTransport(Transport):
             return super().perform_request(method, url, *args, **options)
         except OpenSearchException as error:
             raise explain(error, self._cluster, f"{method} {url}") from error
+
+
+class _Connection(RequestsHttpConnection):
+    """Opens its connections anew after a pause, in which the old ones may have died unseen.
+
+    Lambda freezes an environment between invocations; nothing in it hears then that the other side,
+    or something in between, has closed them.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/best-practices.html
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used_at = time.time()
+        self._lock = threading.Lock()
+
+    def perform_request(self, *args: Any, **options: Any) -> Any:
+        with self._lock:
+            if time.time() - self._used_at > _LONGEST_PAUSE_SECONDS:
+                # Requests that run keep theirs.
+                self.session.close()
+            self._used_at = time.time()
+        try:
+            return super().perform_request(*args, **options)
+        finally:
+            self._used_at = time.time()
 
 
 class _Signer(AWS4Auth):  # type: ignore[misc]  # it has no types
@@ -428,7 +456,7 @@ def _cluster(name: str, endpoint: str, **options: Any) -> OpenSearch:
     return OpenSearch(
         hosts=[{"host": host, "port": int(port or 443)}],
         use_ssl=True,
-        connection_class=RequestsHttpConnection,
+        connection_class=_Connection,
         transport_class=_ExplainingTransport,
         cluster=name,
         serializer=_Serializer(),

@@ -165,12 +165,13 @@ def _forecast(records: Records, job: DomainJob) -> str:
 
 
 def _late(records: Records, domain: str) -> str:
-    """What clients have made at the source since the hand-over; empty where they haven't."""
+    """What clients have written to since the hand-over at the source; empty where they haven't."""
     late = cutover.late(records, domain)
     if not late:
         return ""
     return (
-        "Clients still write to the source: after the hand-over they have made there what nothing "
-        f"moves, {indices.some(late)}. Stop them, and bring it over by a migration of its own. "
+        "Clients still write to the source: after the hand-over they have made or written to "
+        f"{indices.some(late)} there, and nothing moves that. Stop them. What is new goes by a "
+        "migration of its own; what was moved before has to be brought document by document. "
         "This is told once: the next answer counts."
     )

@@ -304,8 +304,10 @@ def _to_do(
                 )
         for index in domain["catch_up"]["late_indices"]:
             yield (
-                f"Bring {index} of {domain['domain']} over by a migration of its own, or delete "
-                "it: a client made it at the source after the hand-over, and nothing moved it."
+                f"See to {index} of {domain['domain']}: a client made it or wrote to it at the "
+                "source after the hand-over, and nothing moved that. What is new goes by a "
+                "migration of its own; what was moved before has to be brought document by "
+                "document."
             )
         if any(artifact["kind"].startswith("saved ") for artifact in domain["artifacts"]):
             yield (

@@ -249,6 +249,28 @@ def test_surplus_and_missing_documents_of_the_destination_are_found(
 
 
 @pytest.mark.parametrize("change", ["surplus", "missing"])
+def test_deletes_are_found_in_an_index_that_was_shrunk(
+    sandbox: Sandbox, tail: Tail, index: str
+) -> None:
+    documents, wide = 20_000, f"{index}-wide"
+    fill(sandbox.source, wide, documents, shards=4)
+    sandbox.source.indices.put_settings(index=wide, body={"index.blocks.write": True})
+    settings_of_target = {"index.number_of_shards": 1, "index.blocks.write": None}
+    sandbox.source.indices.shrink(index=wide, target=index, body={"settings": settings_of_target})
+    sandbox.source.cluster.health(index=index, params={"wait_for_status": "green"})
+    sandbox.source.indices.delete(index=wide)
+    tail.bulk(index)
+    deleted = range(0, documents, documents // 100)
+    for number in deleted:
+        sandbox.source.delete(index=index, id=str(number))
+
+    done = tail.last_round(index)
+
+    assert done.sealed
+    assert done.deletes == len(deleted)
+    assert sandbox.destination.count(index=index)["count"] == documents - len(deleted)
+
+
 def test_a_difference_that_nobody_looked_for_fails_the_proof(
     sandbox: Sandbox, tail: Tail, index: str, change: str
 ) -> None:

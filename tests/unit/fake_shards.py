@@ -111,6 +111,7 @@ class FakeTailIndex:
     Attributes:
         hides: documents that the caller's role doesn't show.
         masks: fields that it shows otherwise than they are.
+        is_open: whether it isn't closed.
         nested: how many nested documents each document has, in the field `parts`.
         unwaited_blocks: so many blocks of writes don't see the end of all that run.
         unfinished_block: whether one is there for that; its setting doesn't show it.
@@ -122,6 +123,7 @@ class FakeTailIndex:
     mapping: dict[str, Any] = field(default_factory=dict)
     hides: set[str] = field(default_factory=set)
     masks: set[str] = field(default_factory=set)
+    is_open: bool = True
     nested: int = 0
     unwaited_blocks: int = 0
     unfinished_block: bool = False
@@ -214,10 +216,10 @@ class FakeTailCluster(FakeCluster):
                 )
                 if request.parameters.get("ignore_unavailable") == "true":
                     names = ",".join(name for name in names.split(",") if name in self.tails)
-                found = self._found(names) if names else {}
+                found = self._opened(names) if names else {}
                 return {"indices": {name: of_index(index) for name, index in found.items()}}
             case "POST", [names, "_refresh" | "_flush" as kind]:
-                touched = self._found(names).values()
+                touched = self._opened(names).values()
                 shards = [shard for tail in touched for shard in tail.shards]
                 if kind == "_flush":
                     for tail in touched:
@@ -299,11 +301,16 @@ class FakeTailCluster(FakeCluster):
                 assert request.body.get("search_pipeline") == self.no_pipeline
                 return self._count_all(self._found(names))
             case "POST", [name, "_search"]:
+                self._opened(name)
                 return self._search(name, request.parameters, request.body)
             case "POST", [name, "_msearch"]:
                 pairs = zip(request.body[::2], request.body[1::2], strict=True)
+                if name not in self.tails:
+                    error = {"type": "index_not_found_exception"}
+                    return {"responses": [{"error": error, "status": 404} for _ in pairs]}
                 return {"responses": [self._search(name, head, body) for head, body in pairs]}
             case "POST", [name, "_mget"]:
+                self._found(name)
                 shard = self._shard(name, request.parameters)
                 return {
                     "docs": [
@@ -312,7 +319,7 @@ class FakeTailCluster(FakeCluster):
                     ]
                 }
             case "POST", [name, "_bulk"]:
-                return {"items": list(self._bulk(self.tails[name], iter(request.body)))}
+                return {"items": list(self._bulk(self._found(name)[name], iter(request.body)))}
             case "GET", ["_snapshot", *_] | ["_cat", "snapshots", _]:
                 return super()._carry_out(request)
             case _, ["_plugins" | "_opendistro", *_] | ["_cluster", "settings"]:
@@ -324,6 +331,12 @@ class FakeTailCluster(FakeCluster):
         if missing:
             raise _Refused(404, "index_not_found_exception", f"no such index {missing}")
         return {name: self.tails[name] for name in names.split(",")}
+
+    def _opened(self, names: str) -> dict[str, FakeTailIndex]:
+        found = self._found(names)
+        if not all(index.is_open for index in found.values()):
+            raise _Refused(400, "index_closed_exception", "closed")
+        return found
 
     def _is_unfinished(self, name: str) -> bool:
         return name in self.tails and self.tails[name].unfinished_block
@@ -349,6 +362,7 @@ class FakeTailCluster(FakeCluster):
             "metadata": {
                 "indices": {
                     name: {
+                        "state": "open" if index.is_open else "close",
                         "settings": {"index": {"uuid": index.uuid}},
                         "primary_terms": {str(shard.number): shard.term for shard in index.shards},
                     }

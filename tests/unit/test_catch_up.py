@@ -3,6 +3,8 @@
 The rules are numbered; each keeps documents from being lost, or coming back, in silence.
 """
 
+import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -165,6 +167,36 @@ def test_deletes_that_were_found_when_a_round_is_stopped_are_looked_for_again(ta
     assert not tail.is_equal
     assert tail.last_round().deletes == 1
     assert tail.is_equal
+
+
+@pytest.mark.parametrize("request_number", range(1, 16))
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("run", [Tail.round, Tail.last_round])
+def test_an_index_that_goes_during_a_round_is_found_gone_by_the_next_one(
+    tail: Tail, run: Callable[[Tail], IndexRound], close: bool, side: str, request_number: int
+) -> None:
+    tail.shard.index("0-new")
+    tail.shard.delete("0-4")
+    cluster: FakeTailCluster = getattr(tail, side)
+    requests = itertools.count(1)
+
+    def go() -> None:
+        if next(requests) < request_number:
+            cluster.before = [(".*", go)]
+        elif close:
+            cluster.tails[INDEX].is_open = False
+        else:
+            del cluster.tails[INDEX]
+
+    cluster.before = [(".*", go)]
+    with contextlib.suppress(Unavailable):
+        run(tail)
+
+    # Fewer requests than that may have been enough.
+    cluster.before = []
+    index = cluster.tails.get(INDEX)
+    assert (tail.round().unfit == "") == (index is not None and index.is_open)
 
 
 def test_an_index_whose_catching_up_has_not_begun_is_named(tail: Tail) -> None:
@@ -671,6 +703,15 @@ def test_rule_10_an_index_of_which_a_document_is_refused_is_unfit(tail: Tail) ->
     assert not done.sealed
 
 
+def test_rule_10_an_index_with_a_document_that_is_too_large_is_unfit(tail: Tail) -> None:
+    tail.shard.index("0-large")
+    tail.destination.faults = [Fault("POST /orders/_bulk", (413, "Request Too Long"))]
+    done = tail.round()
+    assert "refuses 1 documents" in done.unfit
+    assert "such as 0-large" in done.unfit
+    assert not done.sealed
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -738,6 +779,15 @@ def test_rule_12_an_old_engine_is_asked_for_running_writes(tail: Tail) -> None:
         *["/_tasks"] * 3,
     ]
     assert tail.source.tails[INDEX].settings["index.blocks.write"] == "true"
+
+
+def test_rule_12_a_block_that_a_node_does_not_know_yet_is_set_again(tail: Tail) -> None:
+    tail.source.version = {"number": "6.8.0"}
+    answer = (200, {"acknowledged": False})
+    tail.source.faults = [Fault("PUT /orders/_settings", answer, takes_effect=True)]
+    with pytest.raises(Unavailable, match="may still run"):
+        freeze(tail)
+    assert freeze(tail)
 
 
 def test_rule_12_a_freeze_is_given_back(tail: Tail) -> None:

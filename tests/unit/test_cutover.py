@@ -240,6 +240,30 @@ def test_an_index_that_clients_make_after_the_hand_over_is_told_once(restored: W
     assert restored.outcome["late_indices"] == ["a", "c"]
 
 
+@pytest.mark.parametrize("by_snapshot", [False, True])
+def test_what_clients_write_after_the_hand_over_is_told_once(
+    restored: World, by_snapshot: bool
+) -> None:
+    if by_snapshot:
+        restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
+    restored.begin()
+    restored.freeze()
+    restored.finish()
+    if by_snapshot:
+        restored.snapshot()
+        restored.take("verify_copy", 2)
+    restored.hand_over()
+    assert restored.take("look_for_late_indices", 2) == {"late": 0}
+
+    # Somebody has taken the block off.
+    restored.source.tails["b"].shards[0].index("0-1")
+    del restored.source.tails["a"]
+
+    assert restored.take("look_for_late_indices", 2) == {"late": 1}
+    assert restored.take("look_for_late_indices", 2) == {"late": 0}
+    assert restored.outcome["late_indices"] == ["b"]
+
+
 def test_an_index_that_is_new_when_writes_have_stopped_gives_the_write_stop_up(
     restored: World,
 ) -> None:
@@ -367,6 +391,18 @@ def test_without_a_base_everything_goes_by_a_snapshot(
         world.source.faults = [Fault("GET /_cluster/state/.*", DENIED)]
     world.bulk()
     assert world.begin() == {"caught_up": 0, "by_snapshot": 2, "slices": 1}
+
+
+def test_a_write_during_the_last_snapshot_of_an_old_engine_is_found(restored: World) -> None:
+    restored.source.version = {"number": "6.0.1"}
+    restored.begin()
+    restored.freeze()
+    assert restored.finish() == {"caught_up": 0, "by_snapshot": 2}
+    restored.snapshot()
+    restored.source.tails["b"].shards[0].index("0-1")
+
+    with pytest.raises(SourceChanged, match="b: made, deleted or written to"):
+        restored.take("verify_copy", 2)
 
 
 def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -> None:
@@ -872,6 +908,22 @@ def test_settings_that_clients_change_meanwhile_are_brought_before_people_are_as
     assert at_destination[0]["index.refresh_interval"] == "30s"
     assert at_destination[0]["index.final_pipeline"] == "late"
     assert "index.routing.allocation.include._name" not in at_destination[0]
+
+
+def test_what_clients_define_while_people_are_asked_is_brought_before_the_proof(
+    restored: World,
+) -> None:
+    restored.begin()
+    restored.catch_up()
+    restored.take("look_for_new_indices")
+    restored.source.tails["a"].mapping = {"properties": {"new": {"type": "keyword"}}}
+    restored.source.tails["b"].settings["index.refresh_interval"] = "30s"
+    restored.freeze()
+
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+
+    assert restored.destination.tails["a"].mapping == restored.source.tails["a"].mapping
+    assert restored.destination.tails["b"].settings["index.refresh_interval"] == "30s"
 
 
 def test_a_setting_that_is_refused_is_left_to_the_last_snapshot(restored: World) -> None:

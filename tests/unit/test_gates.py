@@ -167,7 +167,7 @@ def test_people_who_are_asked_anew_are_told_why(
 
     plan, stop_writes, clients_moved = (each["message"] for each in announcements.messages)
     assert "Writes were stopped before, and that was given up: b: written to." in stop_writes
-    assert "they have made there what nothing moves, orders-3." in clients_moved
+    assert "they have made or written to orders-3 there, and nothing moves that." in clients_moved
     for text in (plan, stop_writes):
         assert "orders-3" not in text
 

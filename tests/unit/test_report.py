@@ -1,4 +1,5 @@
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -14,6 +15,7 @@ from snapferry.verification import Verdict
 from snapferry.verification.content import Difference
 from snapferry.verification.documents import IndexComparison
 from snapferry.ways import Slice, Ways
+from snapferry_cli.__main__ import parser
 from tests.unit.conftest import DESTINATION, Announcements, Events, Storage
 
 type Write = Callable[..., dict[str, Any]]
@@ -208,8 +210,9 @@ def test_what_people_have_to_do_is_said(storage: Storage, write: Write) -> None:
         "Look at what failed: 1 of 2 domains failed. users: no route",
         "Decide about what was left: repository r-1 (destination/search.example.com:9200)",
         "Bring role r of logs over by hand: it differs",
-        "Bring orders-3 of logs over by a migration of its own, or delete it: a client made it at "
-        "the source after the hand-over, and nothing moved it.",
+        "See to orders-3 of logs: a client made it or wrote to it at the source after the "
+        "hand-over, and nothing moved that. What is new goes by a migration of its own; what was "
+        "moved before has to be brought document by document.",
         "Have everybody who has a private tenant in the Dashboards of logs export what is in it "
         "there and import it at the destination: nobody else can.",
         "See that no client has the address of logs any more: it takes writes again, and nothing "
@@ -393,6 +396,9 @@ def test_people_are_told_of_a_failure_and_what_to_do(
         EXECUTION,
     ):
         assert part in message["message"]
+    for line in message["message"].splitlines():
+        if line.startswith("  snapferry"):
+            assert parser().parse_args(shlex.split(line)[1:]).stack == "snapferry"
 
 
 def test_an_event_that_the_bus_does_not_take_is_told_again(events: Events, write: Write) -> None:

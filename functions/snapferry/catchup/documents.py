@@ -81,7 +81,10 @@ def pages(
     *,
     with_source: bool = True,
 ) -> Iterator[list[Document]]:
-    """Yields the documents of a shard, in the order of their sequence numbers."""
+    """Yields the documents of a shard, in the order of their sequence numbers.
+
+    In an index that was made by shrinking another one, several documents may have one number.
+    """
     body: dict[str, Any] = {
         "query": query,
         "sort": [{"_seq_no": "asc"}],
@@ -90,8 +93,9 @@ def pages(
         "track_total_hits": False,
         **side.engine.search_options,
     }
+    asked = size.documents + 1
     while True:
-        body["size"] = size.documents
+        body["size"] = asked
         answer = side.patiently(
             side.client.search,
             index=index,
@@ -102,7 +106,7 @@ def pages(
             },
         )
         require_complete(answer, index)
-        page = [
+        found = [
             Document(
                 id=hit["_id"],
                 routing=hit.get("_routing"),
@@ -113,12 +117,16 @@ def pages(
             )
             for hit in answer["hits"]["hits"]
         ]
+        is_last = len(found) < asked
+        # Others of the last number may follow, so that it begins the next page.
+        page = found if is_last else [each for each in found if each.seq_no < found[-1].seq_no]
         if page:
             size.learn(page)
             yield page
-        if len(page) < body["size"]:
+            body["search_after"] = [page[-1].seq_no]
+        if is_last:
             return
-        body["search_after"] = [page[-1].seq_no]
+        asked = size.documents + 1 if page else 2 * asked
 
 
 def identities(side: Side, index: str, shard: int, query: dict[str, Any]) -> Iterator[Document]:

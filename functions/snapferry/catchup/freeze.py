@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
@@ -164,7 +165,8 @@ def freeze(
         if engine.blocks_and_waits:
             _block_and_wait(source, path)
         else:
-            source.indices.put_settings(index=path, body={_SETTING: _BLOCKED})
+            answer = source.indices.put_settings(index=path, body={_SETTING: _BLOCKED})
+            _require_acknowledged(answer)
     if not engine.blocks_and_waits:
         _wait_for_writes(source, time.monotonic() + hold_seconds, sleep)
     delayed = [
@@ -247,9 +249,12 @@ def _is_refusal(error: SnapferryError) -> bool:
 
 def _block_and_wait(cluster: OpenSearch, path: str) -> None:
     """Blocks writes, once all that run have ended; it may be repeated."""
-    answer = cluster.transport.perform_request("PUT", f"/{path}/_block/write")
+    _require_acknowledged(cluster.transport.perform_request("PUT", f"/{path}/_block/write"))
+
+
+def _require_acknowledged(answer: Mapping[str, Any]) -> None:
+    """Makes sure that all nodes know of a block; beside a shard's recovery they may not yet."""
     if not answer["acknowledged"]:
-        # Beside the recovery of a shard, for example.
         raise Unavailable(f"writes that began before the block may still run: {answer}")
 
 

@@ -13,7 +13,7 @@ UNKNOWN_CHECKPOINT = -2
 """The global checkpoint of a primary that doesn't know it yet."""
 
 _STATE = (
-    "metadata.indices.*.settings.index.uuid,metadata.indices.*.primary_terms,"
+    "metadata.indices.*.state,metadata.indices.*.settings.index.uuid,metadata.indices.*.primary_terms,"
     "routing_table.indices.*.shards.*.shard,routing_table.indices.*.shards.*.primary,"
     "routing_table.indices.*.shards.*.state,routing_table.indices.*.shards.*.node,"
     "routing_table.indices.*.shards.*.allocation_id"
@@ -72,9 +72,10 @@ class Primary:
 
 
 def look(cluster: OpenSearch, names: Iterable[str]) -> dict[str, list[Primary]]:
-    """The primaries of indices, by number; an index that is gone is left out.
+    """The primaries of indices, by number; an index that is gone or closed is left out.
 
     Raises:
+        NotFound: where one is deleted at this moment.
         Unavailable: where a shard has no primary, or one that moves at this moment.
 
     Source: https://docs.opensearch.org/latest/api-reference/index-apis/stats/
@@ -86,7 +87,11 @@ def look(cluster: OpenSearch, names: Iterable[str]) -> dict[str, list[Primary]]:
             index=path,
             params={"ignore_unavailable": "true", "filter_path": _STATE},
         )
-        metadata = state.get("metadata", {}).get("indices", {})
+        metadata = {
+            name: index
+            for name, index in state.get("metadata", {}).get("indices", {}).items()
+            if index["state"] == "open"
+        }
         if not metadata:
             continue
         stats = cluster.indices.stats(

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -18,13 +18,33 @@ from snapferry.catchup.steps import Steps
 from snapferry.catchup.tail import IndexRound, Tail
 from snapferry.catchup.writer import Writer
 from snapferry.engines import Engine
-from snapferry.errors import SnapferryError, SourceChanged, Unavailable, VerificationFailed
+from snapferry.errors import (
+    NotFound,
+    RequestRefused,
+    SnapferryError,
+    SourceChanged,
+    Unavailable,
+    VerificationFailed,
+)
 from snapferry.records import Records
 
 # Enough for two processors, and fewer than the connections that a client keeps.
 _REQUESTS_AT_ONCE = 8
 _CONNECTION_SECONDS = 5
 _LOOK_EVERY_SECONDS = 0.05
+# What a cluster answers of an index that was closed.
+_CLOSED = "index_closed_exception"
+
+
+@contextlib.contextmanager
+def _indices_may_go() -> Iterator[None]:
+    """Has a round called again in the midst of which an index has gone; the next one sees it."""
+    try:
+        yield
+    except (NotFound, RequestRefused) as error:
+        if isinstance(error, RequestRefused) and _CLOSED not in str(error):
+            raise
+        raise Unavailable(f"an index was deleted or closed during the round: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -115,6 +135,7 @@ def _at_base(name: str, base: Sequence[Primary], restored: Sequence[Primary]) ->
     )
 
 
+@_indices_may_go()
 def run_round(
     source: OpenSearch,
     destination: OpenSearch,
@@ -218,6 +239,7 @@ def _catch_up(
     return results
 
 
+@_indices_may_go()
 def run_last_round(
     source: OpenSearch,
     destination: OpenSearch,
@@ -397,7 +419,7 @@ def _adopt(
         (destination, stored.destination_uuid, "destination"),
     ):
         if len(primary_list) != len(stored.shards) or primary_list[0].index_uuid != uuid:
-            raise Unfit(f"the {side} has another index of this name by now, or none")
+            raise Unfit(f"the {side} has another index of this name by now, or none that is open")
     shards = []
     for shard, here, there in zip(stored.shards, source, destination, strict=True):
         before, now = shard.source, here.lineage
@@ -437,7 +459,10 @@ def _prove_equal(
 
     def look(cluster: OpenSearch) -> dict[str, list[Primary]]:
         refresh(cluster, names)
-        return primaries.look(cluster, names)
+        found = primaries.look(cluster, names)
+        if gone := set(names) - found.keys():
+            raise Unavailable(f"{indices.some(gone)}: deleted or closed during the round")
+        return found
 
     with ThreadPoolExecutor(2) as pool:
         looks = pool.map(look, (source, destination))

@@ -200,8 +200,11 @@ class Steps:
             if moved:
                 self._keep(tail, moved)
             tail.result.lag = tail.lag(present.get(name, []))
-            tail.result.sealed = not moved and _all_durable(
-                {name: shown[name]}, {name: present.get(name, [])}
+            # It may have been deleted meanwhile.
+            tail.result.sealed = (
+                name in shown
+                and not moved
+                and _all_durable({name: shown[name]}, {name: present.get(name, [])})
             )
 
     def _finish(self, tail: Tail, mapping: dict[str, Any]) -> None:

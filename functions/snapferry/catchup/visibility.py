@@ -116,5 +116,7 @@ def hidden_documents(
 
 
 def _lucene_documents(source: Side, index: str, shards: Sequence[int]) -> int:
-    present = look(source.client, [index])[index]
+    present = look(source.client, [index]).get(index)
+    if present is None:
+        raise Unavailable(f"{index}: it was deleted or closed at this moment")
     return sum(present[shard].lucene_documents for shard in shards)

@@ -8,7 +8,7 @@ from typing import Any
 
 from snapferry.catchup.documents import BATCH_BYTES, Document
 from snapferry.catchup.side import PAUSES_SECONDS, Side, Unfit, refresh
-from snapferry.errors import Unavailable
+from snapferry.errors import RequestRefused, Unavailable
 
 _DELETES_AT_ONCE = 5_000
 
@@ -105,20 +105,29 @@ class Writer:
         """Yields what became of each document; those refused for lack of room are sent again.
 
         Source: https://docs.opensearch.org/latest/api-reference/document-apis/bulk/
+
+        Raises:
+            Unfit: where the destination refuses all of them, such as for their size.
         """
         for pause_seconds in PAUSES_SECONDS:
             body = "".join(f"{line}\n" for document in documents for line in lines(document))
-            answer = self.side.patiently(
-                self.side.client.bulk,
-                index=self.index,
-                body=body.encode("utf-8", "surrogatepass"),
-                params={
-                    "pipeline": "_none",
-                    "refresh": str(shown).lower(),
-                    "filter_path": "items.*.status,items.*._seq_no,items.*.error",
-                },
-                headers={"x-opaque-id": self.opaque_id},
-            )
+            try:
+                answer = self.side.patiently(
+                    self.side.client.bulk,
+                    index=self.index,
+                    body=body.encode("utf-8", "surrogatepass"),
+                    params={
+                        "pipeline": "_none",
+                        "refresh": str(shown).lower(),
+                        "filter_path": "items.*.status,items.*._seq_no,items.*.error",
+                    },
+                    headers={"x-opaque-id": self.opaque_id},
+                )
+            except RequestRefused as error:
+                raise Unfit(
+                    f"the destination refuses {len(documents)} documents of {len(body)} characters "
+                    f"together, such as {documents[0].id}: {error}"
+                ) from error
             refused = []
             for document, item in zip(documents, answer["items"], strict=True):
                 [result] = item.values()

@@ -12,7 +12,7 @@ from snapferry import catchup, listing, metrics, prediction, progress, rounds
 from snapferry.catchup import Round
 from snapferry.cutover import write_stop
 from snapferry.cutover.stop_mark import LOOK_EVERY_SECONDS, StopMark
-from snapferry.errors import NotFound, Unavailable
+from snapferry.errors import RequestRefused, Unavailable
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.prediction import SliceTally, Tally
@@ -86,8 +86,8 @@ def catch_up(
         Whether it has `ended`.
 
     Raises:
-        NotFound, Unavailable: where a cluster doesn't answer; call again. Beside the gate a round
-            that fails is followed by others.
+        RequestRefused, Unavailable: where a round has failed; call again. Beside the gate it is
+            followed by others.
     """
     domain = job.domain.name
     began_at = time.time()
@@ -119,7 +119,7 @@ def catch_up(
                     _LONGEST_ROUND_SECONDS[until],
                     is_stopped=stop_mark.is_set,
                 )
-        except (NotFound, Unavailable) as error:
+        except (RequestRefused, Unavailable) as error:
             if until != "writes stop":
                 raise
             # While people are asked it may pass; if it doesn't, the last round fails.

@@ -1,6 +1,7 @@
 """The steps of a cut-over: each is a state, and a call of one function."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -363,14 +364,35 @@ class CutOver:
             catchup.let_go(self.journal, self.source, self._domain, names - set(ways.caught_up))
             rounds.note(self.records, self._domain, self.round_number, final=True, **size)
         else:
-            documents = verification.prove(
-                *sides, self.records, self.job, listed.selected, ways.caught_up
-            )
+            documents = self._prove_caught_up(listed.selected, ways)
         return size | {
             "caught_up": len(ways.caught_up),
             "by_snapshot": left,
             "documents": documents,
         }
+
+    def _prove_caught_up(self, selected: Sequence[Index], ways: Ways) -> int:
+        prove = functools.partial(
+            verification.prove,
+            self.source,
+            self.destination,
+            self.records,
+            self.job,
+            selected,
+            ways.caught_up,
+        )
+        try:
+            return prove()
+        except VerificationFailed:
+            # While people were asked, a mapping or a setting may have changed without a document.
+            self._bring_definitions({index.name for index in selected})
+            self._give_settings_back(ways)
+            return prove()
+
+    def _give_settings_back(self, ways: Ways) -> None:
+        catchup.give_back(
+            self.destination, self.records, self._domain, ways.caught_up, ways.round_number
+        )
 
     def verify_copy(self) -> dict[str, Any]:
         """Verifies what came by a last snapshot, and everything else with it.
@@ -448,18 +470,23 @@ class CutOver:
         with ThreadPoolExecutor(1) as pool:
             # Clients are waiting.
             present = pool.submit(self._present)
-            written = catchup.written_to(
+            written = self._written_to()
+            identities = [
+                {(index.name, index.uuid) for index in each}
+                for each in (selected, present.result())
+            ]
+        return {name for name, _ in identities[0] ^ identities[1]} | written
+
+    def _written_to(self) -> set[str]:
+        return set(
+            catchup.written_to(
                 self.source,
                 self.records,
                 self._domain,
                 Ways.of(self.records, self._domain).caught_up,
                 self.round_number,
             )
-            identities = [
-                {(index.name, index.uuid) for index in each}
-                for each in (selected, present.result())
-            ]
-        return {name for name, _ in identities[0] ^ identities[1]} | set(written)
+        )
 
     def move_aliases(self) -> dict[str, Any]:
         """Gives the indices at the destination the aliases that they have at the source now.
@@ -485,9 +512,10 @@ class CutOver:
         metrics.emit(values, migration_id=self.records.migration_id, domain=self._domain)
 
     def look_for_late_indices(self) -> dict[str, Any]:
-        """Looks whether indices were made and filled at the source since they were handed over.
+        """Looks whether clients have written to the source since its indices were handed over.
 
-        Nothing moves them: people are told of each once, and the report names them all.
+        To one that was moved, where somebody has taken its block off, or to one that they made.
+        Nothing moves that: people are told of each once, and the report names them all.
 
         Returns:
             How many are `late` and weren't told of before.
@@ -496,10 +524,12 @@ class CutOver:
             (index.name, index.uuid)
             for index in listing.selected(self.records, self._domain, self.round_number)
         }
-        made = [index for index in self._present() if (index.name, index.uuid) not in moved]
+        present = self._present()
+        made = [index for index in present if (index.name, index.uuid) not in moved]
         # A policy rolls over what it finds, so that empty ones are no sign of a client.
         documents = indices.count(self.source, [index.name for index in made if index.open])
         late = {index.name for index in made if documents.get(index.name) != 0}
+        late |= self._written_to() & {index.name for index in present}
         return {"late": write_stop.note_late(self.records, self._domain, late)}
 
     def return_source_to_service(self) -> dict[str, Any]:
@@ -509,10 +539,7 @@ class CutOver:
             `domain`, its name.
         """
         self._let_source_go()
-        ways = Ways.of(self.records, self._domain)
-        catchup.give_back(
-            self.destination, self.records, self._domain, ways.caught_up, ways.round_number
-        )
+        self._give_settings_back(Ways.of(self.records, self._domain))
         write_stop.forget_steps(self.records, self._domain)
         StopMark(self.records, self._domain).clear()
         return {"domain": self._domain}

@@ -101,7 +101,7 @@ def given_up(records: Records, domain: str) -> list[str]:
 
 
 def note_late(records: Records, domain: str, names: set[str]) -> int:
-    """Notes what clients have made at the source since the hand-over.
+    """Notes what clients have made or written to at the source since the hand-over.
 
     Returns:
         How many of the names weren't noted before.
@@ -112,7 +112,7 @@ def note_late(records: Records, domain: str, names: set[str]) -> int:
 
 
 def late(records: Records, domain: str) -> list[str]:
-    """The names of what clients have made at the source since the hand-over."""
+    """The names of what clients have made or written to at the source since the hand-over."""
     names: list[str] = records.read(_late_name(domain), default=[])
     return names
 
