@@ -19,6 +19,31 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
+# How long one that was started may not be seen.
+_UNSEEN_SECONDS = 10
+_LOOK_EVERY_SECONDS = 1
+
+
+def describe(step_functions: "SFNClient", execution_arn: str, *, just_started: bool) -> Any:
+    """What Step Functions says of an execution.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+
+    Args:
+        step_functions: the client.
+        execution_arn: of the execution.
+        just_started: by this command: what isn't seen is looked for again, for some seconds.
+
+    Raises:
+        ExecutionDoesNotExist: of the client.
+    """
+    for _ in range(0, _UNSEEN_SECONDS if just_started else 0, _LOOK_EVERY_SECONDS):
+        with contextlib.suppress(step_functions.exceptions.ExecutionDoesNotExist):
+            return step_functions.describe_execution(executionArn=execution_arn)
+        time.sleep(_LOOK_EVERY_SECONDS)
+    return step_functions.describe_execution(executionArn=execution_arn)
+
+
 @dataclass(frozen=True)
 class Gate:
     """A point at which a person has to say that the migration may go on.
@@ -136,12 +161,14 @@ class Migration:
         execution_arn: of that execution.
         step_functions: a client.
         items: the table of the stack.
+        just_started: by this command, so that it is there though it may not be seen yet.
     """
 
     migration_id: str
     execution_arn: str
     step_functions: "SFNClient"
     items: "Table"
+    just_started: bool = False
 
     def look(self) -> Look:
         """How far it is.
@@ -179,7 +206,7 @@ class Migration:
 
     def _execution(self) -> Any:
         try:
-            return self.step_functions.describe_execution(executionArn=self.execution_arn)
+            return describe(self.step_functions, self.execution_arn, just_started=self.just_started)
         except self.step_functions.exceptions.ExecutionDoesNotExist:
             raise NotFound(
                 f"there is no migration {self.migration_id!r}. What to do: check the id, --stack, "

@@ -34,10 +34,11 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
         plan_id = f"plan-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         request.parse(document, plan_id)
         start.execute(stack, plan_id, document)
-        look = stack.migration(plan_id).look()
+        migration = stack.migration(plan_id, just_started=True)
+        look = migration.look()
         while look.ended_at is None:
             time.sleep(_LOOK_EVERY_SECONDS)
-            look = stack.migration(plan_id).look()
+            look = migration.look()
         if look.status != "SUCCEEDED":
             output.say(f"{look.error or look.status}: {look.cause}")
             output.give({"migration_id": plan_id, "error": look.error, "cause": look.cause})

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from snapferry.errors import Conflict, Unavailable
-from snapferry_cli.migration import Migration
+from snapferry_cli.migration import Migration, describe
 from snapferry_cli.output import Output
 from snapferry_cli.stack import Stack
 
@@ -119,7 +119,7 @@ def _wait(
         mark = migration.mark()
         # Another one may have been first; then the one that was started does nothing.
         rollers = [arn for arn in (started_arn, mark.roller_arn if mark else None) if arn]
-        running = any(_runs(stack, arn) for arn in rollers)
+        running = any(_runs(stack, arn, just_started=arn == started_arn) for arn in rollers)
         # A roller sets the mark before it ends, so the mark is read after that.
         mark = migration.mark()
         if mark and mark.state == "ended":
@@ -139,8 +139,10 @@ def _wait(
         time.sleep(_LOOK_EVERY_SECONDS)
 
 
-def _runs(stack: Stack, execution_arn: str | None) -> bool:
-    return execution_arn is not None and _execution(stack, execution_arn)["status"] == "RUNNING"
+def _runs(stack: Stack, execution_arn: str | None, *, just_started: bool = False) -> bool:
+    if execution_arn is None:
+        return False
+    return bool(_execution(stack, execution_arn, just_started=just_started)["status"] == "RUNNING")
 
 
 def _cause(stack: Stack, execution_arn: str) -> str:
@@ -148,8 +150,8 @@ def _cause(stack: Stack, execution_arn: str) -> str:
     return f"{execution.get('error', execution['status'])}: {execution.get('cause', 'no cause')}"
 
 
-def _execution(stack: Stack, execution_arn: str) -> Any:
+def _execution(stack: Stack, execution_arn: str, *, just_started: bool = False) -> Any:
     try:
-        return stack.step_functions.describe_execution(executionArn=execution_arn)
+        return describe(stack.step_functions, execution_arn, just_started=just_started)
     except stack.step_functions.exceptions.ExecutionDoesNotExist:
         return {"status": "FORGOTTEN"}

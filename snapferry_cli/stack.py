@@ -104,12 +104,16 @@ class Stack:
             ) from None
         return json.loads(answer["Body"].read())
 
-    def migration(self, migration_id: str) -> Migration:
-        """A migration by its id, whether there is one or not."""
+    def migration(self, migration_id: str, *, just_started: bool = False) -> Migration:
+        """A migration by its id, whether there is one or not, or one that was just started."""
         machine = self.output("MigrateStateMachineArn")
         execution = machine.replace(":stateMachine:", ":execution:", 1)
         return Migration(
-            migration_id, f"{execution}:{migration_id}", self.step_functions, self.table
+            migration_id,
+            f"{execution}:{migration_id}",
+            self.step_functions,
+            self.table,
+            just_started,
         )
 
     def caller_arn(self) -> str:

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
         }
     )
     if options.watch:
-        return watch.watch(stack, stack.migration(migration_id), output)
+        return watch.watch(stack, stack.migration(migration_id, just_started=True), output)
     return 0
 
 

@@ -6,7 +6,11 @@ any time. By the bucket's ACL as well, the objects belong to the domain's accoun
 owner's ownership of all objects is enforced, and while it is, the domain can't write: so the
 bucket changes between writing and reading. That is for domains which can't give objects away.
 
-Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
+A look at a bucket may show what was there before its last change, so that each change is waited
+for: the next one is merged into what the bucket shows.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html,
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel
 """
 
 import contextlib
@@ -14,12 +18,19 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
-from snapferry.errors import AccessDenied, AclRefused, BucketDenied, Conflict, NotFound
+from snapferry.errors import (
+    AccessDenied,
+    AclRefused,
+    BucketDenied,
+    Conflict,
+    NotFound,
+    Unavailable,
+)
 from snapferry.journal import BUCKET, Changeable, Journal, Place, side_of
 from snapferry.request import DomainJob, Way
 
@@ -42,10 +53,12 @@ class BucketPermissions:
     Attributes:
         s3: a client as the bucket's access role, which raises the errors of `snapferry.errors`.
         name: of the bucket.
+        sleep: waits until it shows a change.
     """
 
     s3: "S3Client"
     name: str
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
 
 @dataclass(frozen=True)
@@ -64,43 +77,16 @@ class PolicyStatement:
 
     def read(self) -> Any:
         """The statement in one spelling, whatever order S3 gives to its lists."""
-        for statement in self._policy()["Statement"]:
-            if statement.get("Sid") == self.sid:
-                return _in_one_spelling(statement)
-        return None
+        return _statements_of(_policy(self.bucket)).get(self.sid)
 
     def write(self, value: Any) -> None:
         """Puts the statement last, or takes it out; deletes a policy that has no other.
 
         Raises:
             Conflict: the policy would be too large.
+            Unavailable: the bucket doesn't show it.
         """
-        policy = self._policy()
-        statements = [one for one in policy["Statement"] if one.get("Sid") != self.sid]
-        if value is not None:
-            statements.append(value)
-        if not statements:
-            self.bucket.s3.delete_bucket_policy(Bucket=self.bucket.name)
-            return
-        text = json.dumps(
-            policy | {"Statement": statements}, ensure_ascii=False, separators=(",", ":")
-        )
-        size_bytes = len(text.encode())
-        if size_bytes > _POLICY_LIMIT_BYTES:
-            raise Conflict(
-                f"the policy of the bucket {self.bucket.name} would take {size_bytes} bytes with "
-                f"the migration's statements, and S3 takes {_POLICY_LIMIT_BYTES} (20 KB). What to "
-                "do: shorten the policy, move fewer domains at once, or give them shorter paths."
-            )
-        self.bucket.s3.put_bucket_policy(Bucket=self.bucket.name, Policy=text)
-
-    def _policy(self) -> dict[str, Any]:
-        try:
-            answer = self.bucket.s3.get_bucket_policy(Bucket=self.bucket.name)
-        except NotFound:
-            return {"Version": "2012-10-17", "Statement": []}
-        policy: dict[str, Any] = json.loads(answer["Policy"])
-        return policy | {"Statement": _several(policy["Statement"])}
+        _put_statements(self.bucket, {self.sid: value})
 
 
 @dataclass(frozen=True)
@@ -126,13 +112,19 @@ class ObjectOwnership:
 
         Raises:
             Conflict: the ACL of the bucket grants rights to others, and it would be enforced.
+            Unavailable: the bucket doesn't show it.
         """
-        if value is None:
-            self.bucket.s3.delete_bucket_ownership_controls(Bucket=self.bucket.name)
-        else:
-            self.bucket.s3.put_bucket_ownership_controls(
-                Bucket=self.bucket.name, OwnershipControls={"Rules": [{"ObjectOwnership": value}]}
-            )
+
+        def put() -> None:
+            if value is None:
+                self.bucket.s3.delete_bucket_ownership_controls(Bucket=self.bucket.name)
+            else:
+                self.bucket.s3.put_bucket_ownership_controls(
+                    Bucket=self.bucket.name,
+                    OwnershipControls={"Rules": [{"ObjectOwnership": value}]},
+                )
+
+        _put(self.bucket, put, lambda: self.read() == value)
 
 
 @dataclass(frozen=True)
@@ -149,26 +141,16 @@ class AclGrant:
 
     def read(self) -> Any:
         """The permissions, sorted, such as `["READ", "WRITE"]`."""
-        answer = self.bucket.s3.get_bucket_acl(Bucket=self.bucket.name)
-        granted = {
-            grant["Permission"]
-            for grant in answer["Grants"]
-            if grant["Grantee"].get("ID") == self.grantee
-        }
-        return sorted(granted) or None
+        return _granted_to(self.grantee, self.bucket.s3.get_bucket_acl(Bucket=self.bucket.name))
 
     def write(self, value: Any) -> None:
-        """Sets the permissions."""
-        answer = self.bucket.s3.get_bucket_acl(Bucket=self.bucket.name)
-        others = [grant for grant in answer["Grants"] if grant["Grantee"].get("ID") != self.grantee]
-        own: list[Any] = [
-            {"Grantee": {"Type": "CanonicalUser", "ID": self.grantee}, "Permission": permission}
-            for permission in value or ()
-        ]
-        self.bucket.s3.put_bucket_acl(
-            Bucket=self.bucket.name,
-            AccessControlPolicy={"Owner": answer["Owner"], "Grants": others + own},
-        )
+        """Sets the permissions.
+
+        Raises:
+            Conflict: the bucket has no ACL, because the owner's ownership is enforced.
+            Unavailable: the bucket doesn't show them.
+        """
+        _put_grants(self.bucket, [self.grantee], value)
 
 
 @dataclass(frozen=True)
@@ -256,14 +238,20 @@ def let_source_write(
     Raises:
         AccessDenied: to the bucket's access role.
         Conflict: the policy has no room for the statements, or the ACL grants rights to others.
+        Unavailable: the bucket doesn't show what was changed.
     """
     if bucket is None:
         return
-    for statement in _statements(bucket, jobs):
-        changeable = PolicyStatement(bucket, statement["Sid"])
-        if changeable.read() is None:
-            place = Place(BUCKET, _POLICY_STATEMENT, statement["Sid"])
-            journal.change(place, changeable, statement)
+    present = _statements_of(_policy(bucket))
+    missing = {
+        statement["Sid"]: statement
+        for statement in _statements(bucket, jobs)
+        if statement["Sid"] not in present
+    }
+    for sid, statement in missing.items():
+        journal.note(Place(BUCKET, _POLICY_STATEMENT, sid), None, statement)
+    if missing:
+        _put_statements(bucket, missing)
     if way == "acl":
         _refuse_strangers(bucket, _granted(journal))
         # Otherwise there is no ACL to grant by.
@@ -283,9 +271,12 @@ def foresee(bucket: BucketPermissions | None, job: DomainJob) -> list[Place]:
     places = [_probe_place(job)]
     if bucket is None:
         return places
-    for statement in _statements(bucket, [job]):
-        if PolicyStatement(bucket, statement["Sid"]).read() is None:
-            places.append(Place(BUCKET, _POLICY_STATEMENT, statement["Sid"]))
+    present = _statements_of(_policy(bucket))
+    places += [
+        Place(BUCKET, _POLICY_STATEMENT, statement["Sid"])
+        for statement in _statements(bucket, [job])
+        if statement["Sid"] not in present
+    ]
     if job.way == "acl":
         _refuse_strangers(bucket, set())
         places.append(Place(BUCKET, _ACL_GRANT, str(job.domain.canonical_id)))
@@ -307,6 +298,7 @@ def let_destination_read(journal: Journal, bucket: BucketPermissions | None, way
     Raises:
         AccessDenied: to the bucket's access role.
         Conflict: someone else has granted rights by the ACL meanwhile.
+        Unavailable: the bucket doesn't show what was changed.
     """
     if bucket is None or way != "acl":
         return
@@ -340,6 +332,7 @@ def prove(
         AclRefused: the source can't write in this way, and no other is allowed.
         BucketDenied: a side can't write or read, and no other way is allowed.
         AccessDenied: another right is missing, or the canonical ID for the other way.
+        Unavailable: the bucket doesn't show what was changed.
     """
     snapshot = _probe(job)
     # Where nothing was changed, nothing is on its way.
@@ -447,6 +440,129 @@ def _in_one_spelling(element: Any) -> Any:
     return element
 
 
+def _policy(bucket: BucketPermissions) -> dict[str, Any]:
+    try:
+        answer = bucket.s3.get_bucket_policy(Bucket=bucket.name)
+    except NotFound:
+        return {"Version": "2012-10-17", "Statement": []}
+    policy: dict[str, Any] = json.loads(answer["Policy"])
+    return policy | {"Statement": _several(policy["Statement"])}
+
+
+def _statements_of(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """The statements of a policy that have a Sid, by it."""
+    return {
+        statement["Sid"]: _in_one_spelling(statement)
+        for statement in policy["Statement"]
+        if "Sid" in statement
+    }
+
+
+def _put_statements(bucket: BucketPermissions, values: Mapping[str, Any]) -> None:
+    """Puts statements last, by their Sids, or takes out those that are None, by one change.
+
+    Raises:
+        Conflict: the policy would be too large.
+        Unavailable: the bucket doesn't show them.
+    """
+    policy = _policy(bucket)
+    statements = [one for one in policy["Statement"] if one.get("Sid") not in values]
+    statements += [value for value in values.values() if value is not None]
+    text = json.dumps(policy | {"Statement": statements}, ensure_ascii=False, separators=(",", ":"))
+    size_bytes = len(text.encode())
+    if size_bytes > _POLICY_LIMIT_BYTES:
+        raise Conflict(
+            f"the policy of the bucket {bucket.name} would take {size_bytes} bytes with the "
+            f"migration's statements, and S3 takes {_POLICY_LIMIT_BYTES} (20 KB). What to do: "
+            "shorten the policy, move fewer domains at once, or give them shorter paths."
+        )
+
+    def put() -> None:
+        if statements:
+            bucket.s3.put_bucket_policy(Bucket=bucket.name, Policy=text)
+        else:
+            bucket.s3.delete_bucket_policy(Bucket=bucket.name)
+
+    def are_shown() -> bool:
+        # Not what they say, which S3 may spell in its own way: only the migration has these Sids.
+        present = _statements_of(_policy(bucket))
+        return all((sid in present) == (value is not None) for sid, value in values.items())
+
+    _put(bucket, put, are_shown)
+
+
+def _granted_to(grantee: str, acl: Mapping[str, Any]) -> list[str] | None:
+    granted = {
+        grant["Permission"] for grant in acl["Grants"] if grant["Grantee"].get("ID") == grantee
+    }
+    return sorted(granted) or None
+
+
+def _put_grants(
+    bucket: BucketPermissions, grantees: Collection[str], permissions: Sequence[str] | None
+) -> None:
+    """Grants all of them the same by the bucket's ACL, by one change.
+
+    Raises:
+        Conflict: the bucket has no ACL, because the owner's ownership is enforced.
+        Unavailable: the bucket doesn't show it.
+    """
+    acl = bucket.s3.get_bucket_acl(Bucket=bucket.name)
+    others = [grant for grant in acl["Grants"] if grant["Grantee"].get("ID") not in grantees]
+    own: list[Any] = [
+        {"Grantee": {"Type": "CanonicalUser", "ID": grantee}, "Permission": permission}
+        for grantee in grantees
+        for permission in permissions or ()
+    ]
+
+    def put() -> None:
+        bucket.s3.put_bucket_acl(
+            Bucket=bucket.name,
+            AccessControlPolicy={"Owner": acl["Owner"], "Grants": others + own},
+        )
+
+    def are_shown() -> bool:
+        shown = bucket.s3.get_bucket_acl(Bucket=bucket.name)
+        wanted = sorted(permissions or ()) or None
+        return all(_granted_to(grantee, shown) == wanted for grantee in grantees)
+
+    _put(bucket, put, are_shown)
+
+
+def _put(
+    bucket: BucketPermissions, put: Callable[[], object], is_shown: Callable[[], bool]
+) -> None:
+    """Changes the bucket, and waits until it shows the change.
+
+    Ownership and ACL are judged by each other, for a time as they were before: our changes come in
+    the right order, so that their refusal is waited out, too.
+
+    Raises:
+        Conflict: the change is refused for longer than that.
+        Unavailable: the change was taken, and isn't shown.
+    """
+    is_put = False
+    waited_seconds = 0
+    while True:
+        try:
+            if not is_put:
+                put()
+                is_put = True
+            if is_shown():
+                return
+        except Conflict:
+            if waited_seconds >= _SETTLING_SECONDS:
+                raise
+        if waited_seconds >= _SETTLING_SECONDS:
+            raise Unavailable(
+                f"the bucket {bucket.name} doesn't show within {_SETTLING_SECONDS} s what was "
+                "changed of its permissions. Something else may change them, too. What to do: "
+                "leave them to the migration, and try again."
+            )
+        bucket.sleep(_LOOK_EVERY_SECONDS)
+        waited_seconds += _LOOK_EVERY_SECONDS
+
+
 def _several(value: Any) -> list[Any]:
     """A policy may have a single item in place of a list of one."""
     return value if isinstance(value, list) else [value]
@@ -479,9 +595,15 @@ def _grant(
     grantees: Collection[str],
     permissions: list[str] | None,
 ) -> None:
-    owner = bucket.s3.get_bucket_acl(Bucket=bucket.name)["Owner"]["ID"]
-    for grantee in sorted(set(grantees) - {owner}):
-        journal.change(Place(BUCKET, _ACL_GRANT, grantee), AclGrant(bucket, grantee), permissions)
+    answer = bucket.s3.get_bucket_acl(Bucket=bucket.name)
+    changed = []
+    for grantee in sorted(set(grantees) - {answer["Owner"]["ID"]}):
+        present = _granted_to(grantee, answer)
+        if present != permissions:
+            journal.note(Place(BUCKET, _ACL_GRANT, grantee), present, permissions)
+            changed.append(grantee)
+    if changed:
+        _put_grants(bucket, changed, permissions)
 
 
 def _own(journal: Journal, bucket: BucketPermissions, ownership: str) -> None:

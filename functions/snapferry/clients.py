@@ -345,7 +345,9 @@ class _Secret:
 def _secret(secret_arn: str, place: str) -> _Secret:
     with _explained(
         f"{place}: {secret_arn} can't be read",
-        "it has to exist, and its name has to begin with the stack's parameter SecretNamePrefix",
+        "it has to exist, and its name has to begin with the stack's parameter SecretNamePrefix; a "
+        "KMS key of your own that encrypts it has to be of the stack's account, and the key's "
+        "policy has to leave it to the account's IAM policies who may decrypt",
     ):
         # Read each time, because a password may be changed while the migration runs.
         secrets = _secrets_of_input(secret_arn.split(":")[3])

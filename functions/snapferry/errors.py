@@ -11,6 +11,8 @@ from typing import Any
 from opensearchpy.exceptions import ConnectionError as ClusterConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, TransportError
 
+# Of a denial that isn't among `_REMEDIES`.
+UNKNOWN_DENIAL = "check the credentials and what the caller is allowed to do on this cluster"
 # A hundred of them stay below the 32,768 characters of a Fail state's Cause.
 _LONGEST_CAUSE = 300
 
@@ -333,8 +335,7 @@ def explain(error: OpenSearchException, cluster: str, request: str) -> Snapferry
             return kind(f"{prefix}. What to do: {remedy}.")
     match error.status_code:
         case 401 | 403:
-            remedy = "check the credentials and what the caller is allowed to do on this cluster"
-            return AccessDenied(f"{prefix}. What to do: {remedy}.")
+            return AccessDenied(f"{prefix}. What to do: {UNKNOWN_DENIAL}.")
         case 404:
             return NotFound(prefix)
         case 408 | 429 | 500 | 502 | 503 | 504:

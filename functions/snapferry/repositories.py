@@ -1,7 +1,7 @@
 """Snapshot repositories: the source writes, the destination reads the same path."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,12 @@ from snapferry.request import OWN_PREFIX, Bucket, DomainJob
 
 _KIND = "repository"
 # How a domain refuses a setting: it seldom says which.
-_NOT_OFFERED = re.compile("payload is not allowed|canned_?acl|shard_path_type", re.IGNORECASE)
+_NOT_OFFERED = re.compile(
+    "payload is not allowed|canned_?acl|shard_path_type|max_(?:snapshot|restore)_bytes_per_sec",
+    re.IGNORECASE,
+)
+_SNAPSHOT_LIMIT = "max_snapshot_bytes_per_sec"
+_RESTORE_LIMIT = "max_restore_bytes_per_sec"
 
 
 @dataclass(frozen=True)
@@ -103,36 +108,25 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
         # Otherwise the objects are the source account's alone.
         **({"canned_acl": "bucket-owner-full-control"} if job.way == "policy" else {}),
         # Without a limit of its own a node writes 40 MB/s.
-        "max_snapshot_bytes_per_sec": "0",
+        _SNAPSHOT_LIMIT: "0",
         # Since 2.17 a domain may otherwise put shards outside the base path, where neither the
         # bucket's policy nor the destination finds them.
         "shard_path_type": "FIXED",
         **_bucket_location(job.bucket, job.domain.region, job.domain.snapshot_role_arn),
     }
-    refusals: list[RequestRefused] = []
-    for left_out in _left_out(job):
-        offered = {name: value for name, value in settings.items() if name not in left_out}
-        try:
-            journal.change(
-                _at_source(job), Repository(source, job.repository, offered), _identity(offered)
-            )
-        except RequestRefused as error:
-            if not _NOT_OFFERED.search(str(error)):
-                raise
-            refusals.append(error)
-        else:
-            return
-    raise refusals[0]
+    _register(journal, _at_source(job), source, settings, _left_out(job))
 
 
 def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> None:
     """Registers the same path at the destination, read-only; a domain reads as its snapshot role.
 
     That takes no look at the bucket: whether the destination can read is shown by
-    `snapferry.access.prove`.
+    `snapferry.access.prove`. Where a domain refuses the speed, it is left out, unless the input has
+    it: Amazon's documentation doesn't name it.
 
     Raises:
         AccessDenied: by the cluster, or by `iam:PassRole`.
+        RequestRefused: by the cluster, whatever is left out.
     """
     role_arn = job.destination.snapshot_role_arn
     location = (
@@ -146,21 +140,46 @@ def register_destination(journal: Journal, destination: OpenSearch, job: DomainJ
     settings = {
         "bucket": job.bucket.name,
         "base_path": job.base_path,
-        "max_restore_bytes_per_sec": "0",
+        _RESTORE_LIMIT: "0",
         **location,
         **job.destination.repository_settings,
         "readonly": "true",
     }
-    journal.change(
-        _at_destination(job),
-        Repository(destination, job.repository, settings),
-        _identity(settings),
-    )
+    left_out: list[set[str]] = [set()]
+    if job.destination.is_domain and _RESTORE_LIMIT not in job.destination.repository_settings:
+        left_out.append({_RESTORE_LIMIT})
+    _register(journal, _at_destination(job), destination, settings, left_out)
 
 
 def foresee(job: DomainJob) -> list[Place]:
     """What both registrations will change."""
     return [_at_source(job), _at_destination(job)]
+
+
+def _register(
+    journal: Journal,
+    place: Place,
+    cluster: OpenSearch,
+    settings: Mapping[str, Any],
+    left_out: Iterable[set[str]],
+) -> None:
+    """Registers a repository without the first of what may be left out that lets it be.
+
+    Raises:
+        RequestRefused: as it was with all settings.
+    """
+    refusals: list[RequestRefused] = []
+    for names in left_out:
+        offered = {name: value for name, value in settings.items() if name not in names}
+        try:
+            journal.change(place, Repository(cluster, place.key, offered), _identity(offered))
+        except RequestRefused as error:
+            if not _NOT_OFFERED.search(str(error)):
+                raise
+            refusals.append(error)
+        else:
+            return
+    raise refusals[0]
 
 
 def _at_source(job: DomainJob) -> Place:
@@ -176,16 +195,17 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _left_out(job: DomainJob) -> Iterator[set[str]]:
-    """What is left out of the source's settings, one attempt after the other.
+    """What is left out of the source's settings, one attempt after the other, its speed at last.
 
     Without an ACL of its own, the bucket may refuse the objects: then its ACL is the way.
     """
-    yield set()
-    yield {"shard_path_type"}
     forced = job.bucket.access is not None and job.bucket.access.way != "automatic"
-    if job.way == "policy" and not forced:
-        yield {"canned_acl"}
-        yield {"canned_acl", "shard_path_type"}
+    for speed in (set[str](), {_SNAPSHOT_LIMIT}):
+        yield speed
+        yield {"shard_path_type", *speed}
+        if job.way == "policy" and not forced:
+            yield {"canned_acl", *speed}
+            yield {"canned_acl", "shard_path_type", *speed}
 
 
 def _bucket_location(bucket: Bucket, domain_region: str, role_arn: str) -> dict[str, str]:

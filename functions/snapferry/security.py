@@ -12,7 +12,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry import plugins
-from snapferry.errors import AccessDenied, NotFound, RequestRefused
+from snapferry.errors import UNKNOWN_DENIAL, AccessDenied, NotFound, RequestRefused
 from snapferry.journal import Changeable, Journal, Place, destination_side, side_of
 from snapferry.request import DomainJob
 
@@ -448,13 +448,25 @@ def _has(caller: OpenSearch, right: Right) -> bool:
     try:
         caller.transport.perform_request(right.method, right.path, body=right.body)
     except AccessDenied as error:
+        if "no permissions for" in str(error):
+            return False
         # Any other denial isn't the plugin's.
-        if "no permissions for" not in str(error):
+        if not _is_of_operation(error):
             raise
-        return False
+        return True
     except (NotFound, RequestRefused):
         return True
     return True
+
+
+def _is_of_operation(denial: AccessDenied) -> bool:
+    """Whether Amazon's front refuses the operation in words of its own.
+
+    Then the plugin hasn't been asked. What the front says of callers and their roles is known.
+    """
+    answer = getattr(denial.__cause__, "info", None)
+    is_of_front = isinstance(answer, dict) and answer.keys() == {"Message"}
+    return is_of_front and UNKNOWN_DENIAL in str(denial)
 
 
 def _permissions(rights: Iterable[Right]) -> list[str]:

@@ -24,7 +24,7 @@ IMPLICIT = (
     "ec2:",
     "logs:",
     "xray:",
-    # The topic asks for its key as who publishes.
+    # The topic asks for its key as who publishes, a secret for its own as who reads it.
     "kms:",
 )
 

@@ -7,11 +7,18 @@ import pytest
 
 from snapferry import access
 from snapferry.access import AclGrant, BucketPermissions, ObjectOwnership, PolicyStatement
-from snapferry.errors import AccessDenied, AclRefused, BucketDenied, Conflict, NotFound
+from snapferry.errors import (
+    AccessDenied,
+    AclRefused,
+    BucketDenied,
+    Conflict,
+    NotFound,
+    Unavailable,
+)
 from snapferry.journal import BUCKET, Changeable, Journal, Place
 from snapferry.request import DomainJob
 from tests.unit import buckets
-from tests.unit.buckets import NAME
+from tests.unit.buckets import NAME, Lag
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob, Side
 from tests.unit.fakes import Fault
 from tests.unit.tables import table
@@ -296,7 +303,82 @@ def test_any_half_done_state_is_given_back_in_the_order_that_s3_wants(
             assert (outcome.foreign, outcome.failed, outcome.waiting) == ([], [], 0)
             if not died:
                 break
-    assert survived > 10
+    assert survived > 9
+
+
+@pytest.mark.parametrize(
+    "lag",
+    [Lag(looks=3), Lag(judgements=3), Lag(looks=2, judgements=3)],
+    ids=["shown", "judged by", "both"],
+)
+@pytest.mark.parametrize("ownership", ["BucketOwnerEnforced", "ObjectWriter"])
+def test_a_bucket_that_is_behind_loses_nothing_and_keeps_nothing(
+    items: "Table",  # noqa: ARG001 - the same moto
+    journal: Journal,
+    jobs: list[DomainJob],
+    ownership: Any,
+    lag: Lag,
+) -> None:
+    """A change is merged into what S3 shows, which may be what was there before the last one."""
+    behind, lag = lag, Lag()
+    with buckets.bucket(ownership, lag) as bucket:
+        put_policy(bucket, buckets.STATEMENT)
+        before = state(bucket)
+        lag.looks, lag.judgements = behind.looks, behind.judgements
+        by_policy, all_write, read, *_ = steps(journal, bucket, jobs)
+        by_policy()
+        assert len(json.loads(policy(bucket))) == 4
+        all_write()
+        assert {account for account, _ in state(bucket)[2]} == {LOGS_ACCOUNT, ORDERS_ACCOUNT}
+        read()
+        assert state(bucket)[1:] == ("BucketOwnerEnforced", set())
+
+        outcome = give_back(journal, bucket)
+
+        assert state(bucket) == before
+        assert (outcome.foreign, outcome.failed, outcome.waiting) == ([], [], 0)
+
+
+@pytest.mark.parametrize(
+    ("lag", "error", "words"),
+    [
+        (Lag(looks=float("inf")), Unavailable, "doesn't show within 20 s"),
+        (Lag(judgements=float("inf")), Conflict, "AccessControlListNotSupported"),
+    ],
+    ids=["shown", "judged by"],
+)
+def test_a_change_is_waited_for_no_longer_than_it_may_take(
+    items: "Table",  # noqa: ARG001 - the same moto
+    journal: Journal,
+    jobs: list[DomainJob],
+    lag: Lag,
+    error: type[Exception],
+    words: str,
+) -> None:
+    with buckets.bucket(lag=lag) as bucket:
+        with pytest.raises(error, match=rf"{words}.*What to do: "):
+            access.let_source_write(journal, bucket, jobs, "acl")
+        assert sum(lag.waits) == 20
+
+
+def test_all_statements_are_put_at_once_and_all_grants_are(
+    journal: Journal, migration_bucket: BucketPermissions, jobs: list[DomainJob]
+) -> None:
+    puts = []
+
+    def count(model: Any, **_: Any) -> None:
+        puts.append(model.name)
+
+    migration_bucket.s3.meta.events.register("after-call.s3", count)
+
+    access.let_source_write(journal, migration_bucket, jobs, "acl")
+
+    migration_bucket.s3.meta.events.unregister("after-call.s3", count)
+    assert [name for name in puts if name.startswith("Put")] == [
+        "PutBucketPolicy",
+        "PutBucketOwnershipControls",
+        "PutBucketAcl",
+    ]
 
 
 def test_two_attempts_change_what_one_does(
@@ -406,7 +488,7 @@ def test_a_policy_that_grows_too_large_is_refused_before_s3_does(
     put_policy(migration_bucket, long)
     before = state(migration_bucket)
 
-    with pytest.raises(Conflict, match=r"would take 20\d{3} bytes .* takes 20480 \(20 KB\)"):
+    with pytest.raises(Conflict, match=r"would take 21\d{3} bytes .* takes 20480 \(20 KB\)"):
         access.let_source_write(journal, migration_bucket, jobs, "policy")
 
     assert state(migration_bucket) == before

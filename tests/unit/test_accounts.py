@@ -147,6 +147,37 @@ def test_the_service_alone_may_assume_the_snapshot_role_and_for_the_domains(
     assert trusts(trust_policy("SnapshotRole"), {service}, context) is trusted
 
 
+def test_one_arn_may_stand_for_all_domains_of_an_account_and_region() -> None:
+    """As the parameter says: what holds the ARNs of all domains has room for some dozens."""
+    parameters = yaml_parse((ROOT / "accounts/source.yaml").read_text())["Parameters"]
+    examples = {
+        name: re.findall(r"arn:\S+", parameters[name]["Description"])
+        for name in ("DomainArns", "DomainPathArns")
+    }
+    assert examples == {
+        "DomainArns": ["arn:aws:es:eu-west-1:111111111111:domain/*"],
+        "DomainPathArns": ["arn:aws:es:eu-west-1:111111111111:domain/*/*"],
+    }
+    trust = resolved(
+        DOMAINS["SnapshotRole"]["Properties"]["AssumeRolePolicyDocument"], VALUES | examples
+    )
+    calling = resolved(
+        DOMAINS["CallDomainsPolicy"]["Properties"]["PolicyDocument"], VALUES | examples
+    )
+
+    for domain, inside in (
+        (DOMAIN, True),
+        ("arn:aws:es:eu-west-1:111111111111:domain/orders", True),
+        ("arn:aws:es:eu-central-1:111111111111:domain/logs", False),
+        ("arn:aws:es:eu-west-1:333333333333:domain/logs", False),
+    ):
+        context = {"aws:SourceAccount": domain.split(":")[4], "aws:SourceArn": domain}
+        decision = evaluate([calling], "es:ESHttpPut", f"{domain}/_snapshot/a", {})
+
+        assert trusts(trust, {"es.amazonaws.com"}, context) is inside
+        assert (decision is Decision.ALLOWED) is inside
+
+
 TO_SERVICE = {"iam:PassedToService": "es.amazonaws.com"}
 
 

@@ -372,7 +372,7 @@ def test_a_secret_that_cannot_be_read_is_named_with_the_remedy(
 ) -> None:
     aws.refusal = refusal
 
-    with pytest.raises(AccessDenied, match=r"^destination\.secret_arn: .*SecretNamePrefix"):
+    with pytest.raises(AccessDenied, match=r"^destination\.secret_arn: .*Prefix.* KMS key .*IAM"):
         clients.destination(make_job().destination)
 
 

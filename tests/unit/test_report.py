@@ -15,7 +15,7 @@ from snapferry.verification import Verdict
 from snapferry.verification.content import Difference
 from snapferry.verification.documents import IndexComparison
 from snapferry.ways import Slice, Ways
-from snapferry_cli.__main__ import parser
+from snapferry_cli.main import parser
 from tests.unit.conftest import DESTINATION, Announcements, Events, Storage
 
 type Write = Callable[..., dict[str, Any]]

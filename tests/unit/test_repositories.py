@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from snapferry import repositories
@@ -73,6 +75,7 @@ def test_another_partition_has_no_endpoint_of_all_regions(
 
 NOT_OFFERED = (401, {"Message": "Your request: '/_snapshot/x' payload is not allowed."})
 AUTOMATIC = {"role_arn": "arn:aws:iam::222222222222:role/SnapferryBucketAccess"}
+UNKNOWN_SPEED = (400, {"error": {"reason": "unknown setting [max_snapshot_bytes_per_sec]"}})
 UNKNOWN_SETTING = (400, {"error": {"reason": "unknown setting [shard_path_type]"}})
 
 
@@ -83,6 +86,10 @@ UNKNOWN_SETTING = (400, {"error": {"reason": "unknown setting [shard_path_type]"
         (1, UNKNOWN_SETTING, {"shard_path_type"}),
         (2, NOT_OFFERED, {"canned_acl"}),
         (3, NOT_OFFERED, {"canned_acl", "shard_path_type"}),
+        (4, NOT_OFFERED, {"max_snapshot_bytes_per_sec"}),
+        (4, UNKNOWN_SPEED, {"max_snapshot_bytes_per_sec"}),
+        (5, NOT_OFFERED, {"max_snapshot_bytes_per_sec", "shard_path_type"}),
+        (7, NOT_OFFERED, {"max_snapshot_bytes_per_sec", "canned_acl", "shard_path_type"}),
     ],
 )
 def test_a_setting_that_a_domain_refuses_is_left_out(
@@ -109,9 +116,9 @@ def test_a_setting_that_a_domain_refuses_is_left_out(
 @pytest.mark.parametrize(
     ("access", "answer", "attempts"),
     [
-        ({**AUTOMATIC, "way": "policy"}, NOT_OFFERED, 2),
-        (None, NOT_OFFERED, 4),
-        (AUTOMATIC, NOT_OFFERED, 4),
+        ({**AUTOMATIC, "way": "policy"}, NOT_OFFERED, 4),
+        (None, NOT_OFFERED, 8),
+        (AUTOMATIC, NOT_OFFERED, 8),
         (AUTOMATIC, (400, {"error": {"reason": "NoSuchBucket"}}), 1),
     ],
     ids=["policy only", "by hand", "whatever is left out", "for another reason"],
@@ -172,6 +179,58 @@ def test_a_domain_as_destination_reads_as_its_snapshot_role(
         "readonly": "true",
         **place,
     }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NOT_OFFERED,
+        (400, {"error": {"reason": "unknown setting [max_restore_bytes_per_sec]"}}),
+    ],
+)
+def test_a_domain_as_destination_that_refuses_a_limit_of_restores_does_without(
+    destination: Side, storage: Storage, make_job: MakeJob, answer: Answer
+) -> None:
+    destination.cluster.faults = [Fault("PUT /_snapshot/.*", answer)]
+    job = make_job(destination=DOMAIN_AS_DESTINATION)
+
+    repositories.register_destination(storage.journal, destination.client, job)
+
+    first, last = destination.cluster.sent("PUT /_snapshot/.*")
+    left_out = first.body["settings"].keys() - last.body["settings"].keys()
+    assert left_out == {"max_restore_bytes_per_sec"}
+    assert destination.cluster.repositories[job.repository]["readonly"] == "true"
+    assert len(give_back(destination, storage.journal).done) == 1
+
+
+OWN_LIMIT = {"repository_settings": {"max_restore_bytes_per_sec": "100mb"}}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "answer", "attempts"),
+    [
+        (DOMAIN_AS_DESTINATION, NOT_OFFERED, 2),
+        (DOMAIN_AS_DESTINATION, (400, {"error": {"reason": "NoSuchBucket"}}), 1),
+        (DOMAIN_AS_DESTINATION | OWN_LIMIT, NOT_OFFERED, 1),
+        (None, NOT_OFFERED, 1),
+    ],
+    ids=["whatever is left out", "for another reason", "the input's own limit", "another cluster"],
+)
+def test_a_destinations_refusal_is_told(
+    destination: Side,
+    storage: Storage,
+    make_job: MakeJob,
+    cluster: dict[str, Any] | None,
+    answer: Answer,
+    attempts: int,
+) -> None:
+    destination.cluster.faults = [Fault("PUT /_snapshot/.*", answer, times=float("inf"))]
+    job = make_job(destination=cluster) if cluster else make_job()
+
+    with pytest.raises(RequestRefused, match="What to do: "):
+        repositories.register_destination(storage.journal, destination.client, job)
+
+    assert len(destination.cluster.sent("PUT /_snapshot/.*")) == attempts
 
 
 @pytest.mark.parametrize("cluster", [{}, DOMAIN_AS_DESTINATION], ids=["cluster", "domain"])

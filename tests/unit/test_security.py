@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,6 +317,38 @@ def test_denial_that_is_not_the_plugins_is_passed_on(
     message = f"User: {ARN} is not authorized to perform: es:ESHttpGet"
     source.cluster.faults = [Fault("GET /", (403, {"Message": message}))]
     with pytest.raises(AccessDenied, match="allow es:ESHttp"):
+        security.grant_at_source(journal, source.client, source.client, job)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_operation_that_amazons_front_refuses_shows_no_missing_right(
+    journal: Journal, job: DomainJob, source: Side, status: int
+) -> None:
+    message = "settings.role_arn is needed for snapshot registration."
+    source.cluster.faults = [
+        Fault("POST /_snapshot/.*/_verify", (status, {"Message": message}), times=float("inf"))
+    ]
+
+    assert security.grant_at_source(journal, source.client, source.client, job) == 0
+    assert security.foresee_at_source(source.client, source.client, job) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Message": "User: x is not authorized to perform: iam:PassRole on resource: y"},
+        {"Message": "The security token included in the request is expired"},
+        {"message": "Missing Authentication Token"},
+        {"Message": "refused", "error": {"type": "security_exception", "reason": "refused"}},
+        "Unauthorized",
+    ],
+)
+def test_a_denial_of_the_caller_ends_the_look_at_rights(
+    journal: Journal, job: DomainJob, source: Side, answer: Any
+) -> None:
+    source.cluster.faults = [Fault("POST /_snapshot/.*/_verify", (403, answer))]
+
+    with pytest.raises(AccessDenied, match="What to do: "):
         security.grant_at_source(journal, source.client, source.client, job)
 
 

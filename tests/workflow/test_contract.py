@@ -23,6 +23,8 @@ from snapferry import clients, errors, metrics
 from snapferry.cutover import base, slices, steps
 from snapferry.verification import copy, documents
 from snapferry_cli.main import parser
+from snapferry_sandbox.iam_policies import Decision, evaluate
+from tests.unit.templates import resolved
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
@@ -508,6 +510,34 @@ def test_a_function_may_do_what_its_handler_does_and_nothing_else(handler: str) 
     assert {policy["Ref"] for policy in policies} == {
         policy for policy, reason in REASONS.items() if re.search(reason, text)
     }
+
+
+@pytest.mark.parametrize(
+    ("account", "via", "allowed"),
+    [
+        ("222222222222", "secretsmanager.eu-central-1.amazonaws.com", True),
+        ("222222222222", "secretsmanager.cn-north-1.amazonaws.com.cn", True),
+        ("222222222222", "s3.eu-central-1.amazonaws.com", False),
+        ("222222222222", None, False),
+        ("333333333333", "secretsmanager.eu-central-1.amazonaws.com", False),
+    ],
+)
+def test_a_secret_of_the_input_may_be_encrypted_by_any_key_of_the_account(
+    account: str, via: str | None, allowed: bool
+) -> None:
+    """Secrets Manager asks for the key as who reads the secret."""
+    values = {
+        "AWS::Partition": "aws",
+        "AWS::AccountId": "222222222222",
+        "SecretNamePrefix": "snapferry/",
+    }
+    properties = RESOURCES["DestinationSecretPolicy"]["Properties"]
+    document = resolved(properties["PolicyDocument"], values)
+    key = f"arn:aws:kms:eu-central-1:{account}:key/1"
+
+    decision = evaluate([document], "kms:Decrypt", key, {"kms:ViaService": via} if via else {})
+
+    assert decision is (Decision.ALLOWED if allowed else Decision.NOT_ALLOWED)
 
 
 def variables_read(*paths: Path) -> set[str]:

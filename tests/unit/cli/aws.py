@@ -105,6 +105,7 @@ class FakeAws:
         answers: what was sent for tokens, in order.
         requests: all that were made.
         refusals: what comes of operations in place of answers, by their names.
+        unknown_looks: at each execution that is started so many don't see it yet.
         events: what happens while a command waits, one for each of its waits.
         waited_seconds: by all waits so far.
     """
@@ -117,8 +118,10 @@ class FakeAws:
     answers: list[dict[str, Any]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     refusals: dict[str, Exception] = field(default_factory=dict)
+    unknown_looks: float = 0
     events: deque[Callable[[], object]] = field(default_factory=deque)
     waited_seconds: float = 0.0
+    _unseen: dict[str, float] = field(default_factory=dict)
 
     # A migration
 
@@ -283,11 +286,14 @@ class FakeAws:
         if arn in self.executions:
             raise Refusal("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
         self.executions[arn] = {"status": "RUNNING", "startDate": time.time()}
+        self._unseen[arn] = self.unknown_looks
         return {"executionArn": arn, "startDate": time.time()}
 
     def _DescribeExecution(self, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         arn = arguments["executionArn"]
-        if arn not in self.executions:
+        unseen = self._unseen.get(arn, 0)
+        self._unseen[arn] = max(0, unseen - 1)
+        if arn not in self.executions or unseen:
             raise Refusal("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
         return {"executionArn": arn, **self.executions[arn]}
 

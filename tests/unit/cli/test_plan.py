@@ -56,6 +56,24 @@ def test_a_plan_is_made_by_an_execution_that_ends_there(
     assert "Indices to be moved: 1, 2.0 MB; skipped: 0; rejected: 1." in said.out
 
 
+def test_an_execution_that_was_just_started_may_be_seen_late(aws: FakeAws, planned: Any) -> None:
+    aws.unknown_looks = 3
+    aws.events.extend([lambda: None] * 3)
+
+    assert planned(output=OUTPUT).code == 0
+
+
+def test_an_execution_that_is_never_seen_is_not_found(aws: FakeAws, planned: Any) -> None:
+    aws.unknown_looks = float("inf")
+    aws.events.extend([lambda: None] * 20)
+
+    said = planned(output=OUTPUT)
+
+    assert said.code == 3
+    assert "there is no migration 'plan-" in said.err
+    assert aws.waited_seconds == 10
+
+
 @pytest.mark.parametrize("mode", ["rehearse", "snapshot_only", "restore_only", "plans"])
 def test_only_migrations_are_planned(
     aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch, mode: str

@@ -169,6 +169,18 @@ def test_a_migration_that_runs_is_ended_after_yes(
     assert len(aws.sent("StartExecution")) == 1
 
 
+def test_a_roll_back_that_was_just_started_may_be_seen_late(
+    aws: FakeAws, run: Run, roll_back: Callable[[], None]
+) -> None:
+    aws.end(f"{STATES}:execution:migrate:m-1", "FAILED")
+    aws.unknown_looks = 3
+    aws.events.extend([*[lambda: None] * 3, roll_back])
+
+    said = run("roll-back", "m-1", "--json")
+
+    assert (said.code, said.document["failure"]) == (0, None)
+
+
 def test_what_could_not_be_given_back_is_named(
     aws: FakeAws, run: Run, changed: dict[str, Value]
 ) -> None:

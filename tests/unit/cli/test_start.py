@@ -122,3 +122,14 @@ def test_watches_it_afterwards(aws: FakeAws, run: Run, file: str) -> None:
     started, *looks = said.documents
     assert started["migration_id"] == "m-1"
     assert [look["status"] for look in looks] == ["RUNNING", "FAILED"]
+
+
+def test_watches_it_though_it_is_seen_late(aws: FakeAws, run: Run, file: str) -> None:
+    aws.unknown_looks = 3
+    arn = f"{STATES}:execution:migrate:m-1"
+    aws.events.extend([*[lambda: None] * 3, lambda: aws.end(arn)])
+
+    said = run("start", file, "--name", "m-1", "--watch", "--json")
+
+    assert said.code == 0
+    assert [look["status"] for look in said.documents[1:]] == ["RUNNING", "SUCCEEDED"]
