@@ -248,14 +248,17 @@ def test_surplus_and_missing_documents_of_the_destination_are_found(
     assert content(sandbox.destination, index) == content(sandbox.source, index)
 
 
-@pytest.mark.parametrize("change", ["surplus", "missing"])
 def test_deletes_are_found_in_an_index_that_was_shrunk(
     sandbox: Sandbox, tail: Tail, index: str
 ) -> None:
     documents, wide = 20_000, f"{index}-wide"
     fill(sandbox.source, wide, documents, shards=4)
     sandbox.source.indices.put_settings(index=wide, body={"index.blocks.write": True})
-    settings_of_target = {"index.number_of_shards": 1, "index.blocks.write": None}
+    settings_of_target = {
+        "index.number_of_shards": 1,
+        "index.number_of_replicas": 0,
+        "index.blocks.write": None,
+    }
     sandbox.source.indices.shrink(index=wide, target=index, body={"settings": settings_of_target})
     sandbox.source.cluster.health(index=index, params={"wait_for_status": "green"})
     sandbox.source.indices.delete(index=wide)
@@ -271,6 +274,7 @@ def test_deletes_are_found_in_an_index_that_was_shrunk(
     assert sandbox.destination.count(index=index)["count"] == documents - len(deleted)
 
 
+@pytest.mark.parametrize("change", ["surplus", "missing"])
 def test_a_difference_that_nobody_looked_for_fails_the_proof(
     sandbox: Sandbox, tail: Tail, index: str, change: str
 ) -> None:
