@@ -242,12 +242,7 @@ def let_source_write(
     """
     if bucket is None:
         return
-    present = _statements_of(_policy(bucket))
-    missing = {
-        statement["Sid"]: statement
-        for statement in _statements(bucket, jobs)
-        if statement["Sid"] not in present
-    }
+    missing = _missing_statements(bucket, jobs)
     for sid, statement in missing.items():
         journal.note(Place(BUCKET, _POLICY_STATEMENT, sid), None, statement)
     if missing:
@@ -271,12 +266,7 @@ def foresee(bucket: BucketPermissions | None, job: DomainJob) -> list[Place]:
     places = [_probe_place(job)]
     if bucket is None:
         return places
-    present = _statements_of(_policy(bucket))
-    places += [
-        Place(BUCKET, _POLICY_STATEMENT, statement["Sid"])
-        for statement in _statements(bucket, [job])
-        if statement["Sid"] not in present
-    ]
+    places += [Place(BUCKET, _POLICY_STATEMENT, sid) for sid in _missing_statements(bucket, [job])]
     if job.way == "acl":
         _refuse_strangers(bucket, set())
         places.append(Place(BUCKET, _ACL_GRANT, str(job.domain.canonical_id)))
@@ -455,6 +445,16 @@ def _statements_of(policy: Mapping[str, Any]) -> dict[str, Any]:
         statement["Sid"]: _in_one_spelling(statement)
         for statement in policy["Statement"]
         if "Sid" in statement
+    }
+
+
+def _missing_statements(bucket: BucketPermissions, jobs: Sequence[DomainJob]) -> dict[str, Any]:
+    """The statements that some domains need and the bucket's policy lacks, by their Sids."""
+    present = _statements_of(_policy(bucket))
+    return {
+        statement["Sid"]: statement
+        for statement in _statements(bucket, jobs)
+        if statement["Sid"] not in present
     }
 
 

@@ -910,9 +910,14 @@ def test_settings_that_clients_change_meanwhile_are_brought_before_people_are_as
     assert "index.routing.allocation.include._name" not in at_destination[0]
 
 
+@pytest.mark.parametrize("others_by_snapshot", [False, True])
 def test_what_clients_define_while_people_are_asked_is_brought_before_the_proof(
-    restored: World,
+    restored: World, others_by_snapshot: bool
 ) -> None:
+    if others_by_snapshot:
+        restored.source.tails["c"] = FakeTailIndex(shards(1, documents=5), uuid="uuid-c")
+        restored.source.tails["c"].mapping = {"_source": {"enabled": False}}
+        restored.bulk()
     restored.begin()
     restored.catch_up()
     restored.take("look_for_new_indices")
@@ -920,7 +925,10 @@ def test_what_clients_define_while_people_are_asked_is_brought_before_the_proof(
     restored.source.tails["b"].settings["index.refresh_interval"] = "30s"
     restored.freeze()
 
-    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": int(others_by_snapshot)}
+    if others_by_snapshot:
+        restored.snapshot()
+        restored.take("verify_copy", 2)
 
     assert restored.destination.tails["a"].mapping == restored.source.tails["a"].mapping
     assert restored.destination.tails["b"].settings["index.refresh_interval"] == "30s"

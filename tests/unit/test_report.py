@@ -366,17 +366,19 @@ EXECUTION = (
 )
 
 
+WHERE_TO_LOOK = (
+    "\n  snapferry report m-1 --stack snapferry\n",
+    "s3://records/migrations/m-1/report.html\n",
+    EXECUTION,
+)
+
+
 def test_people_are_told_of_success(announcements: Announcements, write: Write) -> None:
     write([MOVED])
 
     [message] = announcements.messages
     assert message["subject"] == "Snapferry has succeeded: m-1"
-    for part in (
-        "The migration m-1 has succeeded.",
-        "\n  snapferry report m-1 --stack snapferry\n",
-        "s3://records/migrations/m-1/report.html\n",
-        EXECUTION,
-    ):
+    for part in ("The migration m-1 has succeeded.", *WHERE_TO_LOOK):
         assert part in message["message"]
 
 
@@ -391,9 +393,7 @@ def test_people_are_told_of_a_failure_and_what_to_do(
         'The migration m-1 has failed: Unavailable. no "route"\nto it\n',
         "docs/recovery.md",
         "\n  snapferry roll-back m-1 --stack snapferry\n",
-        "\n  snapferry report m-1 --stack snapferry\n",
-        "s3://records/migrations/m-1/report.html\n",
-        EXECUTION,
+        *WHERE_TO_LOOK,
     ):
         assert part in message["message"]
     for line in message["message"].splitlines():

@@ -738,6 +738,20 @@ def test_an_alarm_adds_up_what_has_no_data_as_nothing(alarm: str) -> None:
         assert expression == " + ".join(f"FILL({name}, 0)" for name in names)
 
 
+def test_the_topic_and_its_key_are_for_alarms_of_this_account_besides_functions() -> None:
+    """A topic whose policy has a condition loses what EventBridge tells, in silence."""
+    own = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    for resource, document in (("TopicKey", "KeyPolicy"), ("TopicAccess", "PolicyDocument")):
+        statements = RESOURCES[resource]["Properties"][document]["Statement"]
+        conditions = {
+            statement["Principal"]["Service"]: statement.get("Condition")
+            for statement in statements
+            if "Service" in statement["Principal"]
+        }
+
+        assert conditions == {"cloudwatch.amazonaws.com": own}
+
+
 def test_what_docs_name_is_an_output() -> None:
     assert TEMPLATE["Outputs"]["FunctionLogGroupName"]["Value"] == {"Ref": "FunctionLogs"}
 

@@ -13,7 +13,8 @@ UNKNOWN_CHECKPOINT = -2
 """The global checkpoint of a primary that doesn't know it yet."""
 
 _STATE = (
-    "metadata.indices.*.state,metadata.indices.*.settings.index.uuid,metadata.indices.*.primary_terms,"
+    "metadata.indices.*.state,metadata.indices.*.settings.index.uuid,"
+    "metadata.indices.*.primary_terms,"
     "routing_table.indices.*.shards.*.shard,routing_table.indices.*.shards.*.primary,"
     "routing_table.indices.*.shards.*.state,routing_table.indices.*.shards.*.node,"
     "routing_table.indices.*.shards.*.allocation_id"

@@ -1,7 +1,8 @@
 """Settings of the destination's indices while they are caught up, given back afterwards."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -67,22 +68,19 @@ def bring_settings(
         Why some can't be caught up any more, by their names.
     """
     before = records.read(_name(domain, round_number), default={})
-    at_source, at_destination = (
-        indices.settings(cluster, names) for cluster in (source, destination)
-    )
     unfit = {}
-    for name in names:
-        here = indices.settings_that_matter(at_source[name])
-        there = indices.settings_that_matter(at_destination[name] | before[name])
-        changed = {
-            setting: here.get(setting)
-            for setting in sorted(here.keys() | there.keys())
-            if here.get(setting) != there.get(setting)
-        }
-        before[name] |= {
-            setting: changed.pop(setting) for setting in _SETTINGS if setting in changed
-        }
-        if changed:
+    # In pieces, because the settings of many indices are large.
+    for path in indices.paths(names):
+        at_source, at_destination = (
+            indices.settings(cluster, path.split(",")) for cluster in (source, destination)
+        )
+        for name, here in at_source.items():
+            changed = _changed(here, at_destination[name] | before[name])
+            before[name] |= {
+                setting: changed.pop(setting) for setting in _SETTINGS if setting in changed
+            }
+            if not changed:
+                continue
             try:
                 destination.indices.put_settings(index=name, body=changed)
             except RequestRefused as error:
@@ -92,6 +90,16 @@ def bring_settings(
                 )
     records.write(_name(domain, round_number), before)
     return unfit
+
+
+def _changed(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that matter and differ, as they are here; None where they aren't set."""
+    wanted, present = map(indices.settings_that_matter, (here, there))
+    return {
+        name: wanted.get(name)
+        for name in sorted(wanted.keys() | present.keys())
+        if wanted.get(name) != present.get(name)
+    }
 
 
 def give_back(

@@ -30,7 +30,8 @@ def keep_base(
         names: the indices in it.
     """
     is_last = StopMark(records, job.domain.name).look()
-    if not is_last and not (job.cutover.catch_up and not Engine.of(source).needs_types):
+    matters = is_last or (job.cutover.catch_up and not Engine.of(source).needs_types)
+    if not matters:
         return
     # Some services don't let everybody look.
     with contextlib.suppress(AccessDenied, RequestRefused):

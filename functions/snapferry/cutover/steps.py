@@ -364,14 +364,15 @@ class CutOver:
             catchup.let_go(self.journal, self.source, self._domain, names - set(ways.caught_up))
             rounds.note(self.records, self._domain, self.round_number, final=True, **size)
         else:
-            documents = self._prove_caught_up(listed.selected, ways)
+            documents = self._prove(listed.selected, ways)
         return size | {
             "caught_up": len(ways.caught_up),
             "by_snapshot": left,
             "documents": documents,
         }
 
-    def _prove_caught_up(self, selected: Sequence[Index], ways: Ways) -> int:
+    def _prove(self, selected: Sequence[Index], ways: Ways) -> int:
+        """Verifies the copy; what was defined late of indices that are caught up is brought."""
         prove = functools.partial(
             verification.prove,
             self.source,
@@ -405,15 +406,7 @@ class CutOver:
             VerificationFailed: where a fault was found.
         """
         selected = self._unchanged()
-        documents = verification.prove(
-            self.source,
-            self.destination,
-            self.records,
-            self.job,
-            selected,
-            Ways.of(self.records, self._domain).caught_up,
-        )
-        return {"documents": documents}
+        return {"documents": self._prove(selected, Ways.of(self.records, self._domain))}
 
     def hand_over_indices(self) -> dict[str, Any]:
         """Leaves the indices at the destination to the clients; from here on is no way back.
