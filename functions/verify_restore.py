@@ -14,12 +14,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes `job` and `round`; returns the snapshot's name, and the number of documents."""
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
-    documents = kept_snapshot.verify(
-        clients.destination(job.destination),
-        records,
-        job,
-        listing.selected(records, job.domain.name, event["round"]),
-    )
+    # It hands the indices over.
+    with clients.effect(job.migration_id, context):
+        documents = kept_snapshot.verify(
+            clients.destination(job.destination),
+            records,
+            job,
+            listing.selected(records, job.domain.name, event["round"]),
+        )
     return {
         "snapshot": kept_snapshot.chosen(records, job).domain.snapshot,
         "documents": documents,

@@ -17,6 +17,7 @@ type Event = Literal[
     "PlanReady",
     "SnapshotCompleted",
     "RoundCompleted",
+    "GateOpened",
     "ReadyForCutover",
     "MigrationSucceeded",
     "MigrationFailed",

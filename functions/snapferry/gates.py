@@ -39,7 +39,7 @@ def announce(
     Args:
         records: of the migration.
         topic: where people listen.
-        bus: where is told that writes may be stopped.
+        bus: where programs listen.
         job: the domain that waits; any one of those that wait for the plan.
         gate: which gate.
         token: the task token that answers it.
@@ -68,6 +68,7 @@ def announce(
         f"  {topic.command(*answer, '--reject', 'your reason')}\n"
         f"See how far it is:\n  {topic.command('watch', job.migration_id)}\n",
     )
+    bus.tell("GateOpened", job.migration_id, domain=waiting, gate=gate, answer_until=deadline)
     if gate == "stop_writes":
         tally = Tally.of(records, job.domain.name)
         bus.tell(

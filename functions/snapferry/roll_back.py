@@ -216,7 +216,7 @@ def sweep(
 ) -> list[str]:
     """Finds migrations that ended without a roll-back, since events can be lost.
 
-    The leases of those that run are renewed.
+    The leases of those that run, or are being rolled back, are renewed.
 
     Args:
         items: the table of the stack.
@@ -229,7 +229,9 @@ def sweep(
     """
     started: set[str] = set()
     for lease in list(leases.held(items)):
-        if _runs(step_functions, lease.execution_arn):
+        mark = Fence(items, lease.migration_id).mark()
+        at_work = {lease.execution_arn, mark.roller_arn if mark else None}
+        if any(_runs(step_functions, arn) for arn in at_work if arn):
             leases.renew(items, lease)
         elif lease.expires_at < now and lease.migration_id not in started:
             _start(step_functions, state_machine_arn, lease, now)

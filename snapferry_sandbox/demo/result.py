@@ -31,7 +31,8 @@ class Documents(_Model):
 class Round(_Model):
     """One snapshot and its restore.
 
-    `bytes_new` were copied by the restore, `bytes_reused` didn't have to be.
+    `bytes_new` were copied by the restore, `bytes_reused` didn't have to be. The write stop is the
+    one that followed it; None where another round did.
     """
 
     round: int
@@ -42,6 +43,8 @@ class Round(_Model):
     snapshot_bytes_reused: int
     bytes_new: int
     bytes_reused: int
+    predicted_write_stop_seconds: float | None
+    write_stop_seconds: float | None
 
 
 class CatchUp(_Model):
@@ -198,6 +201,9 @@ def summarize(
     }
     verified = all(index.differences == 0 for index in verification.values())
     by_snapshot = domain["catch_up"]["by_snapshot"]
+    predicted_seconds = domain["write_stop"]["predicted_seconds"]
+    write_stop_seconds = round(write_stop.seconds, 3)
+    last_round = domain["rounds"][-1]["round"]
     return Result(
         status="SUCCEEDED" if verified and not by_snapshot and not leftovers else "FAILED",
         migration_id=migration_id,
@@ -217,6 +223,10 @@ def summarize(
                 snapshot_bytes_reused=each["snapshot"]["bytes_reused"],
                 bytes_new=each["restore"]["bytes_new"],
                 bytes_reused=each["restore"]["bytes_reused"],
+                predicted_write_stop_seconds=(
+                    predicted_seconds if each["round"] == last_round else None
+                ),
+                write_stop_seconds=write_stop_seconds if each["round"] == last_round else None,
             )
             for each in domain["rounds"]
         ],
@@ -224,9 +234,9 @@ def summarize(
             CatchUp(**{name: each[name] for name in CatchUp.model_fields})
             for each in domain["catch_up"]["rounds"]
         ],
-        predicted_write_stop_seconds=domain["write_stop"]["predicted_seconds"],
+        predicted_write_stop_seconds=predicted_seconds,
         predicted_write_stop_interval_seconds=domain["write_stop"]["predicted_interval_seconds"],
-        write_stop_seconds=round(write_stop.seconds, 3),
+        write_stop_seconds=write_stop_seconds,
         write_stop_steps=[Step(**step) for step in domain["catch_up"]["write_stop_steps"]],
         gate_wait_seconds=round(write_stop.gate_wait_seconds, 3),
         writes=writes,

@@ -274,7 +274,10 @@ class FakeTailCluster(FakeCluster):
                     del self.tails[name]
                 return {"acknowledged": True}
             case "GET", ["_tasks"]:
-                running = [{"headers": {"X-Opaque-Id": task}} for task in self.tasks]
+                running = [
+                    {"node": "node", "id": len(self.tasks) - place, "headers": {"X-Opaque-Id": task}}
+                    for place, task in enumerate(self.tasks)
+                ]
                 self.tasks = self.tasks[1:]
                 return {"tasks": running}
             case "GET", ["_cluster", "state", "metadata"] | ["_alias"]:

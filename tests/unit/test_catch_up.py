@@ -781,6 +781,15 @@ def test_rule_12_an_old_engine_is_asked_for_running_writes(tail: Tail) -> None:
     assert tail.source.tails[INDEX].settings["index.blocks.write"] == "true"
 
 
+def test_rule_12_an_old_engine_may_always_have_writes_to_other_indices(tail: Tail) -> None:
+    """Those that began after the block have met it, whatever they write to."""
+    tail.source.version = {"number": "6.8.0"}
+    tail.source.faults = [
+        Fault("GET /_tasks", (200, {"tasks": [{"node": "a", "id": number}]})) for number in range(9)
+    ]
+    assert [request.path for request in freeze(tail)][-3:] == ["/orders/_settings", *["/_tasks"] * 2]
+
+
 def test_rule_12_a_block_that_a_node_does_not_know_yet_is_set_again(tail: Tail) -> None:
     tail.source.version = {"number": "6.8.0"}
     answer = (200, {"acknowledged": False})

@@ -201,13 +201,21 @@ def test_the_gate_asks_where_the_write_stop_will_be_longer_than_wanted(
     assert "Reject the gate" in message
 
 
-def test_others_are_told_when_writes_may_be_stopped(
+def test_programs_are_told_of_each_gate_and_when_writes_may_be_stopped(
     make_job: MakeJob, storage: Storage, announcements: Announcements, events: Events
 ) -> None:
     for gate in get_args(Gate):
         gates.announce(storage.records, announcements.topic, events.bus, make_job(), gate, TOKEN)
 
-    [(event, detail)] = events.fake.told
-    assert event == "ReadyForCutover"
-    assert TOKEN not in str(detail)
-    assert detail["answer_until"] == storage.items["m-1", "gate#logs#stop_writes"]["deadline"]
+    told = [(event, detail.get("gate"), detail["domain"]) for event, detail in events.fake.told]
+    assert told == [
+        ("GateOpened", "plan", gates.ALL_DOMAINS),
+        ("GateOpened", "stop_writes", "logs"),
+        ("ReadyForCutover", None, "logs"),
+        ("GateOpened", "clients_moved", "logs"),
+    ]
+    assert TOKEN not in str(events.fake.told)
+    opened = {detail["gate"]: detail for event, detail in events.fake.told if "gate" in detail}
+    for gate, domain in (("plan", gates.ALL_DOMAINS), ("clients_moved", "logs")):
+        item = storage.items["m-1", gates.record(domain, gate)]
+        assert opened[gate]["answer_until"] == item["deadline"]

@@ -637,7 +637,6 @@ READ_ONLY = {
     "plan_domain",
     "verify_documents",
     "verify_rehearsal",
-    "verify_restore",
     "write_plan",
     "write_report",
 }

@@ -459,6 +459,26 @@ def test_migration_that_ended_unseen_is_rolled_back_once(
     assert roll_backs(executions) == [{"name": "m-1", "executionArn": EXECUTION}]
 
 
+@pytest.mark.usefixtures("expired")
+def test_migration_that_is_being_rolled_back_is_left_to_it(
+    storage: Storage, executions: Executions
+) -> None:
+    """It may take hours, and is no sign of a lost event."""
+    fence = Fence(storage.table, "m-1")
+    fence.open(EXECUTION)
+    fence.close(ROLLER)
+    executions.fake.executions = {EXECUTION: FakeExecution("ABORTED"), ROLLER: FakeExecution()}
+
+    assert sweep(storage, executions) == []
+    assert len(roll_backs(executions)) == 1
+
+    # What it couldn't give back is tried again, once its leases have expired.
+    executions.fake.executions[ROLLER] = FakeExecution("FAILED")
+    assert sweep(storage, executions) == []
+    later = time.time() + leases.LEASE_SECONDS + 1
+    assert roll_back.sweep(storage.table, executions.client, ROLL_BACK, later) == ["m-1"]
+
+
 def test_each_migration_is_rolled_back_by_itself(
     storage: Storage, executions: Executions, expired: list[Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:

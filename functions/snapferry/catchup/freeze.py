@@ -259,13 +259,21 @@ def _require_acknowledged(answer: Mapping[str, Any]) -> None:
 
 
 def _wait_for_writes(source: OpenSearch, leave_at: float, sleep: Callable[[float], None]) -> None:
-    """Waits until no write runs that has passed before the block."""
+    """Waits until the writes have ended that may have passed before the block.
+
+    Those are the ones that run at the first look. What begins later has met the block; where it
+    writes to other indices, there may always be some.
+    """
     params = {"actions": "indices:data/write/*", "group_by": "none"}
+    passed = None
     while True:
         answer = source.tasks.list(params=params)
         # A node that doesn't answer may have some.
-        if not answer["tasks"] and "node_failures" not in answer:
-            return
+        if "node_failures" not in answer:
+            running = {(task["node"], task["id"]) for task in answer["tasks"]}
+            passed = running if passed is None else passed & running
+            if not passed:
+                return
         if time.monotonic() >= leave_at:
             raise Unavailable("writes that began before the block may still run at the source")
         sleep(_LOOK_EVERY_SECONDS)
