@@ -141,6 +141,7 @@ class Changes:
         given_back: as it was before.
         foreign: changed by someone else meanwhile, and left.
         kept: left, because clients may have moved.
+        handed_over: the clients' at the destination, for good.
         open: not given back yet.
         write_blocks: how many of those that are open let the source take no writes.
     """
@@ -148,6 +149,7 @@ class Changes:
     given_back: list[str]
     foreign: list[str]
     kept: list[str]
+    handed_over: list[str]
     open: list[str]
     write_blocks: int
 
@@ -305,7 +307,7 @@ class Migration:
 
     def changes(self) -> Changes:
         """What it has changed, and what became of that; see `snapferry.journal`."""
-        changes = Changes([], [], [], [], 0)
+        changes = Changes([], [], [], [], [], 0)
         write_blocks = 0
         for change in Journal(self.items, self.migration_id).changes():
             match change.state:
@@ -315,6 +317,8 @@ class Migration:
                     changes.foreign.append(change.note)
                 case "kept":
                     changes.kept.append(change.note)
+                case "handed_over":
+                    changes.handed_over.append(str(change.place))
                 case _:
                     changes.open.append(str(change.place))
                     write_blocks += change.place.kind == catchup.WRITE_BLOCK

@@ -82,17 +82,19 @@ def report(migration: Migration, output: Output, failure: str | None = None) -> 
         failure: why the roll-back failed.
     """
     changes = migration.changes()
-    for title, lines in (
+    told = (
         ("Given back", changes.given_back),
         ("Left, because someone else has changed it meanwhile", changes.foreign),
         ("Left, because clients may have moved", changes.kept),
+        ("Left to the clients at the destination", changes.handed_over),
         ("Not given back", changes.open),
-    ):
+    )
+    for title, lines in told:
         if lines:
             output.say("\n  ".join([f"{title}:", *lines]))
     if failure:
         output.say(f"The roll-back has failed: {failure}")
-    elif not (changes.given_back or changes.foreign or changes.kept or changes.open):
+    elif not any(lines for _, lines in told):
         output.say(f"The migration {migration.migration_id} has changed nothing.")
     mark = migration.mark()
     output.give(
@@ -102,6 +104,7 @@ def report(migration: Migration, output: Output, failure: str | None = None) -> 
             "given_back": changes.given_back,
             "foreign": changes.foreign,
             "kept": changes.kept,
+            "handed_over": changes.handed_over,
             "open": changes.open,
             "failure": failure,
         }

@@ -45,7 +45,7 @@ def announce(
         token: the task token that answers it.
     """
     waiting = ALL_DOMAINS if gate == "plan" else job.domain.name
-    prompt = " ".join(sentence for sentence in _prompt(records, job, gate) if sentence)
+    prompt = " ".join(sentence for sentence in _prompt(records, topic, job, gate) if sentence)
     deadline = int(time.time()) + job.cutover.gate_deadline_seconds
     records.put(
         record(waiting, gate),
@@ -90,14 +90,14 @@ def record(domain: str, gate: str) -> str:
     return f"{RECORDS}{domain}#{gate}"
 
 
-def _prompt(records: Records, job: DomainJob, gate: Gate) -> Iterator[str]:
+def _prompt(records: Records, topic: Topic, job: DomainJob, gate: Gate) -> Iterator[str]:
     """What people are asked, in pieces that may be empty."""
     match gate:
         case "plan":
             made = plan.summary(records)
             yield (
-                f"{made['plan']} Look at it with `snapferry plan --of {job.migration_id}`, or open "
-                f"the page {made['page']} of the records, then answer the gate."
+                f"{made['plan']} Look at it with `{topic.command('plan', '--of', job.migration_id)}`,"
+                f" or at its page s3://{records.bucket}/{made['page']}, then answer the gate."
             )
             yield _changed_before(job)
         case "stop_writes":

@@ -245,9 +245,16 @@ def select(
         left_out: the names of those that the plan leaves where they are.
 
     Raises:
-        InvalidInput: where nothing matches, a name that was given isn't there, or one is closed.
+        InvalidInput: where nothing matches or all is left out, a name that was given isn't there,
+            or one is closed.
     """
-    selected = [index for index in match(present, wanted) if index.name not in left_out]
+    matched = match(present, wanted)
+    selected = [index for index in matched if index.name not in left_out]
+    if not selected:
+        raise InvalidInput(
+            f"domains[].indices: nothing of what matches can be moved; the plan leaves out "
+            f"{some(index.name for index in matched)}"
+        )
     closed = [index.name for index in selected if not index.open]
     if closed:
         raise InvalidInput(

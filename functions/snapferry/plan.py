@@ -565,6 +565,11 @@ def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, 
         and (jobs[0].rejected == "fail" or (domain["domain"], verdict.index) in named)
     ]
     reasons += rejected[:_SHOWN_REJECTIONS]
+    reasons += [
+        f"{domain['domain']}: nothing of what matches can be moved, and all would be left out"
+        for domain in plan["domains"]
+        if not _names(_verdicts(domain), "restore")
+    ]
     if not reasons:
         return {}
     more = len(rejected) - _SHOWN_REJECTIONS

@@ -98,12 +98,18 @@ def write(
         domains=len(domains),
     )
     if outcome["status"] != "SKIPPED":
-        _tell_people(topic, records, page, failure)
+        may_have_moved = any(change["state"] == "kept" for change in changes)
+        _tell_people(topic, records, page, failure, may_have_moved=may_have_moved)
     return outcome | {"report": key}
 
 
 def _tell_people(
-    topic: Topic, records: Records, page: str, failure: Mapping[str, str] | None
+    topic: Topic,
+    records: Records,
+    page: str,
+    failure: Mapping[str, str] | None,
+    *,
+    may_have_moved: bool,
 ) -> None:
     migration_id = records.migration_id
     see = (
@@ -121,10 +127,29 @@ def _tell_people(
     topic.tell(
         f"Snapferry has failed: {migration_id}",
         f"The migration {migration_id} has failed: {failure['error']}. {failure['cause']}\n\n"
-        "What to do: docs/recovery.md says it for each error. Then start a migration anew; it goes "
-        "on with the indices that were restored; those that were handed over have to be deleted at "
-        "the destination first.\nWhat it has changed, and what was given back:\n"
+        f"What to do: {_way_out(failure['error'], may_have_moved=may_have_moved)}\n"
+        "What it has changed, and what was given back:\n"
         f"  {topic.command('roll-back', migration_id)}\n" + see,
+    )
+
+
+def _way_out(error: str, *, may_have_moved: bool) -> str:
+    """What people do about a failure, in words."""
+    if error == "NotGivenBack":
+        return (
+            "everything has been moved; don't start it anew. Remove the cause, then give back what "
+            "is left with the command below."
+        )
+    if may_have_moved:
+        return (
+            "clients may write to the destination by now, so the source stays blocked. Find out "
+            'whether they do, before anything else: docs/roll-back.md, "After the point of no '
+            'return".'
+        )
+    of_whom = " with the domains that failed" if error == "DomainsFailed" else ""
+    return (
+        f"docs/recovery.md says it for each error. Then start a migration anew{of_whom}; it goes "
+        "on with the indices that were restored."
     )
 
 
@@ -276,7 +301,7 @@ def _to_do(
     if outcome["status"] == "FAILED":
         yield f"Look at what failed: {outcome['cause']}"
     for change in changes:
-        if change["state"] != "given_back":
+        if change["state"] not in ("given_back", "handed_over"):
             place = Place(change["side"], change["kind"], change["key"])
             yield f"Decide about what was left: {change['note'] or place}"
     for domain in domains:

@@ -36,8 +36,9 @@ class Topic:
         self.client.publish(TopicArn=self.arn, Subject=subject[:_LONGEST_SUBJECT], Message=message)
 
     def command(self, *words: str) -> str:
-        """A command line that does something with this stack."""
-        return shlex.join(["snapferry", *words, "--stack", self.stack])
+        """A command line that does something with this stack, whatever region its reader is in."""
+        region = self.arn.split(":")[3]
+        return shlex.join(["snapferry", *words, "--stack", self.stack, "--region", region])
 
     def execution_page(self, migration_id: str) -> str:
         """The address of a migration's execution in the console."""

@@ -275,7 +275,11 @@ class FakeTailCluster(FakeCluster):
                 return {"acknowledged": True}
             case "GET", ["_tasks"]:
                 running = [
-                    {"node": "node", "id": len(self.tasks) - place, "headers": {"X-Opaque-Id": task}}
+                    {
+                        "node": "node",
+                        "id": len(self.tasks) - place,
+                        "headers": {"X-Opaque-Id": task},
+                    }
                     for place, task in enumerate(self.tasks)
                 ]
                 self.tasks = self.tasks[1:]

@@ -787,7 +787,10 @@ def test_rule_12_an_old_engine_may_always_have_writes_to_other_indices(tail: Tai
     tail.source.faults = [
         Fault("GET /_tasks", (200, {"tasks": [{"node": "a", "id": number}]})) for number in range(9)
     ]
-    assert [request.path for request in freeze(tail)][-3:] == ["/orders/_settings", *["/_tasks"] * 2]
+    assert [request.path for request in freeze(tail)][-3:] == [
+        "/orders/_settings",
+        *["/_tasks"] * 2,
+    ]
 
 
 def test_rule_12_a_block_that_a_node_does_not_know_yet_is_set_again(tail: Tail) -> None:

@@ -108,6 +108,14 @@ def test_a_closed_index_is_not_left_out_in_silence() -> None:
     assert indices.select(present, Indices(exclude=("logs-2",))) == [index("logs-1")]
 
 
+def test_leaving_everything_out_is_no_choice() -> None:
+    present = [index("logs-1", is_open=False), index("logs-2")]
+
+    assert indices.select(present, Indices(), {"logs-1"}) == [index("logs-2")]
+    with pytest.raises(InvalidInput, match=r"can be moved; the plan leaves out logs-1"):
+        indices.select(present, Indices(), {"logs-1", "logs-2"})
+
+
 def test_an_index_of_someone_else_is_never_written_over() -> None:
     present = {"orders": index("orders"), "logs": index("logs")}
 

@@ -206,6 +206,17 @@ def test_what_matches_and_cannot_be_moved_ends_it_or_stays(
     assert listing.left_out(storage.records, "logs") == {"shut"}
 
 
+def test_where_all_is_left_out_nothing_is_moved(
+    source: Side, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"shut": CLOSED}
+
+    ended = written(make_job(rejected="leave_out"))
+
+    assert ended["error"] == "PlanRejected"
+    assert "logs: nothing of what matches can be moved" in ended["cause"]
+
+
 def test_what_is_named_is_never_left_out(source: Side, written: Plan, make_job: MakeJob) -> None:
     source.cluster.indices = {"logs": FakeIndex(), "shut": CLOSED}
 

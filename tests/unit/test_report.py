@@ -10,7 +10,7 @@ import pytest
 from snapferry import listing, report, rounds
 from snapferry.errors import Unavailable
 from snapferry.indices import Index
-from snapferry.journal import Place
+from snapferry.journal import Place, side_of
 from snapferry.verification import Verdict
 from snapferry.verification.content import Difference
 from snapferry.verification.documents import IndexComparison
@@ -186,6 +186,10 @@ def test_phases_come_in_their_order(storage: Storage, write: Write) -> None:
 
 def test_what_people_have_to_do_is_said(storage: Storage, write: Write) -> None:
     place = Place(DESTINATION, "repository", "r-1")
+    template = Place(DESTINATION, "index_template", "t-1")
+    storage.journal.note(template, None, {})
+    # It is the clients'.
+    storage.journal.hand_over([template])
     storage.journal.note(place, None, {"type": "s3"})
     artifacts = [
         {"kind": "role", "name": "r", "verdict": "conflict", "reason": "it differs"},
@@ -197,15 +201,17 @@ def test_what_people_have_to_do_is_said(storage: Storage, write: Write) -> None:
     write([MOVED, failed("users")])
 
     written = stored(storage)
-    assert written["changes"] == [
-        {
-            "side": DESTINATION,
-            "kind": "repository",
-            "key": "r-1",
-            "state": "open",
-            "note": "",
-        }
+    assert [(change["key"], change["state"]) for change in written["changes"]] == [
+        ("t-1", "handed_over"),
+        ("r-1", "open"),
     ]
+    assert written["changes"][1] == {
+        "side": DESTINATION,
+        "kind": "repository",
+        "key": "r-1",
+        "state": "open",
+        "note": "",
+    }
     assert written["to_do"] == [
         "Look at what failed: 1 of 2 domains failed. users: no route",
         "Decide about what was left: repository r-1 (destination/search.example.com:9200)",
@@ -367,7 +373,7 @@ EXECUTION = (
 
 
 WHERE_TO_LOOK = (
-    "\n  snapferry report m-1 --stack snapferry\n",
+    "\n  snapferry report m-1 --stack snapferry --region eu-west-1\n",
     "s3://records/migrations/m-1/report.html\n",
     EXECUTION,
 )
@@ -392,13 +398,44 @@ def test_people_are_told_of_a_failure_and_what_to_do(
     for part in (
         'The migration m-1 has failed: Unavailable. no "route"\nto it\n',
         "docs/recovery.md",
-        "\n  snapferry roll-back m-1 --stack snapferry\n",
+        "\n  snapferry roll-back m-1 --stack snapferry --region eu-west-1\n",
         *WHERE_TO_LOOK,
     ):
         assert part in message["message"]
     for line in message["message"].splitlines():
         if line.startswith("  snapferry"):
             assert parser().parse_args(shlex.split(line)[1:]).stack == "snapferry"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept", "what_to_do"),
+    [
+        ("RestoreFailed", False, "start a migration anew; it goes on"),
+        ("DomainsFailed", False, "start a migration anew with the domains that failed"),
+        ("VerificationFailed", True, "the source stays blocked"),
+        ("NotGivenBack", False, "don't start it anew"),
+    ],
+)
+def test_nobody_is_told_to_start_anew_where_clients_may_have_moved(
+    storage: Storage,
+    announcements: Announcements,
+    write: Write,
+    error: str,
+    what_to_do: str,
+    *,
+    is_kept: bool,
+) -> None:
+    block = Place(side_of("logs"), "write_block", "orders")
+    storage.journal.note(block, None, "true")
+    if is_kept:
+        storage.journal.keep(block.side, {block.kind})
+
+    write([MOVED], {"error": error, "cause": "why"})
+
+    [message] = announcements.messages
+    assert what_to_do in message["message"]
+    assert ("start a migration anew" in message["message"]) == what_to_do.startswith("start")
+    assert "deleted" not in message["message"]
 
 
 def test_an_event_that_the_bus_does_not_take_is_told_again(events: Events, write: Write) -> None:

@@ -91,12 +91,14 @@ def test_tells_what_clients_that_have_moved_may_rest_on(
 ) -> None:
     aws.end(f"{STATES}:execution:migrate:m-1", "FAILED")
     aws.journal.keep(REPOSITORY.side, {REPOSITORY.kind})
+    aws.journal.hand_over([STATEMENT])
     aws.events.append(roll_back)
 
     said = run("roll-back", "m-1", "--json")
 
     [note] = said.document["kept"]
     assert note.startswith(str(REPOSITORY))
+    assert said.document["handed_over"] == [str(STATEMENT)]
     assert said.document["open"] == []
 
 
