@@ -95,9 +95,10 @@ def _prompt(records: Records, topic: Topic, job: DomainJob, gate: Gate) -> Itera
     match gate:
         case "plan":
             made = plan.summary(records)
+            look = topic.command("plan", "--of", job.migration_id)
             yield (
-                f"{made['plan']} Look at it with `{topic.command('plan', '--of', job.migration_id)}`,"
-                f" or at its page s3://{records.bucket}/{made['page']}, then answer the gate."
+                f"{made['plan']} Look at it with `{look}`, or at its page "
+                f"s3://{records.bucket}/{made['page']}, then answer the gate."
             )
             yield _changed_before(job)
         case "stop_writes":

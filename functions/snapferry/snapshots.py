@@ -8,7 +8,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry.errors import NotFound, SnapshotFailed, Unavailable
+from snapferry.errors import NotFound, RequestRefused, SnapshotFailed, Unavailable
 from snapferry.journal import Journal, Place, side_of
 from snapferry.progress import Progress
 from snapferry.request import DomainJob
@@ -118,8 +118,9 @@ def start(
     place = _place(job, round_number)
     try:
         journal.change(place, RunningSnapshot(source, place.key, names), True)
-    except Unavailable:
-        # A domain answers 504 when the start takes longer than its patience; it goes on anyway.
+    except (Unavailable, RequestRefused):
+        # A domain answers 504 when the start takes longer than its patience; it goes on anyway, and
+        # may be seen only when the next attempt is refused for its name.
         if not _exists(source, job, snapshot):
             raise
     return snapshot

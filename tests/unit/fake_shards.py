@@ -278,6 +278,7 @@ class FakeTailCluster(FakeCluster):
                     {
                         "node": "node",
                         "id": len(self.tasks) - place,
+                        "action": "indices:data/write/bulk",
                         "headers": {"X-Opaque-Id": task},
                     }
                     for place, task in enumerate(self.tasks)

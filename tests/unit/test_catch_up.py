@@ -15,7 +15,6 @@ from opensearchpy import OpenSearch
 from snapferry import catchup
 from snapferry.catchup import IndexRound, marks
 from snapferry.errors import (
-    Conflict,
     SnapferryError,
     SourceChanged,
     Unavailable,
@@ -603,7 +602,7 @@ def test_rule_7_a_destination_that_never_forgets_is_unavailable(tail: Tail) -> N
 def test_rule_8_a_call_that_was_given_up_can_not_go_on(tail: Tail) -> None:
     tail.shard.index("0-new")
     tail.destination.before = [("POST /orders/_bulk", lambda: tail.round())]
-    with pytest.raises(Conflict, match="another call catches orders up"):
+    with pytest.raises(Unavailable, match="another call catches orders up"):
         tail.round()
     assert tail.round().sealed
     assert tail.is_equal
@@ -620,7 +619,7 @@ def test_rule_8_a_call_that_was_given_up_deletes_nothing(tail: Tail) -> None:
     # At the second refresh, after the search for deletes.
     refresh = "POST /orders/_refresh"
     tail.source.before = [(refresh, lambda: tail.source.before.append((refresh, be_overtaken)))]
-    with pytest.raises(Conflict, match="another call catches orders up"):
+    with pytest.raises(Unavailable, match="another call catches orders up"):
         tail.round()
     assert tail.is_equal
 
@@ -781,11 +780,30 @@ def test_rule_12_an_old_engine_is_asked_for_running_writes(tail: Tail) -> None:
     assert tail.source.tails[INDEX].settings["index.blocks.write"] == "true"
 
 
+def write_task(number: int, action: str = "bulk") -> dict[str, Any]:
+    return {"node": "a", "id": number, "action": f"indices:data/write/{action}"}
+
+
+@pytest.mark.parametrize("action", ["reindex", "update/byquery", "delete/byquery"])
+def test_rule_12_what_writes_for_hours_is_waited_for_by_its_requests(
+    tail: Tail, action: str
+) -> None:
+    tail.source.version = {"number": "6.8.0"}
+    long = write_task(1, action)
+    tail.source.faults = [
+        Fault("GET /_tasks", (200, {"tasks": tasks})) for tasks in ([long, write_task(2)], [long])
+    ]
+    assert [request.path for request in freeze(tail)][-3:] == [
+        "/orders/_settings",
+        *["/_tasks"] * 2,
+    ]
+
+
 def test_rule_12_an_old_engine_may_always_have_writes_to_other_indices(tail: Tail) -> None:
     """Those that began after the block have met it, whatever they write to."""
     tail.source.version = {"number": "6.8.0"}
     tail.source.faults = [
-        Fault("GET /_tasks", (200, {"tasks": [{"node": "a", "id": number}]})) for number in range(9)
+        Fault("GET /_tasks", (200, {"tasks": [write_task(number)]})) for number in range(9)
     ]
     assert [request.path for request in freeze(tail)][-3:] == [
         "/orders/_settings",

@@ -133,6 +133,12 @@ def restored(world: World) -> World:
     return world
 
 
+def test_an_index_that_went_while_it_was_restored_is_passed_by(restored: World) -> None:
+    """By a policy of the source, as a rule. The copy goes with the next list."""
+    del restored.source.tails["b"]
+    assert restored.begin() == {"caught_up": 1, "by_snapshot": 0, "slices": 1}
+
+
 def test_what_is_written_until_the_freeze_arrives(restored: World) -> None:
     assert restored.begin() == {"caught_up": 2, "by_snapshot": 0, "slices": 1}
     first = restored.source.tails["a"].shards[0]

@@ -82,6 +82,22 @@ def test_a_gateway_timeout_is_benign_where_the_snapshot_has_started(
     assert set(taken(bucket).indices) == {"logs"}
 
 
+def test_a_start_that_is_seen_late_is_not_refused_for_being_there(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
+) -> None:
+    """It may be in the cluster's state only after the answer that it wasn't there."""
+    refusal = {
+        "type": "invalid_snapshot_name_exception",
+        "reason": "snapshot with the same name is already in-progress",
+    }
+    source.cluster.faults = [
+        Fault("PUT /_snapshot/.*/.*", (400, {"error": refusal}), takes_effect=True)
+    ]
+
+    assert snapshots.start(storage.journal, source.client, job, 1, ["logs"]) == SNAPSHOT
+    assert set(taken(bucket).indices) == {"logs"}
+
+
 def test_a_gateway_timeout_is_a_failure_where_no_snapshot_has_started(
     source: Side, storage: Storage, job: DomainJob
 ) -> None:

@@ -262,7 +262,8 @@ def _wait_for_writes(source: OpenSearch, leave_at: float, sleep: Callable[[float
     """Waits until the writes have ended that may have passed before the block.
 
     Those are the ones that run at the first look. What begins later has met the block; where it
-    writes to other indices, there may always be some.
+    writes to other indices, there may always be some. Of a reindexing and its like, which may run
+    for hours, each request counts by itself.
     """
     params = {"actions": "indices:data/write/*", "group_by": "none"}
     passed = None
@@ -270,7 +271,11 @@ def _wait_for_writes(source: OpenSearch, leave_at: float, sleep: Callable[[float
         answer = source.tasks.list(params=params)
         # A node that doesn't answer may have some.
         if "node_failures" not in answer:
-            running = {(task["node"], task["id"]) for task in answer["tasks"]}
+            running = {
+                (task["node"], task["id"])
+                for task in answer["tasks"]
+                if not task["action"].endswith(("/reindex", "/byquery"))
+            }
             passed = running if passed is None else passed & running
             if not passed:
                 return

@@ -162,8 +162,8 @@ def run_round(
         What was done. An index is done when it is sealed; its lag is the writing meanwhile.
 
     Raises:
-        Unavailable: where a cluster has trouble that may pass; then call again.
-        Conflict: where another call has taken over.
+        Unavailable: where a cluster has trouble that may pass, or another call has taken over; then
+            call again.
     """
     started_at = time.monotonic()
     results = _catch_up(

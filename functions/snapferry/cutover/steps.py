@@ -150,7 +150,13 @@ class CutOver:
         Returns:
             How many are to be `caught_up`, in how many `slices`, and how many go `by_snapshot`.
         """
-        selected = listing.selected(self.records, self._domain, self.round_number)
+        # To restore them may have taken days.
+        present = {index.name for index in self._present()}
+        selected = [
+            index
+            for index in listing.selected(self.records, self._domain, self.round_number)
+            if index.name in present
+        ]
         names = [index.name for index in selected]
         already = set(Ways.of(self.records, self._domain).caught_up)
         restored = [index for index in selected if index.name not in already]
