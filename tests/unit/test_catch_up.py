@@ -13,7 +13,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from snapferry import catchup
-from snapferry.catchup import IndexRound, marks
+from snapferry.catchup import IndexRound, deletes, marks
 from snapferry.errors import (
     SnapferryError,
     SourceChanged,
@@ -992,6 +992,28 @@ def test_rule_13_deletes_are_found_among_many_documents(storage: Storage) -> Non
         if upper < 3000
     )
     assert 0 < listed < 200
+
+
+def test_rule_13_mass_deletes_are_made_piece_by_piece(
+    tail: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They needn't fit into memory, nor all of them into the time of a call."""
+    monkeypatch.setattr(deletes, "_MOST_AT_ONCE", 3)
+    monkeypatch.setattr(deletes, "_RANGES_LISTED_AT_ONCE", 1)
+    monkeypatch.setattr(deletes, "_NARROW", 2)
+    monkeypatch.setattr(deletes, "_NARROWEST", 2)
+    for number in range(0, 20):
+        if number % 3:
+            tail.shard.delete(f"0-{number}")
+    in_short_time = tail.round(hold_seconds=0)
+    assert not in_short_time.sealed
+    assert 0 < in_short_time.deletes < 13
+    assert not tail.is_equal
+    rest = tail.last_round()
+    assert (in_short_time.deletes + rest.deletes, rest.sealed) == (13, True)
+    assert tail.is_equal
+    sizes = [len(request.body) for request in tail.destination.sent("POST /orders/_bulk")]
+    assert len(sizes) > 2
 
 
 def ranges(query: dict[str, Any]) -> Sequence[tuple[int, int]]:

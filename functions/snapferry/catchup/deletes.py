@@ -29,6 +29,8 @@ _NARROW = 64
 _NARROWEST = 16
 # By one request.
 _RANGES_AT_ONCE = 512
+# Of documents that the source lacks: they have to fit into memory, those of all shards.
+_MOST_AT_ONCE = 50_000
 # So that these fit into one page: to find many ranges takes longer than to read them.
 _RANGES_LISTED_AT_ONCE = documents.LARGEST_PAGE // _NARROW
 _SUM = {"sum": {"sum": {"field": "_seq_no"}}}
@@ -56,10 +58,12 @@ class Differences:
     Attributes:
         surplus: documents which the source lacks at this moment, as the destination has them.
         lacking: documents which the destination lacks or has in another version, whole.
+        complete: whether these are all; the others are found once these are deleted.
     """
 
     surplus: list[Document]
     lacking: list[Document]
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,13 @@ class Comparison:
         """
         only_source: dict[str, Document] = {}
         only_destination: dict[str, Document] = {}
+        complete = True
         for here, there in self._listed(shard, *self._differing(shard, marks)):
             only_source |= {key: here[key] for key in here.keys() - there.keys()}
             only_destination |= {key: there[key] for key in there.keys() - here.keys()}
+            if len(only_destination) > _MOST_AT_ONCE:
+                complete = False
+                break
         still_there, copied = self._both(
             lambda side, wanted: documents.get(side, self.index, shard, wanted),
             only_destination.values(),
@@ -110,6 +118,7 @@ class Comparison:
         return Differences(
             surplus=[only_destination[key] for key in only_destination.keys() - still_there.keys()],
             lacking=[item for item in present.values() if item.seq_no <= marks.mark],
+            complete=complete,
         )
 
     def _listed(

@@ -71,16 +71,18 @@ class Steps:
         )
         for tail in tails:
             tail.result.lag = tail.lag(tail.source)
-        if self.is_stopped():
-            return
         tails = [tail for tail in tails if tail.is_copied and not tail.result.unfit]
-        self._find_deletes([tail for tail in tails if tail.has_deletes])
-        # What isn't sealed is looked at again.
-        if self.is_stopped():
-            return
-        self._seal([tail for tail in tails if tail.is_compared and not tail.result.unfit])
-        sealed = [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed]
-        self._each(sealed, self._finish)
+        while tails and not self.is_stopped():
+            self._find_deletes([tail for tail in tails if tail.has_deletes])
+            # What isn't sealed is looked at again.
+            if self.is_stopped():
+                return
+            self._seal([tail for tail in tails if tail.is_compared and not tail.result.unfit])
+            sealed = [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed]
+            self._each(sealed, self._finish)
+            tails = [tail for tail, _ in sealed if tail.has_more and not tail.result.unfit]
+            if self._has_to_leave():
+                return
 
     def _each[A](self, items: Iterable[tuple[Tail, A]], call: Callable[[Tail, A], None]) -> None:
         """Calls for all at once; an index that proves unfit leaves the others alone."""
@@ -161,6 +163,8 @@ class Steps:
             marks.save(self.records, self.domain, tail.marks)
 
     def _find_deletes(self, tails: Sequence[Tail]) -> None:
+        for tail in tails:
+            tail.surplus, tail.has_more = {}, False
         refresh(self.destination.client, [tail.name for tail in tails])
         self._each(
             [(tail, number) for tail in tails for number in tail.has_deletes],
@@ -173,6 +177,8 @@ class Steps:
         comparison = Comparison(self.source, self.destination, tail.name, self.second_pool)
         differences = comparison.differences(number, tail.marks.shards[number])
         tail.surplus[number] = differences.surplus
+        if not differences.complete:
+            tail.has_more = True
         if differences.lacking:
             _, conflicts = tail.writer.put(differences.lacking)
             tail.writer.replace(conflicts)
@@ -208,7 +214,10 @@ class Steps:
             )
 
     def _finish(self, tail: Tail, mapping: dict[str, Any]) -> None:
-        """Deletes at the destination what the source lacks, and seals the marks."""
+        """Deletes at the destination what was found that the source lacks.
+
+        If that was all of it, the marks are sealed.
+        """
         shards = [number for number, surplus in tail.surplus.items() if surplus]
         if shards:
             hidden = hidden_documents(self.source, tail.name, shards, mapping)
@@ -222,6 +231,9 @@ class Steps:
             surplus = [document for number in shards for document in tail.surplus[number]]
             tail.writer.delete(surplus)
             tail.result.deletes += len(surplus)
+        if tail.has_more:
+            tail.result.sealed = False
+            return
         self._keep(
             tail,
             {

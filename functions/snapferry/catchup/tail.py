@@ -44,6 +44,7 @@ class Tail:
         writer: of the destination.
         result: what was done so far.
         surplus: documents to be deleted at the destination, by the shards that were compared.
+        has_more: whether there are more of them than were found at once.
         page_size: of its shards.
         lock: for its marks and its result, which its shards share.
     """
@@ -54,6 +55,7 @@ class Tail:
     writer: Writer
     result: IndexRound
     surplus: dict[int, list[Document]] = field(default_factory=dict)
+    has_more: bool = False
     page_size: PageSize = field(default_factory=PageSize)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
