@@ -27,6 +27,9 @@ help: ## Show this help
 .PHONY: setup
 setup: $(BIN)/.installed $(ENVIRONMENTS)/lambda/.installed $(ENVIRONMENTS)/localstack/.installed ## Set up everything that the demo and the tests need
 
+.PHONY: tools
+tools: $(BIN)/.installed ## Set up what deploying and the command line need
+
 # A python3.13 on PATH may be a shim without an interpreter behind it, so each candidate has to answer.
 $(BIN)/.installed: .python-version pyproject.toml requirements/uv.txt requirements/dev.txt
 	@for python in python3.13 python3 python ""; do \

@@ -99,7 +99,15 @@ class Results:
         largest = f"{self.appends.sizes_bytes[-1] / 1e6:.0f} MB"
         yield (
             "| Writes stop for | "
-            + " | ".join([*sizes, "ratio", f"appends only, {largest}", "ratio", "all in all"])
+            + " | ".join(
+                [
+                    *sizes,
+                    "ratio",
+                    f"appends only, {largest}",
+                    "ratio",
+                    f"all in all, {sizes[-1]}",
+                ]
+            )
             + " |"
         )
         yield "|---" + "|--:" * (len(sizes) + 4) + "|"

@@ -1,5 +1,6 @@
 """The roles of accounts/ may do what the code does with them, and nothing else."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
 
+from snapferry import request
 from snapferry.access import BucketPermissions, _statements
 from snapferry_sandbox.iam_policies import Decision, evaluate, trusts
 from tests.unit.conftest import DOMAIN_AS_DESTINATION, MakeJob
@@ -176,6 +178,30 @@ def test_one_arn_may_stand_for_all_domains_of_an_account_and_region() -> None:
 
         assert trusts(trust, {"es.amazonaws.com"}, context) is inside
         assert (decision is Decision.ALLOWED) is inside
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "events").glob("migrate-*.json")), ids=lambda path: path.stem
+)
+def test_the_inputs_in_events_go_with_the_templates(path: Path) -> None:
+    jobs, _ = request.parse(json.loads(path.read_text()), "m-1")
+
+    for job in jobs:
+        assert job.bucket.access
+        assert job.bucket.access.external_id
+        assert job.base_path.startswith(f"{job.bucket.base_path}/")
+
+
+def test_the_documented_master_role_trusts_whom_the_domains_role_trusts() -> None:
+    text = (ROOT / "docs/permissions.md").read_text().partition("### The IAM master user")[2]
+    trust, rights = map(json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL)[:2])
+
+    assert trust == trust_policy("DomainAccessRole")
+    for request_to, decision in (
+        (f"{DOMAIN}/_plugins/_security/api/roles/a", Decision.ALLOWED),
+        (f"{DOMAIN}-2/_plugins/_security/api/roles/a", Decision.NOT_ALLOWED),
+    ):
+        assert evaluate([rights], "es:ESHttpPut", request_to, {}) is decision
 
 
 TO_SERVICE = {"iam:PassedToService": "es.amazonaws.com"}

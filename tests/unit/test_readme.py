@@ -32,6 +32,7 @@ def errors_that_end_a_migration() -> set[str]:
         "GateNotAnswered",
         "GateRejected",
         "DomainsFailed",
+        "NotGivenBack",
     }
 
 

@@ -368,7 +368,8 @@ def test_roles_to_be_made_by_hand_are_those_that_the_migration_makes(
     plugin: FakeSecurity, grant_at_source: Grant, grant_at_destination: Grant
 ) -> None:
     text = (Path(__file__).parents[2] / "docs/permissions.md").read_text()
-    at_source, at_destination = map(json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    roles = re.findall(r"^At the \w+:\n\n```json\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    at_source, at_destination = map(json.loads, roles)
 
     grant_at_source()
     assert plugin.roles[ROLE] == at_source
