@@ -229,7 +229,7 @@ class Migration:
                 token=item["token"],
                 announced_at=item["announced_at"],
                 deadline=item["deadline"],
-                state=item["state"],
+                state=item["gate_state"],
                 answered_by=item.get("answered_by"),
                 answered_at=item.get("answered_at"),
             )
@@ -295,7 +295,7 @@ class Migration:
                 UpdateExpression="SET #state = :answered, answered_by = :by, answered_at = :at",
                 # Not if it was announced anew meanwhile: then that one is open.
                 ConditionExpression="#state = :open AND #token = :token",
-                ExpressionAttributeNames={"#state": "state", "#token": "token"},
+                ExpressionAttributeNames={"#state": "gate_state", "#token": "token"},
                 ExpressionAttributeValues={
                     ":answered": "answered",
                     ":by": by,

@@ -46,7 +46,7 @@ class Conflict(SnapferryError):
 
 
 class LeaseHeld(SnapferryError):
-    """Another migration uses the bucket or the destination."""
+    """Another migration uses the bucket, a domain or a destination."""
 
 
 class SnapshotSkipped(SnapferryError):

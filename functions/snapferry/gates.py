@@ -55,7 +55,8 @@ def announce(
         token=token,
         announced_at=time.time(),
         deadline=deadline,
-        state="open",
+        # By this name nobody who may answer gates can change another state in the table.
+        gate_state="open",
     )
     whose = [] if waiting == ALL_DOMAINS else ["--domain", waiting]
     answer = ["approve", job.migration_id, gate, *whose]

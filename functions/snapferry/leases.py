@@ -1,4 +1,4 @@
-"""Leases: one migration at a time changes a bucket or writes to a destination."""
+"""Leases: one migration at a time changes a bucket, a domain or a destination."""
 
 import time
 from collections.abc import Iterator, Sequence

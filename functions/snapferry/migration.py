@@ -24,7 +24,10 @@ def begin(
     execution_arn: str,
     effect: AbstractContextManager[None],
 ) -> None:
-    """Notes the migration and its jobs, and takes the leases of its bucket and destinations.
+    """Notes the migration and its jobs, and takes the leases of all that it uses.
+
+    Those are its bucket, its domains and its destinations: what two migrations of one domain change
+    there, such as rights and write blocks, neither could tell from its own.
 
     Args:
         fence: of the migration.
@@ -36,10 +39,13 @@ def begin(
 
     Raises:
         Conflict: there has been a migration of this id before.
-        LeaseHeld: another migration uses the bucket or a destination.
+        LeaseHeld: another migration uses the bucket, a domain or a destination.
         SnapshotSkipped: so it is, and this is a snapshot of a series.
         MigrationEnded: it is being rolled back already.
     """
+    # What is restored without its source leaves that alone.
+    sources = {f"source {job.domain.host}" for job in jobs if job.mode != "restore_only"}
+    destinations = {f"destination {job.destination.endpoint}" for job in jobs}
     fence.open(execution_arn)
     # A lease that is taken after the roll-back's end would never be given up.
     with effect:
@@ -47,10 +53,7 @@ def begin(
         try:
             leases.acquire(
                 items,
-                [
-                    f"bucket {jobs[0].bucket.name}",
-                    *sorted({f"destination {job.destination.endpoint}" for job in jobs}),
-                ],
+                [f"bucket {jobs[0].bucket.name}", *sorted(sources | destinations)],
                 fence.migration_id,
                 execution_arn,
             )

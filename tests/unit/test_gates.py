@@ -36,7 +36,7 @@ def test_a_gate_is_stored_with_its_token_and_told_without(
 
     item = storage.items["m-1", f"gate#logs#{gate}"]
     assert item["token"] == TOKEN
-    assert item["state"] == "open"
+    assert item["gate_state"] == "open"
     assert (item["gate"], item["domain"]) == (gate, "logs")
     assert int(item["deadline"]) == pytest.approx(time.time() + 600, abs=5)
     [message] = announcements.messages

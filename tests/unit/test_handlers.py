@@ -623,7 +623,7 @@ def test_a_failure_gives_everything_back_and_the_next_migration_goes_on(
     assert handle("check_snapshot", job=again, snapshot=second)["bytes_reused"] == 2_000
     handle("start_restore", job=again)
     assert handle("check_restore", job=again)["bytes_reused"] == 2_000
-    assert [lease.migration_id for lease in leases.held(storage.table)] == ["tuesday", "tuesday"]
+    assert [lease.migration_id for lease in leases.held(storage.table)] == ["tuesday"] * 3
 
 
 # What changes nothing, or only what is the stack's own.

@@ -1,3 +1,4 @@
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 EXECUTIONS = "arn:aws:states:eu-west-1:222222222222:execution:snapferry-migrate"
 BUCKET = "bucket company-migration"
 DESTINATION = "destination search.example.com:9200"
+HOST = "search-logs-abc.eu-west-1.es.amazonaws.com"
+SOURCE = f"source {HOST}"
+OTHER_HOST = HOST.replace("logs", "orders")
 
 
 def begin(
@@ -41,7 +45,7 @@ def holders(storage: Storage) -> dict[str, str]:
 def test_a_migration_that_has_begun_holds_what_it_uses(storage: Storage, job: DomainJob) -> None:
     begin(storage, job)
 
-    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+    assert holders(storage) == dict.fromkeys((BUCKET, DESTINATION, SOURCE), "m-1")
     [kept] = storage.records.read("jobs")
     assert DomainJob.model_validate(kept) == job
     mark = storage.fence.mark()
@@ -57,23 +61,24 @@ def test_every_destination_is_held(storage: Storage, make_job: MakeJob) -> None:
     )
 
     other = f"destination {DOMAIN_AS_DESTINATION['endpoint']}"
-    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1", other: "m-1"}
+    assert holders(storage) == dict.fromkeys((BUCKET, DESTINATION, SOURCE, other), "m-1")
 
 
 def test_beginning_twice_is_beginning_once(storage: Storage, job: DomainJob) -> None:
     begin(storage, job)
     begin(storage, job)
 
-    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+    assert holders(storage) == dict.fromkeys((BUCKET, DESTINATION, SOURCE), "m-1")
 
 
 @pytest.mark.parametrize(
     ("changes", "refused"),
     [
-        ({"destination__endpoint": "other.example.com"}, BUCKET),
-        ({"bucket__name": "another-bucket"}, DESTINATION),
+        ({"destination__endpoint": "other.example.com", "domain__host": OTHER_HOST}, BUCKET),
+        ({"bucket__name": "another-bucket", "domain__host": OTHER_HOST}, DESTINATION),
+        ({"bucket__name": "another-bucket", "destination__endpoint": "other.example.com"}, SOURCE),
     ],
-    ids=["bucket", "destination"],
+    ids=["bucket", "destination", "domain"],
 )
 def test_what_another_migration_uses_is_refused_by_its_name(
     storage: Storage, make_job: MakeJob, changes: dict[str, str], refused: str
@@ -99,10 +104,14 @@ def test_migrations_that_share_nothing_run_side_by_side(
     storage: Storage, make_job: MakeJob
 ) -> None:
     begin(storage, make_job())
-    other = make_job(destination__endpoint="other.example.com", bucket__name="another-bucket")
-    begin(storage, other, migration_id="m-2")
+    elsewhere = {"destination__endpoint": "other.example.com", "bucket__name": "another-bucket"}
+    begin(storage, make_job(**elsewhere, domain__host=OTHER_HOST), migration_id="m-2")
+    assert Counter(holders(storage).values()) == {"m-1": 3, "m-2": 3}
 
-    assert sorted(holders(storage).values()) == ["m-1", "m-1", "m-2", "m-2"]
+    # A restore without its source leaves that alone.
+    elsewhere = {"destination__endpoint": "third.example.com", "bucket__name": "third-bucket"}
+    begin(storage, make_job(mode="restore_only", **elsewhere), migration_id="m-3")
+    assert Counter(holders(storage).values()) == {"m-1": 3, "m-2": 3, "m-3": 2}
 
 
 def test_a_migration_that_was_refused_gives_up_what_it_took(
@@ -115,7 +124,7 @@ def test_a_migration_that_was_refused_gives_up_what_it_took(
 
     roll_back.end(Fence(storage.table, "m-2"), storage.table, events.bus)
 
-    assert holders(storage) == {BUCKET: "m-1", DESTINATION: "m-1"}
+    assert holders(storage) == dict.fromkeys((BUCKET, DESTINATION, SOURCE), "m-1")
 
 
 def test_a_roll_back_waits_until_no_lease_is_taken_any_more(

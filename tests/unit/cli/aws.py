@@ -190,7 +190,7 @@ class FakeAws:
             token=token,
             announced_at=time.time(),
             deadline=int(time.time() + seconds),
-            state="open",
+            gate_state="open",
         )
         return token
 

@@ -32,7 +32,7 @@ def test_answers_the_open_gate_and_notes_who_did(aws: FakeAws, run: Run) -> None
     assert (output["approved"], output["by"]) == (True, CALLER)
     assert output["at"].startswith("20")
     item = aws.gate()
-    assert (item["state"], item["answered_by"]) == ("answered", CALLER)
+    assert (item["gate_state"], item["answered_by"]) == ("answered", CALLER)
     assert item["prompt"] == "Do what stop_writes asks for."
 
 
@@ -65,7 +65,7 @@ def test_where_nobody_is_asked_yes_is_needed(
     assert said.code == 2
     assert "--yes" in said.err + said.out
     assert aws.answers == []
-    assert aws.gate()["state"] == "open"
+    assert aws.gate()["gate_state"] == "open"
 
 
 def test_rejects_with_a_reason(aws: FakeAws, run: Run) -> None:
@@ -82,7 +82,7 @@ def test_rejects_with_a_reason(aws: FakeAws, run: Run) -> None:
             "cause": f"rejected by {CALLER}: not tonight",
         }
     ]
-    assert aws.gate()["state"] == "answered"
+    assert aws.gate()["gate_state"] == "answered"
 
 
 def test_of_several_gates_the_named_are_answered(aws: FakeAws, run: Run) -> None:
@@ -100,7 +100,7 @@ def test_of_several_gates_the_named_are_answered(aws: FakeAws, run: Run) -> None
     assert "stop_writes of logs, stop_writes of orders, clients_moved of users" in ambiguous.err
     assert of_domain.document["gates"] == [{"gate": "stop_writes", "domain": "orders"}]
     assert [gate["domain"] for gate in of_name.document["gates"]] == ["logs", "orders"]
-    assert aws.gate("clients_moved", "users")["state"] == "open"
+    assert aws.gate("clients_moved", "users")["gate_state"] == "open"
 
 
 def test_a_gate_that_was_answered_says_by_whom(aws: FakeAws, run: Run) -> None:
@@ -134,7 +134,7 @@ def test_a_gate_that_somebody_answers_meanwhile_is_a_conflict(aws: FakeAws, run:
 
     assert said.code == 1
     assert said.err.startswith("Conflict: the gate stop_writes of logs isn't open any more")
-    assert aws.gate()["state"] == "open"
+    assert aws.gate()["gate_state"] == "open"
 
 
 def test_a_gate_that_is_announced_anew_stays_open(
@@ -150,7 +150,7 @@ def test_a_gate_that_is_announced_anew_stays_open(
     monkeypatch.setattr("builtins.input", ask)
 
     assert run("approve", "m-1").code == 0
-    assert aws.gate()["state"] == "open"
+    assert aws.gate()["gate_state"] == "open"
 
 
 def test_no_gate_yet(aws: FakeAws, run: Run) -> None:
