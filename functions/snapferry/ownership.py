@@ -55,6 +55,18 @@ class Ownership:
             if announced[name] in {repository for repository, _ in found}
         }
 
+    def unseen(self, destination: OpenSearch, present: Mapping[str, Index]) -> set[str]:
+        """Those that are there since their restore was announced, and don't show yet by whom.
+
+        A cluster makes indices first, and then begins to recover their shards.
+
+        Args:
+            destination: the cluster.
+            present: its indices.
+        """
+        announced = self._kept["announced"].keys() & present.keys() - self.of(present)
+        return announced - indices.restored_from(destination, announced).keys()
+
     def announce(self, owned: Mapping[str, Index], names: Iterable[str]) -> None:
         """Notes what is about to be restored.
 

@@ -7,7 +7,14 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from snapferry import indices
-from snapferry.errors import AccessDenied, NotFound, RequestRefused, RestoreFailed
+from snapferry.errors import (
+    AccessDenied,
+    Conflict,
+    NotFound,
+    RequestRefused,
+    RestoreFailed,
+    Unavailable,
+)
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.progress import Progress
@@ -52,9 +59,11 @@ def start(
         Conflict: where an index stands in the way that isn't the migrations'.
         SnapshotInProgress: an earlier restore, or a snapshot of the destination, holds one of
             them; try again later.
+        Unavailable: an earlier attempt's request may be at work, which doesn't show yet; likewise.
     """
     present = indices.list_all(destination)
     if not started_before(destination, job, round_number, present.keys() & set(names)):
+        _refuse_unseen(destination, ownership, present)
         owned = ownership.find(destination, present)
         indices.refuse_strangers(selected, present, owned)
         if round_number == 1:
@@ -68,10 +77,27 @@ def start(
         ):
             _despite_blocks(destination, destination.indices.close, path)
         ownership.announce(kept, names)
-        restore(destination, job, round_number, names)
+        try:
+            restore(destination, job, round_number, names)
+        except Conflict:
+            # What stands in the way may be of an earlier request that was carried out only now.
+            present = indices.list_all(destination)
+            _refuse_unseen(destination, ownership, present)
+            if not started_before(destination, job, round_number, present.keys() & set(names)):
+                raise
         present = indices.list_all(destination)
     ours = ownership.of(present) | {index.name for index in selected}
     ownership.confirm({name: present[name] for name in sorted(ours & present.keys())})
+
+
+def _refuse_unseen(
+    destination: OpenSearch, ownership: Ownership, present: Mapping[str, Index]
+) -> None:
+    if unseen := ownership.unseen(destination, present):
+        raise Unavailable(
+            f"{indices.some(unseen)}: an earlier request may be restoring it, whose shards don't "
+            "show yet"
+        )
 
 
 def left_behind(owned: Iterable[str], job: DomainJob, selected: Iterable[Index]) -> set[str]:

@@ -329,7 +329,9 @@ class FakeCluster:
                     del self.indices[name]
                 return {"acknowledged": True}
             case "GET", [names, "_recovery"]:
-                return {name: self._recovery(name) for name in names.split(",")}
+                found = {name: self._recovery(name) for name in names.split(",")}
+                # What is asked for is left of each shard, and nothing of an index without any.
+                return {name: index for name, index in found.items() if index["shards"]}
             case "GET", ["_cluster", "health"]:
                 return {"indices": {name: self._health(name) for name in self.indices}}
             case "GET", ["_cluster", "health", names]:

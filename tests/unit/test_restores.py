@@ -285,6 +285,42 @@ def test_what_a_function_that_died_had_requested_is_restored_over_by_the_next_mi
     assert destination.index("logs").restored_from == later.snapshot(1)
 
 
+def test_what_an_earlier_attempt_requested_may_not_show_yet(
+    destination: Side, restore: Restore
+) -> None:
+    """It is neither somebody else's nor to be requested again."""
+    destination.cluster.faults = [
+        Fault("POST .*/_restore", (504, "<html>GATEWAY_TIMEOUT</html>"), takes_effect=True)
+    ]
+    with pytest.raises(Unavailable):
+        restore()
+    made = [destination.index(name) for name in NAMES]
+    for index in made:
+        index.replicas = 0
+        index.lost = {number: {} for number in range(index.shards)}
+    with pytest.raises(Unavailable, match="logs, orders: an earlier request may be restoring it"):
+        restore()
+
+    for index in made:
+        index.lost = {}
+    assert restore().keys() == set(NAMES)
+    assert len(destination.cluster.sent("POST .*/_restore")) == 1
+
+
+def test_a_request_that_is_carried_out_late_is_in_nobodys_way(
+    destination: Side, restore: Restore
+) -> None:
+    refusal = {
+        "type": "snapshot_restore_exception",
+        "reason": "cannot restore index [logs] because an open index with same name already exists",
+    }
+    destination.cluster.faults = [
+        Fault("POST .*/_restore", (500, {"error": refusal}), takes_effect=True)
+    ]
+
+    assert restore().keys() == set(NAMES)
+
+
 def test_what_people_restored_after_a_restore_was_refused_is_left_alone(
     source: Side, destination: Side, restore: Restore
 ) -> None:

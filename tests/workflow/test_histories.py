@@ -93,6 +93,32 @@ def test_catching_up_beside_a_gate_goes_on_in_a_new_execution(migration: Migrati
 
 
 @pytest.mark.exhaustive
+def test_nobody_is_asked_to_stop_writes_before_the_lag_fits(migration: Migration) -> None:
+    """However many slices share the history."""
+    slices, calls_of_each = 40, 12
+
+    def catch_up(payload: Payload) -> Any:
+        called = [
+            each
+            for each in migration.called("catch_up")
+            if (each["until"], each["slice"]) == ("lag fits", payload["slice"])
+        ]
+        return CAUGHT_UP | {"ended": len(called) >= calls_of_each}
+
+    migration.handlers["begin_catch_up"] = in_turn(
+        {"caught_up": 1, "by_snapshot": 0, "slices": slices}
+    )
+    migration.handlers["catch_up"] = catch_up
+
+    execution = migration.run("migrate_domain", cutover={"gates": []})
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.states.count("Catch up until the lag fits") == 2
+    lengths = [len(events) for events in migration.state_machines.histories("catch_up")]
+    assert max(lengths) < MOST_EVENTS
+
+
+@pytest.mark.exhaustive
 def test_as_many_domains_as_the_input_allows_with_as_much_to_say_of_each(
     migration: Migration,
 ) -> None:
