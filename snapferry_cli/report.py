@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table as Columns
 
 from snapferry import report_page, report_tables
+from snapferry.errors import NotFound
 from snapferry.report_tables import Number, Table
 from snapferry_cli.output import Output
 from snapferry_cli.stack import Stack
@@ -17,13 +18,31 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     Raises:
         NotFound: it has none, or none yet.
     """
-    report = stack.record(f"migrations/{options.migration_id}/report.json")
+    try:
+        report = stack.record(f"migrations/{options.migration_id}/report.json")
+    except NotFound:
+        # Who isn't told of a migration is told why there is no record.
+        if why := _why_there_is_none(stack, options.migration_id):
+            raise NotFound(why) from None
+        raise
     if options.html:
         options.html.write_text(report_page.render(report))
     output.give(report)
     _show(report, output)
     # A series' snapshot that was skipped is no failure.
     return 1 if report["status"] == "FAILED" else 0
+
+
+def _why_there_is_none(stack: Stack, migration_id: str) -> str:
+    """Why a migration has no report, and where to look instead; empty where it should have one."""
+    status = stack.migration(migration_id).status()
+    if status == "RUNNING":
+        where = f"see how far it is: `{stack.command('watch', migration_id)}`"
+        return f"the migration {migration_id} still runs. What to do: {where}."
+    if status in ("ABORTED", "TIMED_OUT"):
+        where = f"see what it has changed: `{stack.command('roll-back', migration_id)}`"
+        return f"the migration {migration_id} was ended from outside. What to do: {where}."
+    return ""
 
 
 def _show(report: dict[str, Any], output: Output) -> None:

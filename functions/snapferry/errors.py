@@ -144,8 +144,8 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
     (
         r"not authorized to perform: es:",
         AccessDenied,
-        "allow es:ESHttp* on the domain in the policy of access_role_arn and in the domain's "
-        "access policy",
+        "allow es:ESHttp* on the domain in the policy of access_role_arn, or of "
+        "master_user.role_arn, and in the domain's access policy",
     ),
     (
         # Newer clients of S3 leave the codes out.
@@ -154,6 +154,11 @@ _REMEDIES: tuple[tuple[str, type[SnapferryError], str], ...] = (
         r"must be addressed using the specified endpoint|specified bucket does not exist",
         RequestRefused,
         "bucket.name and bucket.region have to be the bucket's own, whatever the domain's region",
+    ),
+    (
+        r"repository type \[s3\]",
+        RequestRefused,
+        "install the plugin repository-s3 on each node, and give it credentials for the bucket",
     ),
     (
         r"(?=.*(?:s3|bucket|repository))(?=.*(?:Access ?Denied|Status Code: 403|not authorized))",

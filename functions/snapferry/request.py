@@ -86,8 +86,8 @@ MIGRATION_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 """The whole of a migration's id, which becomes part of the names of snapshots."""
 OWN_PREFIX = "snapferry-"
 """What the names of migrations' roles, repositories and snapshots on clusters begin with."""
-LARGEST_JOBS_BYTES = 240 * 1024
-"""Of all domains' jobs: a state passes on 256 KiB, and they aren't alone in it."""
+LARGEST_JOBS_BYTES = 200 * 1024
+"""Of all domains' jobs: a state passes on 256 KiB, and why some failed may be in it besides."""
 
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 BaseAddress = Annotated[str, AfterValidator(_base_address)]

@@ -185,8 +185,8 @@ def report_leftovers(topic: Topic, migration_id: str, failed: list[str], kept: l
     if failed:
         message += (
             f"The migration {migration_id} has changed what could not be given back in several "
-            f"hours of attempts:\n\n{_listed(failed)}\n\nWhat to do: remove the cause, then run\n"
-            f"  {topic.command('roll-back', migration_id)}\n"
+            f"hours of attempts:\n\n{_listed(failed)}\n\nWhat to do: remove the cause, then run "
+            "what stands below.\n"
         )
     if kept:
         message += (
@@ -196,7 +196,7 @@ def report_leftovers(topic: Topic, migration_id: str, failed: list[str], kept: l
             "point all clients to the destination; if it has not, set index.blocks.write of these "
             "indices to null, delete those at the destination and start the migration again.\n"
         )
-    message += f"\nEverything that it came to:\n  {topic.command('report', migration_id)}\n"
+    message += f"\nEverything that it has changed:\n  {topic.command('roll-back', migration_id)}\n"
     topic.tell(f"Snapferry did not give everything back: {migration_id}", message)
     metrics.emit({"IncompleteRollBacks": 1}, migration_id=migration_id)
 

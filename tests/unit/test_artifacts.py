@@ -6,6 +6,7 @@ import pytest
 from opensearchpy.exceptions import ConnectionError
 
 from snapferry import artifacts
+from snapferry.artifacts import users
 from snapferry.artifacts.translation import translate_template
 from snapferry.errors import Unavailable
 from snapferry.journal import SECRETS, Journal, Place
@@ -507,6 +508,16 @@ def test_users_get_new_passwords_where_that_is_wanted(
     assert give_back(journal, sides, vault) == []
     assert set(kept) == {"there"}
     assert vault.client.list_secrets()["SecretList"] == []
+
+
+def test_of_two_domains_that_make_a_users_secret_at_once_the_first_counts(
+    journal: Journal, vault: artifacts.Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = vault.password(journal, "anna")
+    # Both had looked before it was there.
+    monkeypatch.setattr(users.Secret, "read", lambda _: None)
+
+    assert vault.password(journal, "anna") == password
 
 
 def test_the_secret_of_a_user_who_stays_stays(

@@ -105,6 +105,13 @@ MESSAGES = [
         id="automated snapshot",
     ),
     pytest.param(
+        500,
+        body(("repository_exception", "[snapferry] repository type [s3] does not exist")),
+        RequestRefused,
+        "plugin repository-s3",
+        id="destination without the S3 plugin",
+    ),
+    pytest.param(
         503,
         body(("remote_transport_exception", "[r:s] a snapshot is already running")),
         SnapshotInProgress,

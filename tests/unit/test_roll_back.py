@@ -376,7 +376,7 @@ def test_people_are_told_what_is_left_and_what_to_do(announcements: Announcement
     assert "\n- first\n- second\n" in message["message"]
     commands = re.findall(r"^  (snapferry .*)$", message["message"], re.MULTILINE)
     words = [shlex.split(command)[1:] for command in commands]
-    assert [name for name, *_ in words] == ["roll-back", "report"]
+    assert [name for name, *_ in words] == ["roll-back"]
     for asked in map(parser().parse_args, words):
         assert (asked.migration_id, asked.stack) == ("m-1", "snapferry")
     assert "m-1" in message["subject"]

@@ -1,5 +1,6 @@
 """New passwords for users: those that they have at the source can't be read."""
 
+import contextlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -38,13 +39,14 @@ class Secret:
         return None if "DeletedDate" in found else True
 
     def write(self, value: Any) -> None:
-        """Creates it, or deletes it."""
+        """Creates it, or deletes it; what another domain has created meanwhile stays."""
         if value:
-            self.client.create_secret(
-                Name=self.name,
-                SecretString=self.content,
-                Description="A user that Snapferry has copied",
-            )
+            with contextlib.suppress(self.client.exceptions.ResourceExistsException):
+                self.client.create_secret(
+                    Name=self.name,
+                    SecretString=self.content,
+                    Description="A user that Snapferry has copied",
+                )
         else:
             self.client.delete_secret(SecretId=self.name, ForceDeleteWithoutRecovery=True)
 

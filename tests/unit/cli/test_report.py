@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from snapferry import report_page
-from tests.unit.cli.aws import FakeAws
+from tests.unit.cli.aws import STATES, FakeAws
 from tests.unit.cli.conftest import Run
 
 MOVED: dict[str, Any] = {
@@ -74,10 +74,28 @@ def test_the_page_is_written_where_it_is_wanted(
     assert file.read_text() == report_page.render(written)
 
 
-def test_a_migration_without_a_report_is_said(aws: FakeAws, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (
+            "RUNNING",
+            "the migration m-1 still runs. What to do: see how far it is: `snapferry watch",
+        ),
+        (
+            "ABORTED",
+            "was ended from outside. What to do: see what it has changed: `snapferry roll-",
+        ),
+        ("TIMED_OUT", "was ended from outside"),
+        ("FAILED", "there is no record migrations/m-1/report.json"),
+    ],
+)
+def test_a_migration_without_a_report_is_said(
+    aws: FakeAws, run: Run, status: str, why: str
+) -> None:
     aws.begin()
+    aws.end(f"{STATES}:execution:migrate:m-1", status)
 
     said = run("report", "m-1")
 
     assert said.code == 3
-    assert "there is no record migrations/m-1/report.json" in said.err
+    assert why in said.err
