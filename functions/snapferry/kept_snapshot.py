@@ -17,6 +17,10 @@ from snapferry.request import DomainJob
 from snapferry.verification import Verdict, keep_verdicts
 from snapferry.versions import Version
 
+# The status of what has ended is read from the bucket, a file for each shard. Less than a function
+# of the plan has.
+_STATUS_TIMEOUT_SECONDS = 240
+
 
 @dataclass(frozen=True)
 class KeptSnapshot:
@@ -39,7 +43,7 @@ class KeptSnapshot:
 
 
 def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnapshot:
-    """Finds the snapshot that a job restores, and notes its name.
+    """Finds the snapshot that a job restores, and notes its name and what is in it.
 
     Sources: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot/ and
     https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/
@@ -65,29 +69,29 @@ def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnaps
         )
     newest = max(complete, key=lambda each: each["start_time_in_millis"])
     name = newest["snapshot"]
-    status = destination.snapshot.status(repository=job.repository, snapshot=name)
-    records.write(_name(job.domain.name), name)
-    return KeptSnapshot(
-        name,
-        newest["version_id"],
-        [
-            Index(
-                name=index,
-                uuid="",
-                open=True,
-                shards=found["shards_stats"]["total"],
-                replicas=job.domain.replicas or 0,
-                primary_store_bytes=found["stats"]["total"]["size_in_bytes"],
-                created_at_milliseconds=0,
-            )
-            for index, found in sorted(status["snapshots"][0]["indices"].items())
-        ],
+    status = destination.snapshot.status(
+        repository=job.repository, snapshot=name, request_timeout=_STATUS_TIMEOUT_SECONDS
     )
+    held = [
+        Index(
+            name=index,
+            uuid="",
+            open=True,
+            shards=found["shards_stats"]["total"],
+            replicas=job.domain.replicas or 0,
+            primary_store_bytes=found["stats"]["total"]["size_in_bytes"],
+            created_at_milliseconds=0,
+        )
+        for index, found in sorted(status["snapshots"][0]["indices"].items())
+    ]
+    noted = {"snapshot": name, "indices": [index.record() for index in held]}
+    records.write(_name(job.domain.name), noted)
+    return KeptSnapshot(name, newest["version_id"], held)
 
 
 def chosen(records: Records, job: DomainJob) -> DomainJob:
     """The job with the name of the snapshot that `find` has found."""
-    name = records.read(_name(job.domain.name))
+    name = records.read(_name(job.domain.name))["snapshot"]
     return job.model_copy(update={"domain": job.domain.model_copy(update={"snapshot": name})})
 
 
@@ -101,7 +105,7 @@ def list_indices(destination: OpenSearch, records: Records, job: DomainJob) -> d
         Conflict: where the destination has an index of such a name that isn't the migrations' own.
     """
     selected = indices.select(
-        find(destination, records, chosen(records, job)).indices,
+        [Index(**index) for index in records.read(_name(job.domain.name))["indices"]],
         job.domain.indices,
         listing.left_out(records, job.domain.name),
     )
