@@ -14,11 +14,15 @@ _RESERVE_SECONDS = 150
 
 @logged
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes `migration_id`; returns how many were given back, and what wasn't."""
+    """Takes `migration_id` and what sides are `gone`; returns how many were given back, or not."""
     migration_id = event["migration_id"]
     leave_at = time.time() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     records = clients.records(migration_id)
     with clients.effect(migration_id, context, during="rolling_back"):
         return roll_back.give_back(
-            clients.journal(migration_id), records, clients.sides(records), leave_at
+            clients.journal(migration_id),
+            records,
+            clients.sides(records),
+            leave_at,
+            event["gone"],
         )

@@ -152,6 +152,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--yes", action="store_true", help="don't ask before a migration that runs is ended"
     )
+    command.add_argument(
+        "--gone",
+        action="append",
+        default=[],
+        metavar="SIDE",
+        help="a cluster that is gone for good, such as source/logs: what was changed there is "
+        "given up; may be repeated",
+    )
     return whole
 
 

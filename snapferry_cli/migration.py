@@ -139,7 +139,7 @@ class Changes:
 
     Attributes:
         given_back: as it was before.
-        foreign: changed by someone else meanwhile, and left.
+        foreign: changed by someone else meanwhile, or given up by people, and left.
         kept: left, because clients may have moved.
         handed_over: the clients' at the destination, for good.
         open: not given back yet.
@@ -313,7 +313,7 @@ class Migration:
             match change.state:
                 case "given_back":
                     changes.given_back.append(str(change.place))
-                case "foreign":
+                case "foreign" | "given_up":
                     changes.foreign.append(change.note)
                 case "kept":
                     changes.kept.append(change.note)
@@ -323,6 +323,11 @@ class Migration:
                     changes.open.append(str(change.place))
                     write_blocks += change.place.kind == catchup.WRITE_BLOCK
         return replace(changes, write_blocks=write_blocks)
+
+    def sides(self) -> list[str]:
+        """Where it has changed something."""
+        changes = Journal(self.items, self.migration_id).changes()
+        return sorted({change.place.side for change in changes})
 
     def _query(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The items whose record begins so, as plain JSON."""

@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from snapferry.errors import Conflict, Unavailable
+from snapferry.errors import Conflict, NotFound, Unavailable
 from snapferry_cli.migration import Migration, describe
 from snapferry_cli.output import Output
 from snapferry_cli.stack import Stack
@@ -19,7 +19,7 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     """Rolls a migration back, and says what came of it.
 
     Raises:
-        NotFound: there is no such migration.
+        NotFound: there is no such migration, or it has changed nothing on a side that is gone.
         Conflict: it runs, and has changed nothing yet.
         Unavailable: the roll-back doesn't begin.
     """
@@ -32,17 +32,33 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
                 f"`{stack.command('abort', migration.migration_id)}` ends it."
             )
         return report(migration, output)
+    gone: list[str] = options.gone
+    for side in gone:
+        _require(side, migration)
     started_arn = None
-    if mark.state != "ended" and not _runs(stack, mark.roller_arn):
+    # What is gone isn't known to one that runs; the new one takes over from it.
+    if mark.state != "ended" and (gone or not _runs(stack, mark.roller_arn)):
         runs = _runs(stack, mark.execution_arn)
         question = f"The migration {migration.migration_id} runs. End it, and roll it back?"
         if runs and not output.confirm(question, yes=options.yes):
             return 1
+        question = f"Give up for good what was changed in {', '.join(gone)}?"
+        if gone and not output.confirm(question, yes=options.yes):
+            return 1
+        wanted = {"name": migration.migration_id, "executionArn": mark.execution_arn, "gone": gone}
         started_arn = stack.step_functions.start_execution(
-            stateMachineArn=stack.output("RollBackStateMachineArn"),
-            input=json.dumps({"name": migration.migration_id, "executionArn": mark.execution_arn}),
+            stateMachineArn=stack.output("RollBackStateMachineArn"), input=json.dumps(wanted)
         )["executionArn"]
     return follow(stack, migration, output, started_arn=started_arn)
+
+
+def _require(side: str, migration: Migration) -> None:
+    sides = migration.sides()
+    if side not in sides:
+        raise NotFound(
+            f"--gone {side}: the migration {migration.migration_id} has changed nothing there. "
+            f"What to do: give one of {', '.join(sides)}."
+        )
 
 
 def follow(
@@ -84,7 +100,10 @@ def report(migration: Migration, output: Output, failure: str | None = None) -> 
     changes = migration.changes()
     told = (
         ("Given back", changes.given_back),
-        ("Left, because someone else has changed it meanwhile", changes.foreign),
+        (
+            "Left, because someone else has changed it meanwhile, or people gave it up",
+            changes.foreign,
+        ),
         ("Left, because clients may have moved", changes.kept),
         ("Left to the clients at the destination", changes.handed_over),
         ("Not given back", changes.open),

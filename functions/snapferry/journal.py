@@ -21,7 +21,7 @@ from snapferry.errors import SnapferryError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-type ChangeState = Literal["open", "given_back", "foreign", "kept", "handed_over"]
+type ChangeState = Literal["open", "given_back", "foreign", "kept", "handed_over", "given_up"]
 
 BUCKET = "bucket"
 SECRETS = "secrets"
@@ -97,7 +97,7 @@ class Change:
         ours: every value that the migration set.
         version: counts how many times it was noted.
         shared: whether it was noted together with others.
-        state: `open`, `given_back`, `foreign`, `kept` or `handed_over`.
+        state: `open`, `given_back`, `foreign`, `kept`, `handed_over` or `given_up`.
         found: what someone else made it, where it is `foreign`.
     """
 
@@ -124,6 +124,11 @@ class Change:
                 return (
                     f"{self.place}: the migration made it {ours} and leaves it, because clients "
                     f"may have moved; it was {before} before"
+                )
+            case "given_up":
+                return (
+                    f"{self.place}: people gave it up; it was {before} before, and the migration "
+                    f"made it {ours}"
                 )
         return ""
 
@@ -260,8 +265,17 @@ class Journal:
         ]
 
     def foreign_changes(self) -> list[str]:
-        """In words, what someone else changed meanwhile and was left."""
-        return [change.note for change in self.changes() if change.state == "foreign"]
+        """In words, what was left: someone else changed it meanwhile, or people gave it up."""
+        states = ("foreign", "given_up")
+        return [change.note for change in self.changes() if change.state in states]
+
+    def give_up(self, side: str) -> None:
+        """Leaves for good what was changed on a side that is gone, whatever was to become of it."""
+        self._turn(
+            replace(change, state="given_up")
+            for change in self.changes()
+            if change.place.side == side and change.state in ("open", "kept")
+        )
 
     def hand_over(self, places: Collection[Place]) -> None:
         """Leaves what was changed in some places for good: it is the clients' from here on."""

@@ -1,7 +1,7 @@
 """Gives back what a migration has changed, after its end, a failure, an abort or a time-out."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from snapferry import (
@@ -135,6 +135,7 @@ def give_back(
     records: Records,
     connect: Callable[[Place], Any],
     leave_at: float,
+    gone: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gives changes back, blocks of writes and then the last first, as far as sides can be reached.
 
@@ -143,6 +144,7 @@ def give_back(
         records: takes what came of it, as `roll_back`.
         connect: makes the client for a place.
         leave_at: when to stop, in seconds of the epoch.
+        gone: sides that are gone for good: what was changed there is given up.
 
     Returns:
         `done`, how many were given back; `waiting`, how many are still to be tried; `failed`,
@@ -152,6 +154,8 @@ def give_back(
     def find(place: Place) -> Changeable:
         return _CHANGEABLES[place.kind](connect(place), place.key)
 
+    for side in gone:
+        journal.give_up(side)
     artifacts.leave_handed_over(journal, records)
     # Sources take writes again first, whatever else can't be given back.
     cutover.let_sources_go(journal, records, connect)

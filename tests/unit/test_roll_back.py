@@ -321,6 +321,25 @@ def test_side_that_fails_is_tried_again(
 
 
 @pytest.mark.usefixtures("changed")
+def test_what_was_changed_on_a_side_that_is_gone_is_given_up(
+    source: Side, destination: Side, storage: Storage, connect: Connect
+) -> None:
+    source.cluster.faults = [Fault(".*", (503, {"message": "gone"}), times=float("inf"))]
+    gone = [side_of("logs")]
+
+    outcome = roll_back.give_back(storage.journal, storage.records, connect, float("inf"), gone)
+
+    assert (outcome["done"], outcome["waiting"], outcome["failed"]) == (1, 0, [])
+    assert all("people gave it up" in note for note in outcome["foreign"])
+    assert len(outcome["foreign"]) == 2
+    assert destination.cluster.repositories == {}
+    assert not source.cluster.sent("DELETE .*")
+    # And stays so.
+    again = roll_back.give_back(storage.journal, storage.records, connect, float("inf"))
+    assert again == outcome | {"done": 0}
+
+
+@pytest.mark.usefixtures("changed")
 def test_what_is_left_for_the_next_call_waits(storage: Storage, connect: Connect) -> None:
     outcome = roll_back.give_back(storage.journal, storage.records, connect, leave_at=0)
 

@@ -75,7 +75,7 @@ def test_gives_back_what_was_changed(
     assert said.code == 0
     [started] = aws.sent("StartExecution")
     assert started["stateMachineArn"] == ROLL_BACK
-    assert json.loads(started["input"]) == {"name": "m-1", "executionArn": arn}
+    assert json.loads(started["input"]) == {"name": "m-1", "executionArn": arn, "gone": []}
     assert said.document["state"] == "ended"
     assert set(said.document["given_back"]) == {str(STATEMENT), str(SNAPSHOT)}
     [note] = said.document["foreign"]
@@ -231,6 +231,44 @@ def test_one_that_runs_is_followed_and_none_is_started(
     aws.events.append(roll_back)
 
     assert run("roll-back", "m-1").code == 0
+    assert not aws.sent("StartExecution")
+
+
+def test_what_was_changed_on_a_cluster_that_is_gone_is_given_up(
+    aws: FakeAws, run: Run, changed: dict[str, Value], roll_back: Callable[[], None]
+) -> None:
+    """Also while another one runs, which waits for that cluster."""
+    aws.executions[ROLLER] = {"status": "RUNNING", "startDate": 1.0}
+    aws.fence.close(ROLLER)
+    aws.end(f"{STATES}:execution:migrate:m-1", "FAILED")
+
+    def take_over() -> None:
+        aws.end(ROLLER, "FAILED", error="NotGivenBack", cause="")
+        aws.journal.give_up(REPOSITORY.side)
+        roll_back()
+
+    aws.events.append(take_over)
+
+    said = run("roll-back", "m-1", "--gone", REPOSITORY.side, "--yes", "--json")
+
+    assert said.code == 0
+    [started] = aws.sent("StartExecution")
+    assert json.loads(started["input"])["gone"] == [REPOSITORY.side]
+    [note] = said.document["foreign"]
+    assert note.startswith(f"{REPOSITORY}: people gave it up")
+    assert changed["repository"].value == "ours"
+    assert said.document["open"] == []
+
+
+def test_a_side_that_was_not_changed_is_not_gone(
+    aws: FakeAws,
+    run: Run,
+    changed: dict[str, Value],  # noqa: ARG001
+) -> None:
+    said = run("roll-back", "m-1", "--gone", "source/orders")
+
+    assert said.code == 3
+    assert f"give one of bucket, {REPOSITORY.side}, {SNAPSHOT.side}" in said.err
     assert not aws.sent("StartExecution")
 
 
