@@ -67,7 +67,7 @@ class RunningSnapshot:
 CHANGEABLES = {_KIND: RunningSnapshot}
 
 
-def seconds_until_free(source: OpenSearch, needed_seconds: float, now: float) -> int:
+def seconds_until_free(cluster: OpenSearch, needed_seconds: float, now: float) -> int:
     """How long until nothing else takes a snapshot for a while; 0 if nothing does.
 
     A domain takes one of its own each hour, and one at a time.
@@ -76,15 +76,15 @@ def seconds_until_free(source: OpenSearch, needed_seconds: float, now: float) ->
     https://docs.aws.amazon.com/opensearch-service/latest/developerguide/managedomains-snapshots.html
 
     Args:
-        source: the domain.
-        needed_seconds: how long ours will take.
+        cluster: either side.
+        needed_seconds: how long ours, or its restore, will take.
         now: in seconds of the epoch.
     """
-    if source.snapshot.status()["snapshots"]:
+    if cluster.snapshot.status()["snapshots"]:
         return _LOOK_AGAIN_SECONDS
-    for repository in source.snapshot.get_repository():
+    for repository in cluster.snapshot.get_repository():
         if repository.startswith(_AUTOMATED):
-            rows = source.cat.snapshots(
+            rows = cluster.cat.snapshots(
                 repository=repository, format="json", h="start_epoch", s="start_epoch"
             )
             for row in rows[-1:]:

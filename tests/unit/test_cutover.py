@@ -561,15 +561,30 @@ def test_writes_do_not_stop_while_a_last_snapshot_would_have_to_wait(
     if needed:
         restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
     restored.begin()
-    restored.source.snapshots_of_others = [{"state": "STARTED"}]
-
-    assert restored.take("check_window") == {"wait_seconds": 30 if needed else 0}
+    # Its restore would have to wait for one at the destination.
+    for cluster in (restored.destination, restored.source):
+        restored.destination.snapshots_of_others = []
+        cluster.snapshots_of_others = [{"state": "STARTED"}]
+        assert restored.take("check_window") == {"wait_seconds": 30 if needed else 0}
     if needed:
         with pytest.raises(SnapshotInProgress):
             restored.freeze()
         assert restored.blocks() == {"a": None, "b": None}
         restored.source.snapshots_of_others = []
     assert restored.freeze()["frozen"] == (1 if needed else 2)
+
+
+def test_a_last_snapshot_of_everything_lets_the_hourly_one_go_first(
+    world: World, make_job: MakeJob
+) -> None:
+    world.job = make_job(cutover={"catch_up": False})
+    took = {"seconds": 300.0, "ended_at": 1_800_000_000, "bytes_new": 9, "bytes_reused": 0}
+    rounds.note(world.storage.records, DOMAIN, 1, snapshot=took, restore=took)
+    world.list(1)
+    # The next one is due in five minutes.
+    world.source.automated = {"cs-automated-enc": [time.time() - 3_300]}
+
+    assert world.take("check_window")["wait_seconds"] > 300
 
 
 def test_a_service_that_does_not_show_its_snapshots_is_no_hindrance(restored: World) -> None:
