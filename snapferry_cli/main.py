@@ -150,7 +150,9 @@ def parser() -> argparse.ArgumentParser:
         "roll-back", roll_back.run, of_migration, "give back what a migration has changed"
     )
     command.add_argument(
-        "--yes", action="store_true", help="don't ask before a migration that runs is ended"
+        "--yes",
+        action="store_true",
+        help="don't ask before a migration that runs is ended, or what is gone is given up",
     )
     command.add_argument(
         "--gone",

@@ -566,7 +566,7 @@ def _objection(plan: Mapping[str, Any], jobs: Sequence[DomainJob]) -> dict[str, 
     ]
     reasons += rejected[:_SHOWN_REJECTIONS]
     reasons += [
-        f"{domain['domain']}: nothing of what matches can be moved, and all would be left out"
+        f"{domain['domain']}: nothing of what matches can be moved"
         for domain in plan["domains"]
         if not _names(_verdicts(domain), "restore")
     ]

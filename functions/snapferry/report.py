@@ -99,7 +99,9 @@ def write(
     )
     if outcome["status"] != "SKIPPED":
         may_have_moved = any(change["state"] == "kept" for change in changes)
-        _tell_people(topic, records, page, failure, may_have_moved=may_have_moved)
+        is_done = bool(domains) and succeeded == len(domains)
+        way_out = _way_out(outcome, is_done=is_done, may_have_moved=may_have_moved)
+        _tell_people(topic, records, page, failure, way_out)
     return outcome | {"report": key}
 
 
@@ -108,8 +110,7 @@ def _tell_people(
     records: Records,
     page: str,
     failure: Mapping[str, str] | None,
-    *,
-    may_have_moved: bool,
+    way_out: str,
 ) -> None:
     migration_id = records.migration_id
     see = (
@@ -127,17 +128,17 @@ def _tell_people(
     topic.tell(
         f"Snapferry has failed: {migration_id}",
         f"The migration {migration_id} has failed: {failure['error']}. {failure['cause']}\n\n"
-        f"What to do: {_way_out(failure['error'], may_have_moved=may_have_moved)}\n"
+        f"What to do: {way_out}\n"
         "What it has changed, and what was given back:\n"
         f"  {topic.command('roll-back', migration_id)}\n" + see,
     )
 
 
-def _way_out(error: str, *, may_have_moved: bool) -> str:
+def _way_out(outcome: Mapping[str, Any], *, is_done: bool, may_have_moved: bool) -> str:
     """What people do about a failure, in words."""
-    if error == "NotGivenBack":
+    if is_done:
         return (
-            "everything has been moved; don't start it anew. Remove the cause, then give back what "
+            "what was wanted is done; don't start it anew. Remove the cause, then give back what "
             "is left with the command below."
         )
     if may_have_moved:
@@ -146,7 +147,7 @@ def _way_out(error: str, *, may_have_moved: bool) -> str:
             'whether they do, before anything else: docs/roll-back.md, "After the point of no '
             'return".'
         )
-    of_whom = " with the domains that failed" if error == "DomainsFailed" else ""
+    of_whom = " with the domains that failed" if outcome.get("error") == "DomainsFailed" else ""
     return (
         f"docs/recovery.md says it for each error. Then start a migration anew{of_whom}; it goes "
         "on with the indices that were restored."

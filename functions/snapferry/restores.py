@@ -82,8 +82,8 @@ def start(
         except Conflict:
             # What stands in the way may be of an earlier request that was carried out only now.
             present = indices.list_all(destination)
-            _refuse_unseen(destination, ownership, present)
             if not started_before(destination, job, round_number, present.keys() & set(names)):
+                _refuse_unseen(destination, ownership, present)
                 raise
         present = indices.list_all(destination)
     ours = ownership.of(present) | {index.name for index in selected}
@@ -96,7 +96,7 @@ def _refuse_unseen(
     if unseen := ownership.unseen(destination, present):
         raise Unavailable(
             f"{indices.some(unseen)}: an earlier request may be restoring it, whose shards don't "
-            "show yet"
+            "show yet. If they don't in a while, see GET _cluster/allocation/explain"
         )
 
 

@@ -15,7 +15,8 @@ from snapferry.request import DomainJob
 
 _LOOK_EVERY_SECONDS = 0.25
 _KIND = "running_snapshot"
-_LOOK_AGAIN_SECONDS = 30
+# Histories have their limit, and a snapshot may run for days.
+_LOOK_AGAIN_SECONDS = 300
 _AUTOMATED = "cs-automated"
 _AUTOMATED_EVERY_SECONDS = 3_600
 
@@ -70,7 +71,8 @@ CHANGEABLES = {_KIND: RunningSnapshot}
 def seconds_until_free(cluster: OpenSearch, needed_seconds: float, now: float) -> int:
     """How long until nothing else takes a snapshot for a while; 0 if nothing does.
 
-    A domain takes one of its own each hour, and one at a time.
+    A domain takes one of its own each hour, and one at a time. What takes longer than half an hour
+    doesn't wait for that, which would always be due.
 
     Sources: https://docs.opensearch.org/latest/api-reference/snapshots/get-snapshot-status/ and
     https://docs.aws.amazon.com/opensearch-service/latest/developerguide/managedomains-snapshots.html
@@ -82,6 +84,8 @@ def seconds_until_free(cluster: OpenSearch, needed_seconds: float, now: float) -
     """
     if cluster.snapshot.status()["snapshots"]:
         return _LOOK_AGAIN_SECONDS
+    if needed_seconds > _AUTOMATED_EVERY_SECONDS / 2:
+        return 0
     for repository in cluster.snapshot.get_repository():
         if repository.startswith(_AUTOMATED):
             rows = cluster.cat.snapshots(

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 from snapferry import catchup
 from snapferry.catchup import IndexRound, deletes, marks
 from snapferry.errors import (
+    Conflict,
     SnapferryError,
     SourceChanged,
     Unavailable,
@@ -602,7 +603,7 @@ def test_rule_7_a_destination_that_never_forgets_is_unavailable(tail: Tail) -> N
 def test_rule_8_a_call_that_was_given_up_can_not_go_on(tail: Tail) -> None:
     tail.shard.index("0-new")
     tail.destination.before = [("POST /orders/_bulk", lambda: tail.round())]
-    with pytest.raises(Unavailable, match="another call catches orders up"):
+    with pytest.raises(Conflict, match="another call catches orders up"):
         tail.round()
     assert tail.round().sealed
     assert tail.is_equal
@@ -619,7 +620,7 @@ def test_rule_8_a_call_that_was_given_up_deletes_nothing(tail: Tail) -> None:
     # At the second refresh, after the search for deletes.
     refresh = "POST /orders/_refresh"
     tail.source.before = [(refresh, lambda: tail.source.before.append((refresh, be_overtaken)))]
-    with pytest.raises(Unavailable, match="another call catches orders up"):
+    with pytest.raises(Conflict, match="another call catches orders up"):
         tail.round()
     assert tail.is_equal
 
@@ -998,21 +999,42 @@ def test_rule_13_mass_deletes_are_made_piece_by_piece(
     tail: Tail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They needn't fit into memory, nor all of them into the time of a call."""
-    monkeypatch.setattr(deletes, "_MOST_AT_ONCE", 3)
+    monkeypatch.setattr(deletes, "MOST_AT_ONCE", 3)
     monkeypatch.setattr(deletes, "_RANGES_LISTED_AT_ONCE", 1)
     monkeypatch.setattr(deletes, "_NARROW", 2)
     monkeypatch.setattr(deletes, "_NARROWEST", 2)
-    for number in range(0, 20):
+    for shard, number in itertools.product((0, 1), range(20)):
         if number % 3:
-            tail.shard.delete(f"0-{number}")
+            tail.source.tails[INDEX].shards[shard].delete(f"{shard}-{number}")
     in_short_time = tail.round(hold_seconds=0)
     assert not in_short_time.sealed
-    assert 0 < in_short_time.deletes < 13
+    # Of one shard as many as may be and a few, and those of the other one beside them.
+    assert 0 < in_short_time.deletes <= 2 * 5
     rest = tail.last_round()
-    assert (in_short_time.deletes + rest.deletes, rest.sealed) == (13, True)
+    assert (in_short_time.deletes + rest.deletes, rest.sealed) == (26, True)
     assert tail.is_equal
     sizes = [len(request.body) for request in tail.destination.sent("POST /orders/_bulk")]
     assert len(sizes) > 2
+
+
+def test_rule_13_what_clients_rewrite_meanwhile_is_not_looked_for_again_and_again(
+    tail: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks like deletes, until the source is asked for it."""
+    monkeypatch.setattr(deletes, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(deletes, "_RANGES_LISTED_AT_ONCE", 1)
+    tail.shard.delete("0-19")
+
+    def rewrite() -> None:
+        for number in range(10):
+            tail.shard.index(f"0-{number}", {"anew": True})
+
+    refresh = "POST /orders/_refresh"
+    tail.source.before = [(refresh, rewrite)]
+    tail.round()
+    assert len(tail.destination.sent(refresh)) < 4
+    assert tail.last_round().sealed
+    assert tail.is_equal
 
 
 def ranges(query: dict[str, Any]) -> Sequence[tuple[int, int]]:

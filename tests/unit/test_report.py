@@ -408,29 +408,39 @@ def test_people_are_told_of_a_failure_and_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("error", "is_kept", "what_to_do"),
+    ("domains", "error", "is_kept", "what_to_do"),
     [
-        ("RestoreFailed", False, "start a migration anew; it goes on"),
-        ("DomainsFailed", False, "start a migration anew with the domains that failed"),
-        ("VerificationFailed", True, "the source stays blocked"),
-        ("NotGivenBack", False, "don't start it anew"),
+        (["FAILED"], "RestoreFailed", False, "start a migration anew; it goes on"),
+        (["FAILED"], "NotGivenBack", False, "start a migration anew; it goes on"),
+        (
+            ["SUCCEEDED", "FAILED"],
+            "DomainsFailed",
+            False,
+            "start a migration anew with the domains",
+        ),
+        ([], "AccessDenied", False, "start a migration anew; it goes on"),
+        (["FAILED"], "VerificationFailed", True, "the source stays blocked"),
+        (["SUCCEEDED", "SUCCEEDED"], "NotGivenBack", False, "don't start it anew"),
     ],
 )
 def test_nobody_is_told_to_start_anew_where_clients_may_have_moved(
     storage: Storage,
     announcements: Announcements,
     write: Write,
+    domains: list[str],
     error: str,
-    what_to_do: str,
-    *,
     is_kept: bool,
+    what_to_do: str,
 ) -> None:
     block = Place(side_of("logs"), "write_block", "orders")
     storage.journal.note(block, None, "true")
     if is_kept:
         storage.journal.keep(block.side, {block.kind})
 
-    write([MOVED], {"error": error, "cause": "why"})
+    write(
+        [MOVED if status == "SUCCEEDED" else failed("logs") for status in domains],
+        {"error": error, "cause": "why"},
+    )
 
     [message] = announcements.messages
     assert what_to_do in message["message"]

@@ -1,5 +1,7 @@
 """The state machine that gives back what a migration has changed."""
 
+import pytest
+
 from snapferry.errors import AccessDenied, RollBackInProgress, Unavailable
 from tests.workflow.fake_handlers import in_turn
 from tests.workflow.migration import ROLL_BACK, Migration, given_back
@@ -30,6 +32,21 @@ def test_gives_everything_back(migration: Migration) -> None:
     assert begun["roller_arn"] == stopped["roller_arn"]
     assert begun["execution_arn"] == stopped["execution_arn"]
     assert stopped["started_by"] is None
+
+
+@pytest.mark.parametrize("gone", [None, [], ["source/logs"], ["source/a", "source/b"]], ids=str)
+def test_what_people_say_is_gone_is_passed_on(migration: Migration, gone: list[str] | None) -> None:
+    said = {} if gone is None else {"gone": gone}
+
+    execution = migration.state_machines.run(
+        "roll_back",
+        {"name": migration.migration_id, "executionArn": "arn:of-the-migration"} | said,
+        migration.migration_id,
+    )
+
+    assert execution.status == "SUCCEEDED"
+    [payload] = migration.called("give_back_changes")
+    assert payload["gone"] == (gone or [])
 
 
 def test_a_migration_that_ends_is_not_stopped_by_its_own_roll_back(migration: Migration) -> None:

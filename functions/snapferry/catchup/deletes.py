@@ -29,8 +29,9 @@ _NARROW = 64
 _NARROWEST = 16
 # By one request.
 _RANGES_AT_ONCE = 512
-# Of documents that the source lacks: they have to fit into memory, those of all shards.
-_MOST_AT_ONCE = 50_000
+MOST_AT_ONCE = 100_000
+"""So many documents that only the destination has are about as many as are looked through at once:
+in one shard, and of what the source lacks in all, since they have to fit into memory."""
 # So that these fit into one page: to find many ranges takes longer than to read them.
 _RANGES_LISTED_AT_ONCE = documents.LARGEST_PAGE // _NARROW
 _SUM = {"sum": {"sum": {"field": "_seq_no"}}}
@@ -99,7 +100,7 @@ class Comparison:
         for here, there in self._listed(shard, *self._differing(shard, marks)):
             only_source |= {key: here[key] for key in here.keys() - there.keys()}
             only_destination |= {key: there[key] for key in there.keys() - here.keys()}
-            if len(only_destination) > _MOST_AT_ONCE:
+            if len(only_destination) > MOST_AT_ONCE:
                 complete = False
                 break
         still_there, copied = self._both(

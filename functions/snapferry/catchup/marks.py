@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from snapferry import table
 from snapferry.catchup.primaries import Lineage, Primary
-from snapferry.errors import Unavailable
+from snapferry.errors import Conflict
 from snapferry.records import Records
 
 MOST_SHARDS = 500
@@ -156,7 +156,7 @@ def claim(records: Records, domain: str, marks: IndexMarks) -> IndexMarks:
     """Makes this call the only one that can move the marks.
 
     Raises:
-        Unavailable: where another call has been quicker, such as one that was given up.
+        Conflict: where another call has been quicker.
     """
     claimed = replace(marks, writer=uuid.uuid4().hex)
     _put(records, domain, claimed, present_writer=marks.writer)
@@ -167,7 +167,7 @@ def save(records: Records, domain: str, marks: IndexMarks) -> None:
     """Stores marks that were moved.
 
     Raises:
-        Unavailable: where another call has claimed them.
+        Conflict: where another call has claimed them.
     """
     _put(records, domain, marks, present_writer=marks.writer)
 
@@ -179,7 +179,7 @@ def _put(records: Records, domain: str, marks: IndexMarks, present_writer: str) 
         **_attributes(marks),
     }
     if not table.put_if(records.table, item, "#writer = :writer", writer=present_writer):
-        raise Unavailable(f"another call catches {marks.index} up")
+        raise Conflict(f"another call catches {marks.index} up")
 
 
 def _index_marks(item: Mapping[str, Any]) -> IndexMarks:

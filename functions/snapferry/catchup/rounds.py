@@ -162,8 +162,8 @@ def run_round(
         What was done. An index is done when it is sealed; its lag is the writing meanwhile.
 
     Raises:
-        Unavailable: where a cluster has trouble that may pass, or another call has taken over; then
-            call again.
+        Unavailable: where a cluster has trouble that may pass; then call again.
+        Conflict: where another call has taken over.
     """
     started_at = time.monotonic()
     results = _catch_up(
@@ -267,6 +267,7 @@ def run_last_round(
 
     Raises:
         Unavailable: where the copies of a shard aren't level yet, besides the reasons of a round.
+        Conflict: where another call has taken over.
         SourceChanged: where something still writes to the source.
         VerificationFailed: where the numbers of documents differ.
     """

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from snapferry.catchup import mappings, marks, primaries
+from snapferry.catchup import deletes, mappings, marks, primaries
 from snapferry.catchup.deletes import Comparison
 from snapferry.catchup.marks import ShardMarks
 from snapferry.catchup.primaries import Primary
@@ -80,7 +80,12 @@ class Steps:
             self._seal([tail for tail in tails if tail.is_compared and not tail.result.unfit])
             sealed = [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed]
             self._each(sealed, self._finish)
-            tails = [tail for tail, _ in sealed if tail.has_more and not tail.result.unfit]
+            tails = [
+                tail
+                for tail, _ in sealed
+                # Where nothing was deleted, it would be the same once more.
+                if tail.has_more and any(tail.surplus.values()) and not tail.result.unfit
+            ]
             if self._has_to_leave():
                 return
 
@@ -166,10 +171,15 @@ class Steps:
         for tail in tails:
             tail.surplus, tail.has_more = {}, False
         refresh(self.destination.client, [tail.name for tail in tails])
-        self._each(
-            [(tail, number) for tail in tails for number in tail.has_deletes],
-            self._find_differences,
-        )
+
+        def find(tail: Tail, number: int) -> None:
+            found = sum(len(each) for one in tails for each in list(one.surplus.values()))
+            if found > deletes.MOST_AT_ONCE:
+                tail.surplus[number], tail.has_more = [], True
+            else:
+                self._find_differences(tail, number)
+
+        self._each([(tail, number) for tail in tails for number in tail.has_deletes], find)
 
     def _find_differences(self, tail: Tail, number: int) -> None:
         if self.is_stopped():

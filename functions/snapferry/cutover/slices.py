@@ -12,7 +12,7 @@ from snapferry import catchup, listing, metrics, prediction, progress, rounds
 from snapferry.catchup import Round
 from snapferry.cutover import write_stop
 from snapferry.cutover.stop_mark import LOOK_EVERY_SECONDS, StopMark
-from snapferry.errors import RequestRefused, Unavailable
+from snapferry.errors import Conflict, RequestRefused, Unavailable
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.prediction import SliceTally, Tally
@@ -86,8 +86,8 @@ def catch_up(
         Whether it has `ended`.
 
     Raises:
-        RequestRefused, Unavailable: where a round has failed; call again. Beside the gate it is
-            followed by others.
+        RequestRefused, Unavailable: where a round has failed. Beside the gate it is followed by
+            others.
     """
     domain = job.domain.name
     began_at = time.time()
@@ -119,6 +119,10 @@ def catch_up(
                     _LONGEST_ROUND_SECONDS[until],
                     is_stopped=stop_mark.is_set,
                 )
+        except Conflict as error:
+            # As a rule one that Step Functions has given up. The next call takes over from it.
+            logger.warning("another call has taken over: %s", error)
+            return {"ended": False}
         except (RequestRefused, Unavailable) as error:
             if until != "writes stop":
                 raise
@@ -155,16 +159,19 @@ def run_last_round(
     caught_up = ways.slices[number]
     if not caught_up.caught_up or measured.proven_round == ways.round_number:
         return
-    done = catchup.run_last_round(
-        source,
-        destination,
-        records,
-        domain,
-        caught_up.caught_up,
-        _LAST_ROUND_SECONDS,
-        # The roll-back waits for it, and the source for the roll-back.
-        is_stopped=_Aborted(Fence(records.table, records.migration_id)),
-    )
+    try:
+        done = catchup.run_last_round(
+            source,
+            destination,
+            records,
+            domain,
+            caught_up.caught_up,
+            _LAST_ROUND_SECONDS,
+            # The roll-back waits for it, and the source for the roll-back.
+            is_stopped=_Aborted(Fence(records.table, records.migration_id)),
+        )
+    except Conflict as error:
+        raise Unavailable(f"{error}: the next attempt takes over from it") from error
     measured.add("last", done)
     if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:
         catchup.let_go(journal, source, domain, unfit)

@@ -261,9 +261,7 @@ class CutOver:
         """
         wait_seconds = (
             self._seconds_until_window()
-            or self._seconds_until_free(self.source)
-            # An index that it snapshots can't be closed to be restored over.
-            or self._seconds_until_free(self.destination)
+            or self._seconds_until_free()
             or self._seconds_until_replicated()
         )
         if not wait_seconds:
@@ -275,7 +273,7 @@ class CutOver:
         window = self.job.cutover.window
         return window.wait_seconds(datetime.now(UTC)) if window else 0
 
-    def _seconds_until_free(self, cluster: OpenSearch) -> int:
+    def _seconds_until_free(self) -> int:
         tally = Tally.of(self.records, self._domain)
         if tally and not tally.by_snapshot:
             return 0
@@ -284,9 +282,12 @@ class CutOver:
             if tally
             else prediction.last_copy_seconds(rounds.copied(self.records, self._domain), 1)
         )
-        # Some services don't let everybody look; then the last snapshot waits for the other one.
-        with contextlib.suppress(AccessDenied, NotFound, RequestRefused):
-            return snapshots.seconds_until_free(cluster, needed_seconds, time.time())
+        # An index of which the destination takes a snapshot can't be closed to be restored over.
+        for cluster, needed in ((self.source, needed_seconds), (self.destination, 0.0)):
+            # Some services don't let everybody look; then ours waits for the other one.
+            with contextlib.suppress(AccessDenied, NotFound, RequestRefused):
+                if seconds := snapshots.seconds_until_free(cluster, needed, time.time()):
+                    return seconds
         return 0
 
     def _seconds_until_replicated(self) -> int:
@@ -314,8 +315,8 @@ class CutOver:
         if not stop_mark.look():
             if self._seconds_until_window():
                 raise OutsideWindow("the gate was answered after the time in which writes may stop")
-            if self._seconds_until_free(self.source):
-                raise SnapshotInProgress("another snapshot runs at the source, or is due")
+            if self._seconds_until_free():
+                raise SnapshotInProgress("another snapshot runs on either side, or is due")
             catchup.leave_blocks(self.journal, self.source, self._domain)
             stop_mark.set()
         tally = Tally.of(self.records, self._domain)
