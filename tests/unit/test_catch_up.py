@@ -152,6 +152,27 @@ def test_a_round_that_is_stopped_leaves_the_rest_to_the_next_one(tail: Tail) -> 
     assert tail.is_equal
 
 
+def test_a_search_for_deletes_is_stopped_after_the_request_that_runs(tail: Tail) -> None:
+    """In a large shard each takes long, and clients wait."""
+    tail.shard.delete("0-3")
+    search = "POST /orders/_msearch"
+    done = catchup.run_round(
+        *tail.clients,
+        tail.storage.records,
+        DOMAIN,
+        [INDEX],
+        60,
+        tail.sleep,
+        is_stopped=lambda: bool(tail.source.sent(search)),
+    )
+    assert not done.indices[0].sealed
+    assert len(tail.source.sent(search)) == 1
+    # What differs isn't listed any more.
+    assert all(request.body["_source"] for request in tail.source.sent("POST /orders/_search"))
+    assert tail.last_round().deletes == 1
+    assert tail.is_equal
+
+
 def test_deletes_that_were_found_when_a_round_is_stopped_are_looked_for_again(tail: Tail) -> None:
     tail.shard.delete("0-3")
     done = catchup.run_round(

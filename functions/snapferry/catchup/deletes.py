@@ -67,6 +67,10 @@ class Differences:
     complete: bool
 
 
+class Stopped(Exception):  # noqa: N818 - it is no failure
+    """A comparison was to stop before its end."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Compares the two sides of an index.
@@ -76,12 +80,14 @@ class Comparison:
         destination: the destination.
         index: the index.
         pool: runs the requests to the one side while the other is asked.
+        is_stopped: whether to stop after the request that runs.
     """
 
     source: Side
     destination: Side
     index: str
     pool: Executor
+    is_stopped: Callable[[], bool]
 
     def differences(self, shard: int, marks: ShardMarks) -> Differences:
         """Finds the documents by which the two sides of a shard differ.
@@ -93,6 +99,9 @@ class Comparison:
         Args:
             shard: its number.
             marks: its marks.
+
+        Raises:
+            Stopped: where it was to stop.
         """
         only_source: dict[str, Document] = {}
         only_destination: dict[str, Document] = {}
@@ -185,6 +194,8 @@ class Comparison:
         self, ask: Callable[[Side, A], R], of_source: A, of_destination: A
     ) -> tuple[R, R]:
         """Asks both sides at the same time."""
+        if self.is_stopped():
+            raise Stopped
         answer = self.pool.submit(ask, self.destination, of_destination)
         return ask(self.source, of_source), answer.result()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snapferry.catchup import deletes, mappings, marks, primaries
-from snapferry.catchup.deletes import Comparison
+from snapferry.catchup.deletes import Comparison, Stopped
 from snapferry.catchup.marks import ShardMarks
 from snapferry.catchup.primaries import Primary
 from snapferry.catchup.side import Side, Unfit, refresh
@@ -182,10 +182,13 @@ class Steps:
         self._each([(tail, number) for tail in tails for number in tail.has_deletes], find)
 
     def _find_differences(self, tail: Tail, number: int) -> None:
-        if self.is_stopped():
+        comparison = Comparison(
+            self.source, self.destination, tail.name, self.second_pool, self.is_stopped
+        )
+        try:
+            differences = comparison.differences(number, tail.marks.shards[number])
+        except Stopped:
             return
-        comparison = Comparison(self.source, self.destination, tail.name, self.second_pool)
-        differences = comparison.differences(number, tail.marks.shards[number])
         tail.surplus[number] = differences.surplus
         if not differences.complete:
             tail.has_more = True
