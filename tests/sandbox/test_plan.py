@@ -53,7 +53,7 @@ def assert_plan_named_changes(sandbox: Sandbox, migration_id: str) -> None:
     """Each change that was made, and on no side a kind of change that wasn't."""
     migration = Migration(migration_id, "", sandbox.executions, sandbox.table)
     changes = migration.changes()
-    made = {*changes.given_back, *changes.open}
+    made = {*changes.given_back, *changes.handed_over, *changes.open}
     planned = set(sandbox.record(migration_id, "plan")["changes"])
 
     def kinds(named: set[str]) -> set[tuple[str, str]]:
