@@ -33,8 +33,7 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
             )
         return report(migration, output)
     gone: list[str] = options.gone
-    for side in gone:
-        _require(side, migration)
+    _refuse_unknown(gone, migration)
     started_arn = None
     # What is gone isn't known to one that runs; the new one takes over from it.
     if mark.state != "ended" and (gone or not _runs(stack, mark.roller_arn)):
@@ -52,12 +51,12 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     return follow(stack, migration, output, started_arn=started_arn)
 
 
-def _require(side: str, migration: Migration) -> None:
-    sides = migration.sides()
-    if side not in sides:
+def _refuse_unknown(gone: list[str], migration: Migration) -> None:
+    sides = migration.sides() if gone else []
+    if unknown := [side for side in gone if side not in sides]:
         raise NotFound(
-            f"--gone {side}: the migration {migration.migration_id} has changed nothing there. "
-            f"What to do: give one of {', '.join(sides)}."
+            f"--gone {', '.join(unknown)}: the migration {migration.migration_id} has changed "
+            f"nothing there. What to do: give one of {', '.join(sides)}."
         )
 
 

@@ -52,9 +52,17 @@ class Tail:
     def begin(self, round_number: int = 1) -> dict[str, str]:
         return catchup.begin(*self.clients, self.storage.records, DOMAIN, [INDEX], round_number)
 
-    def round(self, hold_seconds: float = 60) -> IndexRound:
+    def round(
+        self, hold_seconds: float = 60, is_stopped: Callable[[], bool] = lambda: False
+    ) -> IndexRound:
         done = catchup.run_round(
-            *self.clients, self.storage.records, DOMAIN, [INDEX], hold_seconds, self.sleep
+            *self.clients,
+            self.storage.records,
+            DOMAIN,
+            [INDEX],
+            hold_seconds,
+            self.sleep,
+            is_stopped,
         )
         [index] = done.indices
         return index
@@ -132,16 +140,9 @@ def test_a_round_that_is_stopped_leaves_the_rest_to_the_next_one(tail: Tail) -> 
         tail.shard.index(f"0-new-{number}")
     tail.shard.delete("0-3")
     bulks_before = len(tail.destination.sent("POST /orders/_bulk"))
-    done = catchup.run_round(
-        *tail.clients,
-        tail.storage.records,
-        DOMAIN,
-        [INDEX],
-        60,
-        tail.sleep,
-        is_stopped=lambda: len(tail.destination.sent("POST /orders/_bulk")) > bulks_before,
+    index = tail.round(
+        is_stopped=lambda: len(tail.destination.sent("POST /orders/_bulk")) > bulks_before
     )
-    [index] = done.indices
     # One page, and no search for deletes.
     assert 0 < index.documents < 200
     assert (index.sealed, index.deletes) == (False, 0)
@@ -156,16 +157,8 @@ def test_a_search_for_deletes_is_stopped_after_the_request_that_runs(tail: Tail)
     """In a large shard each takes long, and clients wait."""
     tail.shard.delete("0-3")
     search = "POST /orders/_msearch"
-    done = catchup.run_round(
-        *tail.clients,
-        tail.storage.records,
-        DOMAIN,
-        [INDEX],
-        60,
-        tail.sleep,
-        is_stopped=lambda: bool(tail.source.sent(search)),
-    )
-    assert not done.indices[0].sealed
+    done = tail.round(is_stopped=lambda: bool(tail.source.sent(search)))
+    assert not done.sealed
     assert len(tail.source.sent(search)) == 1
     # What differs isn't listed any more.
     assert all(request.body["_source"] for request in tail.source.sent("POST /orders/_search"))
@@ -175,16 +168,8 @@ def test_a_search_for_deletes_is_stopped_after_the_request_that_runs(tail: Tail)
 
 def test_deletes_that_were_found_when_a_round_is_stopped_are_looked_for_again(tail: Tail) -> None:
     tail.shard.delete("0-3")
-    done = catchup.run_round(
-        *tail.clients,
-        tail.storage.records,
-        DOMAIN,
-        [INDEX],
-        60,
-        tail.sleep,
-        is_stopped=lambda: bool(tail.source.sent("POST /orders/_mget")),
-    )
-    assert not done.indices[0].sealed
+    done = tail.round(is_stopped=lambda: bool(tail.source.sent("POST /orders/_mget")))
+    assert not done.sealed
     assert not tail.is_equal
     assert tail.last_round().deletes == 1
     assert tail.is_equal
