@@ -98,27 +98,18 @@ def write(
         domains=len(domains),
     )
     if outcome["status"] != "SKIPPED":
-        may_have_moved = any(change["state"] == "kept" for change in changes)
-        is_done = bool(domains) and succeeded == len(domains)
-        way_out = _way_out(outcome, is_done=is_done, may_have_moved=may_have_moved)
-        _tell_people(topic, records, page, failure, way_out)
+        _tell_people(topic, records, page, report)
     return outcome | {"report": key}
 
 
-def _tell_people(
-    topic: Topic,
-    records: Records,
-    page: str,
-    failure: Mapping[str, str] | None,
-    way_out: str,
-) -> None:
+def _tell_people(topic: Topic, records: Records, page: str, report: Mapping[str, Any]) -> None:
     migration_id = records.migration_id
     see = (
         f"  {topic.command('report', migration_id)}\n"
         f"Its page: s3://{records.bucket}/{page}\n"
         f"Its execution: {topic.execution_page(migration_id)}\n"
     )
-    if failure is None:
+    if report["status"] == "SUCCEEDED":
         topic.tell(
             f"Snapferry has succeeded: {migration_id}",
             f"The migration {migration_id} has succeeded. Everything that it changed is given "
@@ -127,27 +118,29 @@ def _tell_people(
         return
     topic.tell(
         f"Snapferry has failed: {migration_id}",
-        f"The migration {migration_id} has failed: {failure['error']}. {failure['cause']}\n\n"
-        f"What to do: {way_out}\n"
+        f"The migration {migration_id} has failed: {report['error']}. {report['cause']}\n\n"
+        f"What to do: {_way_out(report)}\n"
         "What it has changed, and what was given back:\n"
         f"  {topic.command('roll-back', migration_id)}\n" + see,
     )
 
 
-def _way_out(outcome: Mapping[str, Any], *, is_done: bool, may_have_moved: bool) -> str:
+def _way_out(report: Mapping[str, Any]) -> str:
     """What people do about a failure, in words."""
-    if is_done:
+    statuses = {domain["status"] for domain in report["domains"]}
+    # What was changed couldn't be given back.
+    if statuses == {"SUCCEEDED"}:
         return (
             "what was wanted is done; don't start it anew. Remove the cause, then give back what "
             "is left with the command below."
         )
-    if may_have_moved:
+    if any(change["state"] == "kept" for change in report["changes"]):
         return (
             "clients may write to the destination by now, so the source stays blocked. Find out "
             'whether they do, before anything else: docs/roll-back.md, "After the point of no '
             'return".'
         )
-    of_whom = " with the domains that failed" if outcome.get("error") == "DomainsFailed" else ""
+    of_whom = " with the domains that failed" if report["error"] == "DomainsFailed" else ""
     return (
         f"docs/recovery.md says it for each error. Then start a migration anew{of_whom}; it goes "
         "on with the indices that were restored."
