@@ -17,8 +17,8 @@ documents alike. To save time, what is the same for several is measured once, or
   whatever was written before it: they are measured with the first churn, and count for the others;
 - warm_restore and bare_api restore the base while clients write: that counts for as long as the
   restore of guide_tuned took, which is the same work, and isn't limited;
-- snapferry and bare_api stop writes for so short that chance shows: theirs is the median of three
-  write stops. What comes before the second and the third isn't limited, and doesn't count.
+- snapferry and bare_api stop writes for so short that chance shows: theirs is the median of several
+  write stops. What comes before the others than the first isn't limited, and doesn't count.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import results
-from bench.contenders import CONTENDERS, COPY_EVERYTHING, STOP_FOR_SECONDS
+from bench.contenders import CONTENDERS, COPY_EVERYTHING, WRITE_STOPS
 from bench.lab import Lab, Measured, taken_base
 from bench.results import Figures, Results
 from bench.workload import INDICES, Churn, Workload, create, write
@@ -41,10 +41,9 @@ from snapferry_sandbox.world import ROOT, World
 from tests.sandbox.migrations import Sandbox
 
 _CHURNS: tuple[Churn, ...] = ("random", "appends")
-_SIZES = (325_000, 650_000, 1_300_000)
+_SIZES = (250_000, 500_000, 1_000_000)
 _CAP_BYTES_PER_SECOND = 4_000_000
 _APPENDED_SHARE = 0.01
-_WRITE_STOPS = 3
 
 
 def main() -> None:
@@ -126,9 +125,7 @@ def measure(
 
 
 def _measure(lab: Lab, name: str) -> Measured:
-    first, *others = (
-        _measure_once(lab, name) for _ in range(_WRITE_STOPS if name in STOP_FOR_SECONDS else 1)
-    )
+    first, *others = (_measure_once(lab, name) for _ in range(WRITE_STOPS.get(name, 1)))
     write_stop_seconds = statistics.median(
         measured.write_stop_seconds for measured in (first, *others)
     )

@@ -162,6 +162,24 @@ def test_what_is_written_until_the_freeze_arrives(restored: World) -> None:
     assert restored.destination.tails["a"].settings.get("index.refresh_interval") is None
 
 
+def test_what_was_written_is_made_searchable_beside_the_freeze(restored: World) -> None:
+    """The more was written and the more segments there are, the longer it takes."""
+    restored.source.tails["b"].mapping = {"_source": {"enabled": False}}
+    restored.begin()
+    refreshes_before = len(restored.source.sent("POST /.*/_refresh"))
+    restored.freeze()
+    [refresh] = restored.source.sent("POST /.*/_refresh")[refreshes_before:]
+    assert refresh.path == "/a/_refresh"
+
+
+@pytest.mark.parametrize("status", [403, 404, 503])
+def test_a_freeze_does_not_depend_on_a_refresh(restored: World, status: int) -> None:
+    restored.begin()
+    restored.source.faults.append(Fault("POST /a,b/_refresh", (status, {"error": "none now"})))
+    assert restored.freeze()["frozen"] == 2
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+
+
 def test_a_copy_that_is_tuned_still_is_no_copy(
     restored: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ size of the data is. In the order of a migration:
     bring_settings that clients have changed meanwhile
     freeze         stops the writes, after `leave_blocks`; `let_go` where a snapshot is needed
     connect        beside that, so that the last round finds its connections open
+    refresh        beside that, too, so that it has little left to make searchable
     run_last_round copies what is left, and proves that both sides are equal
     written_to     proves once more that nothing writes, just before there is no way back
     give_back      the settings of before
@@ -40,6 +41,7 @@ from snapferry.catchup.rounds import (
     written_since,
     written_to,
 )
+from snapferry.catchup.side import refresh
 from snapferry.catchup.tail import IndexRound
 from snapferry.catchup.tuning import bring_settings, give_back, tune
 
@@ -61,6 +63,7 @@ __all__ = [
     "let_go",
     "note_blocks",
     "qualify",
+    "refresh",
     "run_last_round",
     "run_round",
     "settle",

@@ -320,12 +320,15 @@ class CutOver:
             catchup.leave_blocks(self.journal, self.source, self._domain)
             stop_mark.set()
         tally = Tally.of(self.records, self._domain)
-        with ThreadPoolExecutor(2) as pool:
+        caught_up = Ways.of(self.records, self._domain).caught_up
+        with ThreadPoolExecutor(3) as pool:
             # Clients are waiting.
             suspended = pool.submit(self._suspend_policies)
             # Those of before may have been closed while people were asked.
             pool.submit(catchup.connect, self.source, self.destination)
-            frozen = self._freeze(Ways.of(self.records, self._domain).caught_up)
+            # Little is left of it for the last round, which would have to wait for it.
+            pool.submit(catchup.refresh, self.source, caught_up)
+            frozen = self._freeze(caught_up)
             suspended.result()
         predicted = None
         if tally:
