@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsBytes
 
 from snapferry import table
 from snapferry.errors import SnapferryError
@@ -30,6 +30,8 @@ _DESTINATION = "destination/"
 _PREFIX = "change#"
 # So many hold the changes of 50,000 indices with the longest names, each below 400 KB.
 _SHARED_ITEMS = 64
+# Of the 400 KB of an item.
+_LONGEST_TEXT_BYTES = 300 * 1024
 # Fewer than the connections that the table's client keeps.
 _WRITES_AT_ONCE = 8
 
@@ -443,7 +445,7 @@ class Journal:
                 "kind": first.place.kind,
                 "shared": first.shared,
                 # As text: numbers keep their digits, and nothing is too deep for the table.
-                "changes": json.dumps(
+                "changes": _packed(
                     {
                         key: {
                             "number": change.number,
@@ -533,10 +535,22 @@ def _parsed(stored: Mapping[str, Any]) -> _Item:
                 change["state"],
                 change["found"],
             )
-            for key, change in json.loads(stored["changes"]).items()
+            for key, change in _unpacked(stored["changes"]).items()
         },
         int(stored["version"]),
     )
+
+
+def _packed(changes: Mapping[str, Any]) -> str | bytes:
+    """As text that people can read, unless that is too long: a definition may have megabytes."""
+    text = json.dumps(changes)
+    return text if len(text) <= _LONGEST_TEXT_BYTES else zlib.compress(text.encode())
+
+
+def _unpacked(packed: str | SupportsBytes) -> dict[str, Any]:
+    text = packed if isinstance(packed, str) else zlib.decompress(bytes(packed))
+    changes: dict[str, Any] = json.loads(text)
+    return changes
 
 
 def _text(value: Any) -> str:

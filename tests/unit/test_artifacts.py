@@ -144,6 +144,25 @@ def test_what_is_missing_is_created_and_given_back(
     assert destination.cluster.settings["persistent"] == {}
 
 
+@pytest.mark.parametrize("fields", [5_000, 50_000])
+def test_one_that_is_larger_than_an_item_of_the_table_comes_along_and_is_given_back(
+    source: Side, destination: Side, journal: Journal, copy: Any, sides: Any, fields: int
+) -> None:
+    """Such as a template of thousands of fields, or an index pattern of Dashboards for them."""
+    properties = {f"field_{number}": {"type": "keyword"} for number in range(fields)}
+    mappings = {"properties": properties}
+    kept = {"wide": {"index_patterns": ["wide-*"], "template": {"mappings": mappings}}}
+    source.cluster.artifacts.kept = {"_index_template": kept}
+
+    assert copy() == {"index template wide": ("create", "")}
+    assert destination.cluster.artifacts.kept["_index_template"] == kept
+
+    [change] = journal.open_changes()
+    assert change.ours == (kept["wide"],)
+    assert give_back(journal, sides) == []
+    assert destination.cluster.artifacts.kept["_index_template"] == {}
+
+
 def test_a_second_run_changes_nothing(
     source: Side, destination: Side, copy: Any, make_job: MakeJob
 ) -> None:
