@@ -1001,6 +1001,48 @@ def test_rule_13_deletes_are_found_among_many_documents(storage: Storage) -> Non
     assert 0 < listed < 200
 
 
+@pytest.mark.parametrize(("most_pieces", "pieces"), [(256, 12), (4, 4)])
+def test_rule_13_only_pieces_with_other_counts_are_looked_at_closer(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, most_pieces: int, pieces: int
+) -> None:
+    """To look at all documents of a large shard would take seconds, while clients wait."""
+    monkeypatch.setattr(deletes, "_SMALLEST_PIECE", 256)
+    monkeypatch.setattr(deletes, "_MOST_PIECES", most_pieces)
+    tail = Tail(
+        FakeTailCluster({INDEX: FakeTailIndex(shards(1, documents=3000))}),
+        FakeTailCluster({}),
+        storage,
+    )
+    tail.keep_base()
+    tail.restore()
+    tail.begin()
+    for number in (0, 1700, 2999):
+        tail.shard.delete(f"0-{number}")
+    assert tail.last_round().deletes == 3
+    assert tail.is_equal
+
+    [counts, *narrower] = tail.source.sent("POST /orders/_msearch")
+    counted = [ranges(body["query"])[0] for body in counts.body[1::2]]
+    up_to_base = [piece for piece in counted if piece[1] < 3000]
+    assert len(up_to_base) == pieces
+    assert [piece[1] for piece in up_to_base[:-1]] == [piece[0] for piece in up_to_base[1:]]
+    assert (up_to_base[0][0], up_to_base[-1][1]) == (-1, 2999)
+    closer = {
+        piece
+        for request in narrower
+        for body in request.body[1::2]
+        if "aggs" in body and "numbers" in body["aggs"]
+        for piece in ranges(body["query"])
+    }
+    differing = {
+        (lower, upper)
+        for lower, upper in up_to_base
+        if any(lower < number <= upper for number in (0, 1700, 2999))
+    }
+    assert len(differing) == 3
+    assert closer == differing
+
+
 def test_rule_13_mass_deletes_are_made_piece_by_piece(
     tail: Tail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
