@@ -93,17 +93,18 @@ class Tail:
         return content(self.source, INDEX) == content(self.destination, INDEX)
 
 
-@pytest.fixture
-def tail(storage: Storage) -> Tail:
-    made = Tail(
-        FakeTailCluster({INDEX: FakeTailIndex(shards(2, documents=20))}),
-        FakeTailCluster({}),
-        storage,
-    )
+def begun(storage: Storage, of: list[FakeShard]) -> Tail:
+    """The tail of an index of some shards, with its marks."""
+    made = Tail(FakeTailCluster({INDEX: FakeTailIndex(of)}), FakeTailCluster({}), storage)
     made.keep_base()
     made.restore()
     assert made.begin() == {}
     return made
+
+
+@pytest.fixture
+def tail(storage: Storage) -> Tail:
+    return begun(storage, shards(2, documents=20))
 
 
 def test_writes_and_deletes_arrive(tail: Tail) -> None:
@@ -980,14 +981,7 @@ def test_rule_13_many_rounds_leave_few_sync_points(
 
 
 def test_rule_13_deletes_are_found_among_many_documents(storage: Storage) -> None:
-    tail = Tail(
-        FakeTailCluster({INDEX: FakeTailIndex(shards(1, documents=3000))}),
-        FakeTailCluster({}),
-        storage,
-    )
-    tail.keep_base()
-    tail.restore()
-    tail.begin()
+    tail = begun(storage, shards(1, documents=3000))
     for number in range(0, 3000, 500):
         tail.shard.delete(f"0-{number}")
     assert tail.last_round().deletes == 6
@@ -1008,14 +1002,7 @@ def test_rule_13_only_pieces_with_other_counts_are_looked_at_closer(
     """To look at all documents of a large shard would take seconds, while clients wait."""
     monkeypatch.setattr(deletes, "_SMALLEST_PIECE", 256)
     monkeypatch.setattr(deletes, "_MOST_PIECES", most_pieces)
-    tail = Tail(
-        FakeTailCluster({INDEX: FakeTailIndex(shards(1, documents=3000))}),
-        FakeTailCluster({}),
-        storage,
-    )
-    tail.keep_base()
-    tail.restore()
-    tail.begin()
+    tail = begun(storage, shards(1, documents=3000))
     for number in (0, 1700, 2999):
         tail.shard.delete(f"0-{number}")
     assert tail.last_round().deletes == 3
