@@ -6,6 +6,7 @@ much earlier write stops of the stack differed from that corrects it, and says h
 """
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ _LEAST_SPREAD = 1.5
 _FIRST_DOCUMENT_SECONDS = 1 / 5_000
 _FIRST_CALL_SECONDS = 0.1
 _CALLS = 4
+# How much longer the last round may become by what clients write while no round runs.
+_MOST_LEFT = 0.25
 _PHASES = ("snapshot", "restore")
 # The item of what isn't a slice's.
 _COMMON = "all"
@@ -118,11 +121,39 @@ class SliceTally:
         """How long a round takes that finds nothing, and each document that is left."""
         if not self.rounds:
             return 0.0
-        shortest = self.shortest_seconds or self.rounds[-1]["seconds"] / self.rounds[-1]["rounds"]
+        return self._idle_round_seconds + int(self.rounds[-1]["lag"]) * self._document_seconds
+
+    def seconds_until_next_round(self, done: Round) -> float:
+        """How long clients may write on before another round pays.
+
+        Args:
+            done: the last one, which is counted.
+
+        Returns:
+            The time in which they write so much that a round becomes noticeably longer; endless
+            where nobody writes, and 0 where the last one left something.
+        """
+        if not all(index.sealed for index in done.indices if not index.unfit):
+            return 0.0
+        written = sum(index.lag for index in done.indices)
+        if not written:
+            return math.inf
+        copied_seconds = written * self._document_seconds
+        return done.seconds * _MOST_LEFT * self._idle_round_seconds / copied_seconds
+
+    @property
+    def _idle_round_seconds(self) -> float:
+        """How long a round takes that finds nothing."""
+        last = self.rounds[-1]
+        return float(self.shortest_seconds or last["seconds"] / last["rounds"])
+
+    @property
+    def _document_seconds(self) -> float:
+        """How long it takes to copy one document more."""
         documents = sum(each["documents"] for each in self.rounds)
-        spent = sum(each["seconds"] - each["rounds"] * shortest for each in self.rounds)
-        document_seconds = spent / documents if documents and spent > 0 else _FIRST_DOCUMENT_SECONDS
-        return float(shortest + self.rounds[-1]["lag"] * document_seconds)
+        idle = sum(each["rounds"] for each in self.rounds) * self._idle_round_seconds
+        spent = sum(each["seconds"] for each in self.rounds) - idle
+        return float(spent / documents) if documents and spent > 0 else _FIRST_DOCUMENT_SECONDS
 
 
 @dataclass

@@ -19,6 +19,7 @@ from snapferry import (
     rounds,
     table,
 )
+from snapferry.catchup import IndexRound, Round
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -93,7 +94,7 @@ class World:
 
     def sleep(self, seconds: float) -> None:
         self.source.pass_time(seconds)
-        if self.source.now_seconds > 10:
+        if self.source.now_seconds > 25.5:
             self.freeze()
 
     def freeze(self) -> dict[str, Any]:
@@ -447,6 +448,24 @@ def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -
     assert beside["documents"] == 2
     restored.finish()
     assert content(restored.source, "a") == content(restored.destination, "a")
+
+
+@pytest.mark.parametrize(
+    ("lag", "rounds"),
+    [
+        # In the 25 seconds until the answer one after each second, or after every ten.
+        (5_000, 26),
+        (1, 3),
+    ],
+)
+def test_the_less_clients_write_the_fewer_rounds_there_are_beside_the_gate(
+    restored: World, monkeypatch: pytest.MonkeyPatch, lag: int, rounds: int
+) -> None:
+    done = Round(1.0, [IndexRound(name, documents=lag, lag=lag, sealed=True) for name in "ab"])
+    monkeypatch.setattr("snapferry.catchup.run_round", lambda *_, **__: done)
+    restored.begin()
+    assert restored.catch_up("writes stop")["ended"]
+    assert restored.outcome["rounds"][-1]["rounds"] == rounds
 
 
 def test_the_round_beside_the_gate_ends_with_the_gate(

@@ -1,5 +1,6 @@
 """Predictions of the write stop."""
 
+import math
 from typing import Any
 
 import pytest
@@ -46,6 +47,29 @@ def test_rounds_beside_a_gate_count_as_one() -> None:
     assert [(each["rounds"], each["documents"], each["lag"]) for each in tally.rounds] == [
         (2, 20, 3)
     ]
+
+
+@pytest.mark.parametrize(
+    ("lag", "seconds"),
+    [
+        # A second's writes take 0.05 s, and a quarter of an idle round is 0.25 s.
+        (100, 5.0),
+        (1_000, 0.5),
+        (0, math.inf),
+    ],
+)
+def test_the_next_round_waits_until_there_is_something_to_copy(lag: int, seconds: float) -> None:
+    measured = SliceTally()
+    for last in (done(1, 0, lag=0), done(6, 10_000, lag=0), done(1, 0, lag)):
+        measured.add("writes stop", last)
+    assert measured.seconds_until_next_round(last) == pytest.approx(seconds)
+
+
+def test_what_a_round_has_left_waits_for_nothing() -> None:
+    left = Round(1, [IndexRound("a", lag=0), IndexRound("b", lag=0, sealed=True)])
+    measured = SliceTally()
+    measured.add("writes stop", left)
+    assert measured.seconds_until_next_round(left) == 0
 
 
 def test_a_last_snapshot_takes_its_share_of_the_last_copy() -> None:

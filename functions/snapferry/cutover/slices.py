@@ -31,7 +31,9 @@ _LONGEST_ROUND_SECONDS = {"lag fits": 600, "writes stop": 15}
 _LEAVE_AFTER_SECONDS = {"lag fits": 150, "writes stop": 750}
 _LAST_ROUND_SECONDS = 600
 _LOOK_FOR_ABORT_EVERY_SECONDS = 1.0
+# Between rounds beside a gate, which are in the way of clients, and of a write stop.
 _SHORTEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
 _PAUSE_AFTER_FAILURE_SECONDS = 5.0
 
 
@@ -140,7 +142,7 @@ def catch_up(
             ended = tally.is_enough(job, number)
         _show(records, domain, until, done, ended=ended)
         if until == "writes stop":
-            ended = _is_stopped_within(stop_mark, done.seconds, sleep)
+            ended = _is_stopped_within(stop_mark, _pause_seconds(measured, done), sleep)
     return {"ended": ended or not caught_up.caught_up}
 
 
@@ -237,9 +239,15 @@ def _show(records: Records, domain: str, phase: str, done: Round, *, ended: bool
     return tally
 
 
+def _pause_seconds(measured: SliceTally, done: Round) -> float:
+    """How long to leave the clusters to others: at least for as long as the round took."""
+    useful = min(measured.seconds_until_next_round(done), _LONGEST_PAUSE_SECONDS)
+    return max(useful, done.seconds, _SHORTEST_PAUSE_SECONDS)
+
+
 def _is_stopped_within(stop_mark: StopMark, seconds: float, sleep: Callable[[float], None]) -> bool:
-    """Waits for about as long as a round took, to leave the clusters to others as well."""
-    for _ in range(round(max(seconds, _SHORTEST_PAUSE_SECONDS) / LOOK_EVERY_SECONDS)):
+    """Waits so long, or until writes are to be stopped."""
+    for _ in range(round(seconds / LOOK_EVERY_SECONDS)):
         if stop_mark.look():
             return True
         sleep(LOOK_EVERY_SECONDS)
