@@ -5,8 +5,8 @@ once, waits inside the cluster where it can, and nobody looks anything up.
 """
 
 import contextlib
+import itertools
 import os
-import random
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,7 +25,9 @@ from snapferry_sandbox.world import ROOT
 
 _LOOK_SECONDS = 0.1
 # Nobody answers at once, and rounds go on beside the gate: some answers come in the midst of one.
-_GATE_ANSWERED_AFTER_SECONDS = (5.0, 15.0)
+# One for each write stop that is measured, at each size the same.
+_GATE_ANSWERED_AFTER_SECONDS = (5.0, 7.25, 9.5, 11.75, 14.0)
+_seconds_until_answer = itertools.cycle(_GATE_ANSWERED_AFTER_SECONDS)
 _ROUNDS_OF_CATCHING_UP = 3
 _ROUND_SECONDS = 600
 _ELASTICDUMP = ROOT / "node_modules" / ".bin" / "elasticdump"
@@ -64,7 +66,7 @@ def snapferry(lab: Lab) -> Measured:
             for gate in look.open_gates:
                 if gate.name == "stop_writes":
                     unlimited.close()
-                    time.sleep(random.uniform(*_GATE_ANSWERED_AFTER_SECONDS))  # noqa: S311
+                    time.sleep(next(_seconds_until_answer))
                     lab.client.stop()
                 else:
                     resumed_at = first_write(sandbox.destination)
@@ -226,5 +228,5 @@ CONTENDERS: dict[str, Callable[[Lab], Measured]] = {
 }
 COPY_EVERYTHING = {"guide_default", "guide_tuned", "reindex_from_remote", "elasticdump"}
 """These copy everything in the write stop, so what was written before makes no difference."""
-WRITE_STOPS = {"snapferry": 7, "bare_api": 3}
+WRITE_STOPS = {"snapferry": len(_GATE_ANSWERED_AFTER_SECONDS), "bare_api": 3}
 """So many of these are measured: they stop writes for so short that chance shows in it."""

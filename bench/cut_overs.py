@@ -1,15 +1,16 @@
 """Measures how well the write stop is predicted, over many cut-overs.
 
 `python -m bench.cut_overs` brings the sandbox up, unless it is, and moves two indices again and
-again, while clients write at a rate that differs each time; the gates are answered at once. What is
-compared is what was predicted when the writes were stopped, and how long they stopped. The figures
-are written to bench/cut_overs.json.
+again, while clients write at a rate that differs each time; so does the time in which people answer
+the gate. What is compared is what was predicted when the writes were stopped, and how long they
+stopped. The figures are written to bench/cut_overs.json.
 """
 
 import argparse
 import json
 import random
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ FIGURES = Path(__file__).with_suffix(".json")
 _INDICES = ("cut-over-1", "cut-over-2")
 _DOCUMENTS = 5_000
 _RATES_PER_SECOND = (20, 400)
+_GATE_ANSWERED_AFTER_SECONDS = (0.0, 15.0)
 
 
 def main() -> None:
@@ -79,12 +81,20 @@ def _cut_over(sandbox: Sandbox, chance: random.Random) -> dict[str, Any]:
     ]
     rate = chance.uniform(*_RATES_PER_SECOND)
     with Writer(documents, rate) as writer:
+
+        def stop_after_a_while() -> None:
+            time.sleep(chance.uniform(*_GATE_ANSWERED_AFTER_SECONDS))
+            writer.stop()
+
         writer.start(sandbox.source)
-        outcome = sandbox.migrate(sandbox.request(*_INDICES), at_gate={"stop_writes": writer.stop})
+        outcome = sandbox.migrate(
+            sandbox.request(*_INDICES), at_gate={"stop_writes": stop_after_a_while}
+        )
     assert outcome.status == "SUCCEEDED", outcome.cause
     [domain] = sandbox.record(outcome.migration_id, "report")["domains"]
     write_stop: dict[str, Any] = domain["write_stop"] | {
         "writes_per_second": round(rate),
+        "rounds": domain["catch_up"]["rounds"],
         "steps": domain["catch_up"]["write_stop_steps"],
     }
     low, high = write_stop["predicted_interval_seconds"]

@@ -21,11 +21,12 @@ from snapferry.request import DomainJob
 # By whether there was a last snapshot, which is foretold by far worse than the rest.
 _EARLIER = {False: "write-stops", True: "write-stops-with-snapshot"}
 _MOST_EARLIER = 20
-# How far off a prediction may be that nothing was learned for, and one that something was.
-_FIRST_SPREAD = 2.0
-_LEAST_SPREAD = 1.5
-# What is assumed as long as nothing was measured: of a document, and of a call.
+# How far off a prediction may be at least: the load by clients alone makes as much of seconds.
+_LEAST_SPREAD = 2.0
+# What is assumed as long as nothing was measured: of a document, and of a call. As much as so many
+# documents would tell, few of which say little: rounds take longer for other reasons, too.
 _FIRST_DOCUMENT_SECONDS = 1 / 5_000
+_FIRST_DOCUMENTS = 5_000
 _FIRST_CALL_SECONDS = 0.1
 _CALLS = 4
 # How much longer the last round may become by what clients write while no round runs.
@@ -153,7 +154,10 @@ class SliceTally:
         documents = sum(each["documents"] for each in self.rounds)
         idle = sum(each["rounds"] for each in self.rounds) * self._idle_round_seconds
         spent = sum(each["seconds"] for each in self.rounds) - idle
-        return float(spent / documents) if documents and spent > 0 else _FIRST_DOCUMENT_SECONDS
+        if not documents or spent <= 0:
+            return _FIRST_DOCUMENT_SECONDS
+        first_seconds = _FIRST_DOCUMENTS * _FIRST_DOCUMENT_SECONDS
+        return float((spent + first_seconds) / (documents + _FIRST_DOCUMENTS))
 
 
 @dataclass
@@ -293,7 +297,6 @@ class Tally:
         expected = self.overhead_seconds + self.snapshot_seconds + catch_up_seconds
         earlier = self.earlier_with_snapshot if self.by_snapshot else self.earlier
         usual = statistics.median(earlier) if earlier else 1.0
-        spread = _LEAST_SPREAD if earlier else _FIRST_SPREAD
         parts = {
             "a last snapshot of what can't be caught up": self.snapshot_seconds,
             "what clients wrote meanwhile": catch_up_seconds,
@@ -301,8 +304,8 @@ class Tally:
         }
         return Prediction(
             seconds=round(expected * usual, 1),
-            low_seconds=round(expected * min(usual / spread, *earlier, usual), 1),
-            high_seconds=round(expected * max(usual * spread, *earlier, usual), 1),
+            low_seconds=round(expected * min([usual / _LEAST_SPREAD, *earlier]), 1),
+            high_seconds=round(expected * max([usual * _LEAST_SPREAD, *earlier]), 1),
             reason=max(parts, key=lambda part: parts[part]),
         )
 

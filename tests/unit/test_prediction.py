@@ -22,9 +22,17 @@ def test_it_grows_with_the_lag_and_with_the_overhead() -> None:
     tally.slices[0].add("lag fits", done(1, 1_000, lag=0))
     idle = tally.expected_seconds
     tally.slices[0].add("lag fits", done(11, 10_000, lag=1_100))
-    # A thousand of eleven thousand documents took the time of a round that finds nothing.
     assert idle == pytest.approx(1.5 + 1)
-    assert tally.expected_seconds == pytest.approx(idle + 1_100 * 10 / 11_000)
+    # Besides the time of two rounds that find nothing, 11,000 documents took 10 seconds; 5,000 at
+    # the usual rate, which count as well, take one.
+    assert tally.expected_seconds == pytest.approx(idle + 1_100 * 11 / 16_000)
+
+
+def test_few_documents_say_little_of_how_long_others_take() -> None:
+    tally = Tally(0, [SliceTally(call_seconds=0)])
+    for last in (done(1, 0, lag=0), done(2, 100, lag=100)):
+        tally.slices[0].add("lag fits", last)
+    assert tally.expected_seconds == pytest.approx(1 + 100 * 2 / 5_100)
 
 
 def test_documents_that_nothing_was_learned_of_have_a_usual_rate() -> None:
@@ -52,9 +60,9 @@ def test_rounds_beside_a_gate_count_as_one() -> None:
 @pytest.mark.parametrize(
     ("lag", "seconds"),
     [
-        # A second's writes take 0.05 s, and a quarter of an idle round is 0.25 s.
-        (100, 5.0),
-        (1_000, 0.5),
+        # A second's writes take 0.04 s, and a quarter of an idle round is 0.25 s.
+        (100, 6.25),
+        (1_000, 0.625),
         (0, math.inf),
     ],
 )
@@ -86,7 +94,7 @@ def test_a_last_snapshot_takes_its_share_of_the_last_copy() -> None:
     [
         ([], Prediction(2.0, 1.0, 4.0, "the steps themselves")),
         # It tends to take half as long again.
-        ([1.5], Prediction(3.0, 2.0, 4.5, "the steps themselves")),
+        ([1.5], Prediction(3.0, 1.5, 6.0, "the steps themselves")),
         # All of the earlier ones lie inside.
         ([0.5, 1.0, 1.0, 1.0, 4.0], Prediction(2.0, 1.0, 8.0, "the steps themselves")),
     ],
