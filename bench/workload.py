@@ -51,6 +51,8 @@ _WORDS = 500
 _WORDS_IN_MESSAGE = 100
 _LOAD_THREADS = 2
 _BULK_DOCUMENTS = 1_000
+# What is written by several threads may not be there yet when another one changes it.
+_ON_THEIR_WAY = 2 * _LOAD_THREADS * _BULK_DOCUMENTS
 _CLIENT_BULK_OPERATIONS = 10
 _CLIENT_BULKS_PER_SECOND = 10
 
@@ -97,7 +99,8 @@ class Workload:
         return place if verb == "delete" else place | {"_source": self._document(number)}
 
     def _present(self) -> int:
-        while (number := self._random.randrange(self._written)) in self._deleted:
+        surely_written = max(self._written - _ON_THEIR_WAY, self._written // 2)
+        while (number := self._random.randrange(surely_written)) in self._deleted:
             pass
         return number
 

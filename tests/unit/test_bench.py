@@ -21,6 +21,17 @@ def test_a_churn_has_its_mix() -> None:
     assert workload.documents == 2_190
 
 
+def test_nothing_is_changed_that_another_thread_may_still_have_to_write() -> None:
+    workload = Workload()
+    written = len(list(workload.appends(9_000)))
+    for action in workload.churn("random", appended=1_000):
+        if action["_op_type"] == "create":
+            written += 1
+        else:
+            # Two threads have a thousand in hand, and as many wait.
+            assert int(action["_id"]) < written - 4_000
+
+
 def test_a_churn_goes_on_where_it_was() -> None:
     workload = Workload()
     list(workload.appends(100))
