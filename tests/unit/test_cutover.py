@@ -453,9 +453,9 @@ def test_beside_the_gate_catching_up_goes_on_until_the_freeze(restored: World) -
 @pytest.mark.parametrize(
     ("lag", "rounds"),
     [
-        # In the 25 seconds until the answer one after each second, or after every ten.
+        # In the 25 seconds until the answer one after each second, or after every four.
         (5_000, 26),
-        (1, 3),
+        (1, 7),
     ],
 )
 def test_the_less_clients_write_the_fewer_rounds_there_are_beside_the_gate(

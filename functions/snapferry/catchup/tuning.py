@@ -19,6 +19,8 @@ _SETTINGS = {
     "index.final_pipeline": "_none",
     # What was answered is kept, whatever happens to a node.
     "index.translog.durability": "request",
+    # Each round leaves small segments. To merge them at once would take the processors from it.
+    "index.merge.policy.segments_per_tier": "30",
 }
 
 

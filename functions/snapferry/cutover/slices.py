@@ -33,7 +33,7 @@ _LAST_ROUND_SECONDS = 600
 _LOOK_FOR_ABORT_EVERY_SECONDS = 1.0
 # Between rounds beside a gate, which are in the way of clients, and of a write stop.
 _SHORTEST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 4.0
 _PAUSE_AFTER_FAILURE_SECONDS = 5.0
 
 
