@@ -41,7 +41,7 @@ from snapferry_sandbox.world import ROOT, World
 from tests.sandbox.migrations import Sandbox
 
 _CHURNS: tuple[Churn, ...] = ("random", "appends")
-_SIZES = (200_000, 400_000, 800_000)
+_SIZES = (325_000, 650_000, 1_300_000)
 _CAP_BYTES_PER_SECOND = 4_000_000
 _APPENDED_SHARE = 0.01
 
