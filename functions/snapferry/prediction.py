@@ -100,7 +100,7 @@ class SliceTally:
             "bytes": sum(index.document_bytes for index in done.indices),
             "deletes": sum(index.deletes for index in done.indices),
             "seconds": round(done.seconds, 3),
-            "lag": sum(index.lag for index in done.indices),
+            "lag": done.lag,
         }
         if all(index.sealed for index in done.indices):
             self.shortest_seconds = min(done.seconds, self.shortest_seconds or done.seconds)
@@ -134,12 +134,11 @@ class SliceTally:
             The time in which they write so much that a round becomes noticeably longer; endless
             where nobody writes, and 0 where the last one left something.
         """
-        if not all(index.sealed for index in done.indices if not index.unfit):
+        if not done.is_sealed:
             return 0.0
-        written = sum(index.lag for index in done.indices)
-        if not written:
+        if not done.lag:
             return math.inf
-        copied_seconds = written * self._document_seconds
+        copied_seconds = done.lag * self._document_seconds
         return done.seconds * _MOST_LEFT * self._idle_round_seconds / copied_seconds
 
     @property

@@ -59,6 +59,16 @@ class Round:
     seconds: float
     indices: list[IndexRound]
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether it came to its end for every index that isn't unfit."""
+        return all(index.sealed for index in self.indices if not index.unfit)
+
+    @property
+    def lag(self) -> int:
+        """How many operations were written meanwhile, and are left to the next one."""
+        return sum(index.lag for index in self.indices)
+
 
 def connect(*clusters: OpenSearch) -> None:
     """Opens the connections that a round uses, each of which takes longer than a request.

@@ -179,7 +179,7 @@ def run_last_round(
         catchup.let_go(journal, source, domain, unfit)
         caught_up.leave_out(unfit)
         ways.keep_slice(records, domain, number)
-    if not all(index.sealed for index in done.indices if not index.unfit):
+    if not done.is_sealed:
         measured.keep(records, domain, number)
         raise Unavailable("the last round of catching up needs more time")
     catchup.give_back(destination, records, domain, caught_up.caught_up, ways.round_number)
