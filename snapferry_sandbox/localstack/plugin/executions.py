@@ -1,7 +1,9 @@
-"""Executions that are stopped end as they do on AWS."""
+"""Executions that are stopped end as they do on AWS, and the end of a child is seen at once."""
 
 import datetime
 import json
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -10,21 +12,56 @@ from localstack.aws.connect import connect_to
 from localstack.services.stepfunctions.asl.component.state.state_execution.state_task import (
     lambda_eval_utils,
 )
+from localstack.services.stepfunctions.asl.component.state.state_execution.state_task.service.state_task_service_sfn import (  # noqa: E501
+    StateTaskServiceSfn,
+)
 from localstack.services.stepfunctions.asl.eval.environment import Environment
 from localstack.services.stepfunctions.asl.eval.program_state import ProgramStopped
 from localstack.services.stepfunctions.backend.execution import Execution
 from localstack.services.stepfunctions.backend.execution_worker import ExecutionWorker
+from localstack.services.stepfunctions.backend.store import sfn_stores
+from localstack.utils.aws.arns import parse_arn
 
-_LOOK_EVERY_SECONDS = 0.1
+_LOOK_EVERY_SECONDS = 0.05
 _functions = ThreadPoolExecutor(max_workers=100, thread_name_prefix="function-of-execution")
 
 
 def patch() -> None:
     """Change LocalStack's interpreter."""
+    _see_ends_of_children_at_once()
     _let_stopped_executions_stay_stopped()
     _stop_children_of_stopped_executions()
     _end_pending_tasks_of_stopped_executions()
     _leave_functions_of_stopped_executions_running()
+
+
+def _see_ends_of_children_at_once() -> None:
+    """As AWS does, which is told by an event; LocalStack asks for them twice a second.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html
+    """
+    for name in ("_build_sync_resolver", "_build_sync2_resolver"):
+        setattr(StateTaskServiceSfn, name, _awaiting_its_end(getattr(StateTaskServiceSfn, name)))
+
+
+type _Resolver = Callable[[], Any]
+
+
+def _awaiting_its_end(build: Callable[..., _Resolver]) -> Callable[..., _Resolver]:
+    def build_awaiting(service: object, env: Environment, **arguments: Any) -> _Resolver:
+        arn = env.stack[-1]["ExecutionArn"]
+        parts = parse_arn(arn)
+        child = sfn_stores[parts["account"]][parts["region"]].executions[arn]
+        resolve = build(service, env=env, **arguments)
+
+        def resolve_at_its_end() -> Any:
+            while env.is_running() and child.exec_status == ExecutionStatus.RUNNING:
+                time.sleep(_LOOK_EVERY_SECONDS)
+            return resolve()
+
+        return resolve_at_its_end
+
+    return build_awaiting
 
 
 def _let_stopped_executions_stay_stopped() -> None:
