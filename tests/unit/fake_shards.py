@@ -1,5 +1,6 @@
 """A fake cluster whose shards have operations: numbered, durable or not, visible or not."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -529,7 +530,8 @@ def _aggregated(aggregation: Mapping[str, Any], numbers: list[int], nested: int)
             return {"value": float(sum(numbers))}
         case {"nested": _}:
             return {"doc_count": len(numbers) * nested}
-        case {"histogram": {"interval": width}, "aggs": {"sum": inner}}:
+        case {"histogram": {"interval": width}, **others}:
+            inner: Mapping[str, Any] = others.get("aggs", {})
             buckets: dict[int, list[int]] = {}
             for number in numbers:
                 buckets.setdefault(number // width * width, []).append(number)
@@ -538,10 +540,25 @@ def _aggregated(aggregation: Mapping[str, Any], numbers: list[int], nested: int)
                     {
                         "key": float(key),
                         "doc_count": len(bucket),
-                        "sum": _aggregated(inner, bucket, nested),
+                        **{
+                            title: _aggregated(each, bucket, nested)
+                            for title, each in inner.items()
+                        },
                     }
                     for key, bucket in buckets.items()
                 ]
+            }
+        case {"range": {"field": "_seq_no", "keyed": True, "ranges": ranges}}:
+            return {
+                "buckets": {
+                    bounds["key"]: {
+                        "doc_count": sum(
+                            bounds["from"] <= number < bounds.get("to", math.inf)
+                            for number in numbers
+                        )
+                    }
+                    for bounds in ranges
+                }
             }
     raise NotImplementedError(aggregation)
 

@@ -283,6 +283,17 @@ def test_rule_2_after_a_failover_what_was_not_sealed_is_copied_again(tail: Tail)
     assert tail.copy.documents["0-3"].source == {"durable": True}
 
 
+def test_rule_2_after_a_failover_what_is_missing_is_found_beside_a_delete(storage: Storage) -> None:
+    """As many are missing as are too many, among more documents than are told apart at once."""
+    tail = begun(storage, shards(1, documents=20_000))
+    durable, checkpoint = dict(tail.shard.documents), tail.shard.max_seq_no
+    del tail.copy.documents["0-10007"]
+    del durable["0-10004"]
+    tail.shard.fail_over(durable, checkpoint)
+    assert tail.last_round().sealed
+    assert tail.is_equal
+
+
 @pytest.mark.parametrize("version", ["6.8.0", "7.1.1"])
 def test_rule_2_old_engines_start_again_after_a_failover(tail: Tail, version: str) -> None:
     tail.source.version = {"number": version}
@@ -1000,6 +1011,7 @@ def test_rule_13_only_pieces_with_other_counts_are_looked_at_closer(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, most_pieces: int, pieces: int
 ) -> None:
     """To look at all documents of a large shard would take seconds, while clients wait."""
+    monkeypatch.setattr(deletes, "_LOOKED_THROUGH", 2000)
     monkeypatch.setattr(deletes, "_SMALLEST_PIECE", 256)
     monkeypatch.setattr(deletes, "_MOST_PIECES", most_pieces)
     tail = begun(storage, shards(1, documents=3000))
@@ -1028,6 +1040,21 @@ def test_rule_13_only_pieces_with_other_counts_are_looked_at_closer(
     }
     assert len(differing) == 3
     assert closer == differing
+
+
+def test_rule_13_little_is_read_to_find_what_was_written_and_deleted(storage: Storage) -> None:
+    tail = begun(storage, shards(1, documents=20))
+    for number in range(2000):
+        tail.shard.index(f"0-new-{number}", {"text": "x" * 1000})
+    tail.round()
+    copying = len(tail.destination.sent("POST /orders/_search"))
+    tail.shard.delete("0-new-1000")
+    assert tail.last_round().deletes == 1
+    assert tail.is_equal
+
+    listed = tail.destination.sent("POST /orders/_search")[copying:]
+    between = [ranges(request.body["query"])[0] for request in listed]
+    assert 0 < sum(upper - lower for lower, upper in between) <= 300
 
 
 def test_rule_13_mass_deletes_are_made_piece_by_piece(

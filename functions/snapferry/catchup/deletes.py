@@ -2,9 +2,9 @@
 
 Between two sync points both sides hold the same documents, and the destination those besides that
 were deleted at the source. So counts say where to look. Up to the base both sides even have the
-same sequence numbers, so that these are counted in pieces, and histograms of the pieces that differ
-narrow it down to a few documents. A count takes a small part of what a histogram takes, which in a
-large shard would be seconds while clients wait.
+same sequence numbers, so that histograms of these narrow it down to a few documents. To look
+through a large shard would take seconds while clients wait: it is counted first, in pieces, since a
+count takes a small part of that time.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,14 +20,16 @@ from snapferry.catchup.side import Side
 from snapferry.engines import total_hits
 
 _BEGIN, _END = -1, 2**63 - 1
-# Into so many pieces at most is counted what lies up to the base, and into none that are smaller: a
-# request more takes as long as a histogram of a few thousand documents.
+# So many operations up to the base are looked through at once: to count them first takes longer.
+_LOOKED_THROUGH = 262_144
+# More are counted first, in so many pieces at most, and in none that are smaller.
 _MOST_PIECES = 256
-_SMALLEST_PIECE = 8_192
-# Of a histogram. Many more take longer to send and to read than another request does.
-_BUCKETS = 512
-# Into one histogram go so many ranges, each cut into as many buckets as are left for it.
+_SMALLEST_PIECE = 65_536
+# Into one histogram go so many ranges. It has so many buckets for each of them, and in all at least
+# so many: to send and to read them takes longer than to look through what is in them.
 _RANGES_PER_HISTOGRAM = 32
+_BUCKETS_PER_RANGE = 16
+_FEWEST_BUCKETS = 128
 # Ranges of more sequence numbers are cut once more: to read a document takes as long as to count
 # many.
 _NARROW = 64
@@ -51,11 +53,12 @@ type Cut = tuple[SyncPoint, SyncPoint]
 class _Tally(NamedTuple):
     """What is compared up to the base: how many documents, and the sum of their sequence numbers.
 
-    The sum tells a document that is missing from another one that is too many.
+    The sum tells a document that is missing from another one that is too many. It takes twice the
+    time, and is left out of a first look at wide buckets, unless something may be missing.
     """
 
     documents: int
-    sum: float
+    sum: float | None
 
 
 @dataclass(frozen=True)
@@ -153,17 +156,32 @@ class Comparison:
 
     def _differing(self, shard: int, marks: ShardMarks) -> tuple[list[Range], list[Cut]]:
         """Says where the sides differ: ranges up to the base that are narrow, and cuts above it."""
-        width = max(_SMALLEST_PIECE, -(-(marks.base - _BEGIN) // _MOST_PIECES))
-        ends = [*range(_BEGIN, marks.base, width), marks.base]
-        pieces = list(pairwise(SyncPoint(end, end) for end in ends))
+        whole = (_BEGIN, marks.base)
+        operations = marks.base - _BEGIN
+        # After a failover at the source, what that took back may be missing.
+        may_lack = marks.deletions is None
+        if at_once := may_lack or operations <= _LOOKED_THROUGH:
+            width = _finer(operations, 1)
+            pieces = [whole]
+            searches = [_histogram(pieces, width, with_sums=may_lack or width <= _NARROW)]
+        else:
+            width = max(_SMALLEST_PIECE, -(-operations // _MOST_PIECES))
+            pieces = list(pairwise([*range(_BEGIN, marks.base, width), marks.base]))
+            searches = [{"query": after(*piece)} for piece in pieces]
         cuts = list(pairwise((*marks.sync_points, SyncPoint(marks.mark, _END))))
-        differing = set(self._differing_cuts(shard, [*pieces, *cuts]))
-        # In a single one both may have as many, though not the same.
-        ranges = [
-            (start.source, end.source)
-            for start, end in pieces
-            if len(pieces) == 1 or (start, end) in differing
-        ]
+        (*here, cuts_here), (*there, cuts_there) = self._searched(
+            shard,
+            [*searches, _counted([(start.source, end.source) for start, end in cuts])],
+            [*searches, _counted([(start.destination, end.destination) for start, end in cuts])],
+        )
+        if at_once:
+            ranges = list(_differing_buckets(here[0], there[0], width, whole))
+        else:
+            ranges = [
+                piece
+                for piece, at_source, at_destination in zip(pieces, here, there, strict=True)
+                if total_hits(at_source["hits"]) != total_hits(at_destination["hits"])
+            ]
         while width > _NARROW and ranges:
             width = _finer(width, len(ranges))
             ranges = [
@@ -171,24 +189,13 @@ class Comparison:
                 for some in batched(ranges, _RANGES_AT_ONCE, strict=False)
                 for range_ in self._narrowed(shard, some, width)
             ]
-        return ranges, [cut for cut in cuts if cut in differing]
-
-    def _differing_cuts(self, shard: int, cuts: Sequence[Cut]) -> Iterable[Cut]:
-        """Yields those in which both sides have different numbers of documents."""
-        queries = [_queries(cut) for cut in cuts]
-        answers = self._searched(
-            shard,
-            [{"query": at_source} for at_source, _ in queries],
-            [{"query": at_destination} for _, at_destination in queries],
-        )
-        for cut, here, there in zip(cuts, *answers, strict=True):
-            if total_hits(here["hits"]) != total_hits(there["hits"]):
-                yield cut
+        differing = _differing_counts(cuts_here, cuts_there)
+        return ranges, [cuts[number] for number in differing]
 
     def _narrowed(self, shard: int, ranges: Sequence[Range], width: int) -> Iterable[Range]:
         """Cuts ranges in which both sides have the same numbers; yields what differs."""
         pieces = list(batched(ranges, _RANGES_PER_HISTOGRAM, strict=False))
-        searches = [_histogram(piece, width) for piece in pieces]
+        searches = [_histogram(piece, width, with_sums=True) for piece in pieces]
         answers = self._searched(shard, searches, searches)
         for piece, here, there in zip(pieces, *answers, strict=True):
             yield from _differing_buckets(here, there, width, (piece[0][0], piece[-1][1]))
@@ -226,17 +233,39 @@ def _within(ranges: Iterable[Range]) -> dict[str, Any]:
     return parts[0] if len(parts) == 1 else {"bool": {"should": parts}}
 
 
+def _counted(ranges: Sequence[Range]) -> dict[str, Any]:
+    """Asks how many documents lie in each of some ranges, of which one begins where another ends.
+
+    One search takes less time than one for each, unless there are very many documents.
+    """
+    *bounded, (last, _) = ranges
+    # A bound is a floating-point number, which the largest of them isn't.
+    numbered = [{"from": start + 1, "to": end + 1} for start, end in bounded]
+    numbered.append({"from": last + 1})
+    keyed = [{"key": str(number), **bounds} for number, bounds in enumerate(numbered)]
+    return {
+        "query": after(ranges[0][0], _END),
+        "aggs": {"numbers": {"range": {"field": "_seq_no", "keyed": True, "ranges": keyed}}},
+    }
+
+
+def _differing_counts(here: dict[str, Any], there: dict[str, Any]) -> list[int]:
+    """The numbers of the ranges in which two answers to `_counted` differ."""
+    counts, others = (answer["aggregations"]["numbers"]["buckets"] for answer in (here, there))
+    return [int(key) for key in counts if counts[key]["doc_count"] != others[key]["doc_count"]]
+
+
 def _finer(width: int, ranges: int) -> int:
     """The width of the buckets into which ranges of a width are cut by one histogram."""
-    return max(_NARROWEST, -(-width * min(ranges, _RANGES_PER_HISTOGRAM) // _BUCKETS))
+    together = min(ranges, _RANGES_PER_HISTOGRAM)
+    buckets = max(_FEWEST_BUCKETS, _BUCKETS_PER_RANGE * together)
+    return max(_NARROWEST, -(-width * together // buckets))
 
 
-def _histogram(ranges: Iterable[Range], width: int) -> dict[str, Any]:
+def _histogram(ranges: Iterable[Range], width: int, *, with_sums: bool) -> dict[str, Any]:
     histogram = {"field": "_seq_no", "interval": width, "min_doc_count": 1}
-    return {
-        "query": _within(ranges),
-        "aggs": {"numbers": {"histogram": histogram, "aggs": _SUM}},
-    }
+    sums = {"aggs": _SUM} if with_sums else {}
+    return {"query": _within(ranges), "aggs": {"numbers": {"histogram": histogram, **sums}}}
 
 
 def _differing_buckets(
@@ -245,7 +274,7 @@ def _differing_buckets(
     """Yields the buckets of two histograms that differ."""
     tallies, others = (
         {
-            int(bucket["key"]): _Tally(bucket["doc_count"], bucket["sum"]["value"])
+            int(bucket["key"]): _Tally(bucket["doc_count"], bucket.get("sum", {}).get("value"))
             for bucket in answer["aggregations"]["numbers"]["buckets"]
         }
         for answer in (here, there)

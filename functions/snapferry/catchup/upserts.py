@@ -1,12 +1,17 @@
 """Copies what was written at the source, in the order of its sequence numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from snapferry.catchup.documents import PageSize, after, get, pages
-from snapferry.catchup.marks import ShardMarks
+from snapferry.catchup.documents import Document, PageSize, after, get, pages
+from snapferry.catchup.marks import ShardMarks, SyncPoint
 from snapferry.catchup.side import Side
 from snapferry.catchup.writer import Writer
+
+# All documents between two sync points are read where one of them was deleted: into so many pieces
+# is cut what a page has, and into none that are smaller.
+_PIECES_OF_PAGE = 8
+_SMALLEST_PIECE = 64
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class ShardCopy:
         last = self.destination_seq_no
         for page in pages(self.source, index, self.shard, after(marks.mark, self.up_to), size):
             is_last = page[-1].seq_no == self.up_to
-            written, conflicts = self.writer.put(page, shown=is_last)
-            last = max(last, written)
+            numbers, conflicts = self.writer.put(page, shown=is_last)
+            last = max([last, *numbers])
+            points = [] if conflicts else _points(page, numbers)
             if conflicts:
                 # Only what is durable; what was written again since then comes in a later round.
                 present = get(self.source, index, self.shard, conflicts, with_source=True)
@@ -58,10 +64,30 @@ class ShardCopy:
                 last = max(last, self.writer.replace(anew))
             documents += len(page)
             copied_bytes += sum(len(document.source) for document in page)
-            marks = marks.moved_to(page[-1].seq_no, last, self.shards)
+            for point in [*points, SyncPoint(page[-1].seq_no, last)]:
+                marks = marks.moved_to(point.source, point.destination, self.shards)
             keep(marks)
             if self.has_to_leave():
                 return documents, copied_bytes
         if marks.mark < self.up_to:
             keep(marks.moved_to(self.up_to, last, self.shards))
         return documents, copied_bytes
+
+
+def _points(page: Sequence[Document], numbers: Sequence[int]) -> list[SyncPoint]:
+    """The sync points inside a page, where the destination has written it in its order.
+
+    In an index that was made by shrinking another one, several documents may have one number.
+
+    Args:
+        page: what was written.
+        numbers: the sequence numbers that it got.
+    """
+    if list(numbers) != sorted(numbers):
+        return []
+    size = max(_SMALLEST_PIECE, -(-len(page) // _PIECES_OF_PAGE))
+    return [
+        SyncPoint(page[end - 1].seq_no, numbers[end - 1])
+        for end in range(size, len(page), size)
+        if page[end - 1].seq_no < page[end].seq_no
+    ]

@@ -29,7 +29,7 @@ class Writer:
 
     def put(
         self, documents: Iterable[Document], *, shown: bool = False
-    ) -> tuple[int, list[Document]]:
+    ) -> tuple[list[int], list[Document]]:
         """Writes documents with the versions that they have at the source.
 
         Args:
@@ -38,23 +38,23 @@ class Writer:
                 of an index takes one after the other.
 
         Returns:
-            The last sequence number that they got, -1 for none, and the documents of which the
-            destination has a later version.
+            The sequence numbers that they got, in their order, and the documents of which the
+            destination has a later version: these got none.
 
         Raises:
             Unfit: where the destination refuses one.
         """
-        last = -1
+        numbers = []
         conflicts = []
         for batch in _batches(documents):
             for document, result in self._bulk(batch, _index_lines, shown=shown):
                 if result["status"] == 409:
                     conflicts.append(document)
                 elif result["status"] < 300:
-                    last = max(last, result["_seq_no"])
+                    numbers.append(result["_seq_no"])
                 else:
                     raise Unfit(f"the destination refuses {document.id}: {result['error']}")
-        return last, conflicts
+        return numbers, conflicts
 
     def delete(self, documents: Iterable[Document]) -> None:
         """Deletes documents, which no search shows any more; one that isn't there is deleted, too.
@@ -85,8 +85,8 @@ class Writer:
         last = -1
         for pause_seconds in PAUSES_SECONDS:
             refresh(self.side.client, [self.index])
-            written, conflicts = self.put(conflicts)
-            last = max(last, written)
+            numbers, conflicts = self.put(conflicts)
+            last = max([last, *numbers])
             if not conflicts:
                 return last
             self.side.sleep(pause_seconds)
