@@ -23,6 +23,7 @@ from localstack.services.stepfunctions.backend.store import sfn_stores
 from localstack.utils.aws.arns import parse_arn
 
 _LOOK_EVERY_SECONDS = 0.05
+type _Resolver = Callable[[], Any]
 _functions = ThreadPoolExecutor(max_workers=100, thread_name_prefix="function-of-execution")
 
 
@@ -42,9 +43,6 @@ def _see_ends_of_children_at_once() -> None:
     """
     for name in ("_build_sync_resolver", "_build_sync2_resolver"):
         setattr(StateTaskServiceSfn, name, _awaiting_its_end(getattr(StateTaskServiceSfn, name)))
-
-
-type _Resolver = Callable[[], Any]
 
 
 def _awaiting_its_end(build: Callable[..., _Resolver]) -> Callable[..., _Resolver]:
