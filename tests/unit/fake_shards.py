@@ -179,6 +179,7 @@ class FakeTailCluster(FakeCluster):
         refreshes_to_forget: after so many the version of a deleted document is forgotten.
         building: how many replicas are being built.
         counts_up_to: where the total of a search ends that doesn't ask for all of it.
+        no_room_for: ids of documents that are refused once for lack of room.
     """
 
     def __init__(self, tails: dict[str, FakeTailIndex]) -> None:
@@ -190,6 +191,7 @@ class FakeTailCluster(FakeCluster):
         self.refreshes_to_forget = 1
         self.building = 0
         self.counts_up_to = 10_000
+        self.no_room_for: set[str] = set()
 
     @property
     def major(self) -> int:
@@ -513,7 +515,10 @@ class FakeTailCluster(FakeCluster):
                 continue
             source = next(lines)
             assert action["version_type"] == "external_gte"
-            if source.get("refused"):
+            if key in self.no_room_for:
+                self.no_room_for.remove(key)
+                yield {"index": {"status": 429}}
+            elif source.get("refused"):
                 yield {"index": {"status": 400, "error": {"type": "mapper_parsing_exception"}}}
             elif key in shard.tombstones or (before and before.version > action["version"]):
                 yield {

@@ -746,6 +746,20 @@ def test_rule_10_a_busy_destination_is_asked_again(tail: Tail, answer: Any) -> N
     assert tail.destination.now_seconds > 0.5
 
 
+def test_rule_10_what_was_refused_for_lack_of_room_is_found_when_it_is_deleted(
+    storage: Storage,
+) -> None:
+    """It comes after others of its page, which were written at the source after it."""
+    tail = begun(storage, shards(1, documents=20))
+    for number in range(2000):
+        tail.shard.index(f"0-new-{number}")
+    tail.destination.no_room_for = {"0-new-1000"}
+    tail.round()
+    tail.shard.delete("0-new-1000")
+    assert tail.last_round().deletes == 1
+    assert tail.is_equal
+
+
 def test_rule_10_a_destination_that_stays_busy_is_unavailable(tail: Tail) -> None:
     tail.shard.index("0-new")
     answer = {"items": [{"index": {"status": 429}}]}

@@ -1,6 +1,6 @@
 """Copies what was written at the source, in the order of its sequence numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from snapferry.catchup.documents import Document, PageSize, after, get, pages
@@ -8,10 +8,10 @@ from snapferry.catchup.marks import ShardMarks, SyncPoint
 from snapferry.catchup.side import Side
 from snapferry.catchup.writer import Writer
 
-# All documents between two sync points are read where one of them was deleted: into so many pieces
-# is cut what a page has, and into none that are smaller.
-_PIECES_OF_PAGE = 8
-_SMALLEST_PIECE = 64
+# All documents between two sync points are read where one of them was deleted. So a page is cut
+# into so many pieces, none of them smaller.
+_CUTS_PER_PAGE = 8
+_SMALLEST_CUT = 64
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ShardCopy:
         for page in pages(self.source, index, self.shard, after(marks.mark, self.up_to), size):
             is_last = page[-1].seq_no == self.up_to
             numbers, conflicts = self.writer.put(page, shown=is_last)
-            last = max([last, *numbers])
+            last = max([last, *numbers.values()])
             points = [] if conflicts else _points(page, numbers)
             if conflicts:
                 # Only what is durable; what was written again since then comes in a later round.
@@ -74,20 +74,22 @@ class ShardCopy:
         return documents, copied_bytes
 
 
-def _points(page: Sequence[Document], numbers: Sequence[int]) -> list[SyncPoint]:
-    """The sync points inside a page, where the destination has written it in its order.
+def _points(page: Sequence[Document], numbers: Mapping[str, int]) -> list[SyncPoint]:
+    """The sync points inside a page, if the destination has written it in its order.
 
-    In an index that was made by shrinking another one, several documents may have one number.
+    It hasn't where it had no room for some of it at first. In an index that was made by shrinking
+    another one, several documents may have one number at the source: no point parts them.
 
     Args:
         page: what was written.
-        numbers: the sequence numbers that it got.
+        numbers: the sequence numbers that it got, by id.
     """
-    if list(numbers) != sorted(numbers):
+    written = [numbers[document.id] for document in page]
+    if written != sorted(written):
         return []
-    size = max(_SMALLEST_PIECE, -(-len(page) // _PIECES_OF_PAGE))
+    size = max(_SMALLEST_CUT, -(-len(page) // _CUTS_PER_PAGE))
     return [
-        SyncPoint(page[end - 1].seq_no, numbers[end - 1])
+        SyncPoint(page[end - 1].seq_no, written[end - 1])
         for end in range(size, len(page), size)
         if page[end - 1].seq_no < page[end].seq_no
     ]

@@ -29,7 +29,7 @@ class Writer:
 
     def put(
         self, documents: Iterable[Document], *, shown: bool = False
-    ) -> tuple[list[int], list[Document]]:
+    ) -> tuple[dict[str, int], list[Document]]:
         """Writes documents with the versions that they have at the source.
 
         Args:
@@ -38,20 +38,20 @@ class Writer:
                 of an index takes one after the other.
 
         Returns:
-            The sequence numbers that they got, in their order, and the documents of which the
+            The sequence numbers that they got, by their ids, and the documents of which the
             destination has a later version: these got none.
 
         Raises:
             Unfit: where the destination refuses one.
         """
-        numbers = []
+        numbers = {}
         conflicts = []
         for batch in _batches(documents):
             for document, result in self._bulk(batch, _index_lines, shown=shown):
                 if result["status"] == 409:
                     conflicts.append(document)
                 elif result["status"] < 300:
-                    numbers.append(result["_seq_no"])
+                    numbers[document.id] = result["_seq_no"]
                 else:
                     raise Unfit(f"the destination refuses {document.id}: {result['error']}")
         return numbers, conflicts
@@ -86,7 +86,7 @@ class Writer:
         for pause_seconds in PAUSES_SECONDS:
             refresh(self.side.client, [self.index])
             numbers, conflicts = self.put(conflicts)
-            last = max([last, *numbers])
+            last = max([last, *numbers.values()])
             if not conflicts:
                 return last
             self.side.sleep(pause_seconds)
