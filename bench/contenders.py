@@ -26,7 +26,7 @@ from snapferry_sandbox.world import ROOT
 _LOOK_SECONDS = 0.1
 # Nobody answers at once, and rounds go on beside the gate: some answers come in the midst of one.
 # One for each write stop that is measured, at each size the same.
-_GATE_ANSWERED_AFTER_SECONDS = (5.0, 7.25, 9.5, 11.75, 14.0)
+_GATE_ANSWERED_AFTER_SECONDS = (5.0, 6.5, 8.0, 9.5, 11.0, 12.5, 14.0)
 _seconds_until_answer = itertools.cycle(_GATE_ANSWERED_AFTER_SECONDS)
 _ROUNDS_OF_CATCHING_UP = 3
 _ROUND_SECONDS = 600

@@ -27,8 +27,10 @@ _DEFINITION = {
             "number_of_shards": _SHARDS,
             "number_of_replicas": 0,
             # As small beside the data as the defaults are beside those of a cluster: otherwise each
-            # merge takes whole shards, and the next snapshot has to hold all of them again.
-            "merge.policy": {"max_merged_segment": "5mb", "floor_segment": "100kb"},
+            # merge takes whole shards, and the next snapshot has to hold all of them again. By
+            # default a segment has at most 5 GB, and a shard should have at most 50 GB. At the
+            # largest size it has 100 MB here.
+            "merge.policy": {"max_merged_segment": "10mb", "floor_segment": "100kb"},
         }
     },
     "mappings": {
