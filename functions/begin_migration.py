@@ -1,4 +1,4 @@
-"""State "Begin migration": nobody else uses the bucket or the destination from here on."""
+"""State "Begin migration": nobody else uses the bucket, domains or destination from here on."""
 
 from typing import Any
 

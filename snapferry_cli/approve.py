@@ -20,25 +20,30 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     """
     migration = stack.migration(options.migration_id)
     runs = migration.status() == "RUNNING"
-    gates = [
+    gates = migration.gates() if runs else []
+    wanted = [
         gate
-        for gate in migration.gates()
+        for gate in gates
         if options.gate in (None, gate.name) and options.domain in (None, gate.domain)
     ]
-    open_gates = [gate for gate in gates if gate.is_open] if runs else []
+    open_gates = [gate for gate in wanted if gate.is_open]
     if not open_gates:
-        raise NotFound(_explain_absence(options.migration_id, gates, runs=runs))
+        others = [gate for gate in gates if gate.is_open]
+        raise NotFound(_explain_absence(options.migration_id, wanted, others, runs=runs))
     if options.yes and options.gate is None and len(open_gates) > 1:
-        names = ", ".join(f"{gate.name} of {gate.domain}" for gate in open_gates)
-        raise InvalidInput(f"--yes answers several gates only by name: open are {names}")
+        raise InvalidInput(
+            f"--yes answers several gates only by name: open are {_named(open_gates)}"
+        )
     by = stack.caller_arn()
-    verb, answer = ("Reject", "rejected") if options.reject else ("Approve", "approved")
+    # An empty reason is none to approve.
+    is_rejected = options.reject is not None
+    verb, answer = ("Reject", "rejected") if is_rejected else ("Approve", "approved")
     answered = []
     for gate in open_gates:
         output.say(watch.describe(gate, stack, options.migration_id))
         if not output.confirm(f"{verb} {gate.name} of {gate.domain}?", yes=options.yes):
             continue
-        if options.reject:
+        if is_rejected:
             migration.reject(gate, by, options.reject)
         else:
             migration.approve(gate, by)
@@ -55,8 +60,14 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
     return 0 if answered else 1
 
 
-def _explain_absence(migration_id: str, gates: Sequence[Gate], *, runs: bool) -> str:
-    """Says why none of these gates can be answered."""
+def _named(gates: Sequence[Gate]) -> str:
+    return ", ".join(f"{gate.name} of {gate.domain}" for gate in gates)
+
+
+def _explain_absence(
+    migration_id: str, gates: Sequence[Gate], others: Sequence[Gate], *, runs: bool
+) -> str:
+    """Says why none of these gates can be answered, and which others can."""
     if not runs:
         return f"the migration {migration_id} has ended: no gate of it waits for an answer"
     reasons = []
@@ -66,4 +77,6 @@ def _explain_absence(migration_id: str, gates: Sequence[Gate], *, runs: bool) ->
         else:
             reason = f"{gate.answered_by} answered it at {timestamp(gate.answered_at or 0)}"
         reasons.append(f"{gate.name} of {gate.domain}: {reason}")
+    if others:
+        reasons.append(f"open are {_named(others)}")
     return "no such gate is open" + (f"; {'; '.join(reasons)}" if reasons else " yet")

@@ -116,7 +116,10 @@ def parser() -> argparse.ArgumentParser:
     command = add("start", start.run, common, "check the input, and start a migration")
     command.add_argument("input", metavar="INPUT.json", help="its input; - for standard input")
     command.add_argument(
-        "--name", metavar="ID", help="the migration's id; made from the time when left out"
+        "--name",
+        metavar="ID",
+        type=_migration_id,
+        help="the migration's id; made from the time when left out",
     )
     command.add_argument("--watch", action="store_true", help="watch it afterwards")
 
@@ -137,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--reject",
         metavar="REASON",
+        type=_reason,
         help="let the migration fail instead: what it has changed is given back, but for the "
         "source's write blocks at clients_moved",
     )
@@ -144,7 +148,13 @@ def parser() -> argparse.ArgumentParser:
     command = add("report", report.run, of_migration, "show what a migration came to")
     command.add_argument("--html", metavar="FILE", type=Path, help="write it as a page, too")
 
-    add("abort", abort.run, of_migration, "end a migration; what it has changed is given back")
+    add(
+        "abort",
+        abort.run,
+        of_migration,
+        "end a migration; what it has changed is given back, but for the source's write blocks "
+        "once its indices were handed over",
+    )
 
     command = add(
         "roll-back", roll_back.run, of_migration, "give back what a migration has changed"
@@ -167,5 +177,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _migration_id(text: str) -> str:
     if not MIGRATION_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError("an id has letters, digits, - and _ only")
+        raise argparse.ArgumentTypeError("an id has at most 80 letters, digits, - and _")
+    return text
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("say why the gate is rejected")
     return text

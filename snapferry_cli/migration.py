@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -144,6 +145,7 @@ class Changes:
         handed_over: the clients' at the destination, for good.
         open: not given back yet.
         write_blocks: how many of those that are open let the source take no writes.
+        kept_write_blocks: how many of those that are kept do so.
     """
 
     given_back: list[str]
@@ -152,6 +154,7 @@ class Changes:
     handed_over: list[str]
     open: list[str]
     write_blocks: int
+    kept_write_blocks: int
 
 
 @dataclass(frozen=True)
@@ -307,9 +310,11 @@ class Migration:
 
     def changes(self) -> Changes:
         """What it has changed, and what became of that; see `snapferry.journal`."""
-        changes = Changes([], [], [], [], [], 0)
-        write_blocks = 0
+        changes = Changes([], [], [], [], [], 0, 0)
+        write_blocks: Counter[str] = Counter()
         for change in Journal(self.items, self.migration_id).changes():
+            if change.place.kind == catchup.WRITE_BLOCK:
+                write_blocks[change.state] += 1
             match change.state:
                 case "given_back":
                     changes.given_back.append(str(change.place))
@@ -321,8 +326,9 @@ class Migration:
                     changes.handed_over.append(str(change.place))
                 case _:
                     changes.open.append(str(change.place))
-                    write_blocks += change.place.kind == catchup.WRITE_BLOCK
-        return replace(changes, write_blocks=write_blocks)
+        return replace(
+            changes, write_blocks=write_blocks["open"], kept_write_blocks=write_blocks["kept"]
+        )
 
     def sides(self) -> list[str]:
         """Where it has changed something."""

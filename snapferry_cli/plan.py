@@ -74,7 +74,12 @@ def _show(plan: Mapping[str, Any], output: Output) -> None:
             box=box.SIMPLE_HEAD,
         )
         for column in ("Index", "Verdict", "Size", "At the end", "Why, and what to do"):
-            table.add_column(column, justify="right" if column == "Size" else "left")
+            table.add_column(
+                column,
+                justify="right" if column == "Size" else "left",
+                # Names are never cut.
+                overflow="fold",
+            )
         for row in _rows(plan, domain):
             table.add_row(*row)
         output.console.print(table)

@@ -1,12 +1,13 @@
 """`snapferry report`: what a migration came to, as its page shows it."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table as Columns
 
 from snapferry import report_page, report_tables
-from snapferry.errors import NotFound
+from snapferry.errors import InvalidInput, NotFound
 from snapferry.report_tables import Number, Table
 from snapferry_cli.output import Output
 from snapferry_cli.stack import Stack
@@ -17,6 +18,7 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
 
     Raises:
         NotFound: it has none, or none yet.
+        InvalidInput: the page can't be written where it is wanted.
     """
     try:
         report = stack.record(f"migrations/{options.migration_id}/report.json")
@@ -26,20 +28,33 @@ def run(options: argparse.Namespace, stack: Stack, output: Output) -> int:
             raise NotFound(why) from None
         raise
     if options.html:
-        options.html.write_text(report_page.render(report))
+        _write(options.html, report_page.render(report))
     output.give(report)
     _show(report, output)
     # A series' snapshot that was skipped is no failure.
     return 1 if report["status"] == "FAILED" else 0
 
 
+def _write(file: Path, page: str) -> None:
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"--html {file} can't be written: {error.strerror}. What to do: name a file in a "
+            "folder that is there and may be written to."
+        ) from None
+
+
 def _why_there_is_none(stack: Stack, migration_id: str) -> str:
     """Why a migration has no report, and where to look instead; empty where it should have one."""
-    status = stack.migration(migration_id).status()
-    if status == "RUNNING":
+    look = stack.migration(migration_id).look()
+    if look.status == "SUCCEEDED" and "report" not in look.output:
+        where = f"see its plan: `{stack.command('plan', '--of', migration_id)}`"
+        return f"{migration_id} has made a plan alone. What to do: {where}."
+    if look.status == "RUNNING":
         where = f"see how far it is: `{stack.command('watch', migration_id)}`"
         return f"the migration {migration_id} still runs. What to do: {where}."
-    if status in ("ABORTED", "TIMED_OUT"):
+    if look.status in ("ABORTED", "TIMED_OUT"):
         where = f"see what it has changed: `{stack.command('roll-back', migration_id)}`"
         return f"the migration {migration_id} was ended from outside. What to do: {where}."
     return ""
@@ -78,7 +93,12 @@ def _show_table(table: Table, output: Output) -> None:
         return
     columns = Columns(title=table.title, title_justify="left", box=None, pad_edge=False)
     for heading, cell in zip(table.headings, table.rows[0], strict=True):
-        columns.add_column(heading, justify="right" if isinstance(cell, Number) else "left")
+        columns.add_column(
+            heading,
+            justify="right" if isinstance(cell, Number) else "left",
+            # Names are never cut.
+            overflow="fold",
+        )
     for row in table.rows:
         columns.add_row(*(cell.text if isinstance(cell, Number) else cell for cell in row))
     output.console.print()

@@ -135,7 +135,7 @@ def _wait(
 ) -> str | None:
     """Waits until the migration is rolled back; returns why it isn't, if that fails."""
     give_up_at = time.monotonic() + _LONGEST_START_SECONDS
-    open_changes = None
+    told = ""
     while True:
         mark = migration.mark()
         # Another one may have been first; then the one that was started does nothing.
@@ -153,10 +153,15 @@ def _wait(
                 f"`{command}` begins it."
             )
         changes = migration.changes()
-        left = len(changes.open), changes.write_blocks
-        if left != open_changes:
-            open_changes = left
-            output.say(f"Changes to be given back: {left[0]}, write blocks among them: {left[1]}")
+        left = (
+            f"Changes to be given back: {len(changes.open)}, "
+            f"write blocks among them: {changes.write_blocks}"
+        )
+        if changes.kept_write_blocks:
+            left += f". Kept, so that the source stays blocked: {changes.kept_write_blocks}"
+        if left != told:
+            told = left
+            output.say(left)
         time.sleep(_LOOK_EVERY_SECONDS)
 
 

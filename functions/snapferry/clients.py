@@ -58,6 +58,9 @@ _REQUEST_TIMEOUT_SECONDS = 120
 _LONGEST_PAUSE_SECONDS = 30
 # Where there is no route, the AWS client's attempts end before the shortest function's time does,
 # so that the error says so.
+_ROLES_LET_IN = (
+    "SnapferryRoleNames of the template that made it has to be the stack's name followed by -*"
+)
 _AWS = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 5})
 # Besides the statuses 429 and 5xx: DynamoDB and others answer with 400.
 _TRANSIENT_CODES = re.compile(
@@ -175,8 +178,8 @@ def _bucket(
         role_arn,
         f"bucket.access.role_arn: the functions can't assume {role_arn}",
         "its trust policy has to name the account of the stack and the external ID in "
-        "bucket.access.external_id, if any, and its name has to be the stack's parameter "
-        "BucketAccessRoleName",
+        "bucket.access.external_id, if any, its name has to be the stack's parameter "
+        f"BucketAccessRoleName, and {_ROLES_LET_IN}",
         **({"ExternalId": external_id} if external_id else {}),
     )
     session = botocore.session.get_session()
@@ -320,8 +323,8 @@ def _as_role(
     credentials = _assumed(
         role_arn,
         f"{place}: the functions can't assume {role_arn}",
-        "its trust policy has to name the account of the stack, and its name has to be the stack's "
-        f"parameter {parameter}",
+        "its trust policy has to name the account of the stack, its name has to be the stack's "
+        f"parameter {parameter}, and {_ROLES_LET_IN}",
     )
     signature = _Signer(region=region, service="es", refreshable_credentials=credentials)
     return _cluster(name, endpoint, http_auth=signature)

@@ -1,4 +1,4 @@
-"""What differs between the engines of a source: Elasticsearch 6.8 and 7, OpenSearch 1 to 3.
+"""What differs between the engines of a source: Elasticsearch 6 and 7, OpenSearch 1 to 3.
 
 Sources: the release notes of the engines,
 https://docs.opensearch.org/latest/api-reference/search-apis/search/ (`_primary`) and

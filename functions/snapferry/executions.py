@@ -1,7 +1,7 @@
 """Executions of state machines that start each other, and their histories."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,15 +17,6 @@ def history(step_functions: "SFNClient", execution_arn: str) -> list[Mapping[str
         return [event for page in pages for event in page["events"]]
     except step_functions.exceptions.ExecutionDoesNotExist:
         return []
-
-
-def histories(step_functions: "SFNClient", execution_arn: str) -> Iterator[list[Mapping[str, Any]]]:
-    """The history of an execution, and those of all that it has started."""
-    remaining = [execution_arn]
-    while remaining:
-        events = history(step_functions, remaining.pop())
-        remaining += started(events)
-        yield events
 
 
 def started(events: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -205,14 +205,19 @@ def data_streams(cluster: OpenSearch) -> dict[str, list[str]]:
 
 
 def match(
-    present: Iterable[Index], wanted: Indices, elsewhere: Collection[str] = ()
+    present: Iterable[Index],
+    wanted: Indices,
+    elsewhere: Collection[str] = (),
+    *,
+    place: str = "the source",
 ) -> list[Index]:
     """The indices that are named or matched, in the order of their names, never a system index.
 
     Args:
-        present: those of the source.
+        present: those of the source, or of a snapshot.
         wanted: what the input says.
         elsewhere: names of what is there and is no index of the cluster, such as cold indices.
+        place: what has those that are present, for errors.
 
     Raises:
         InvalidInput: where nothing matches, or a name that was given isn't there.
@@ -222,13 +227,13 @@ def match(
     missing = [name for name in wanted.include if "*" not in name and name not in known]
     if missing:
         raise InvalidInput(
-            f"domains[].indices.include: {', '.join(missing)}: the source has no such index; "
+            f"domains[].indices.include: {', '.join(missing)}: {place} has no such index; "
             "correct the name or remove it"
         )
     matched = matching(movable.values(), wanted)
     if not matched and not any(is_wanted(name, wanted) for name in elsewhere):
         raise InvalidInput(
-            f"domains[].indices: no index of the source matches include {list(wanted.include)} "
+            f"domains[].indices: no index of {place} matches include {list(wanted.include)} "
             f"without exclude {list(wanted.exclude)}; it has {some(movable)}"
         )
     return matched

@@ -199,7 +199,8 @@ def plan_restore(
     ]
     # Which engine created an index isn't known before it is restored: not a newer one.
     settings = {"index.version.created": snapshot.version_id}
-    for index in indices.match(snapshot.indices, job.domain.indices):
+    place = f"the snapshot {snapshot.name}"
+    for index in indices.match(snapshot.indices, job.domain.indices, place=place):
         if refusal := judge(Candidate(index, settings, {}, {}), snapshot.version, target):
             verdicts.append(Verdict(index.name, "reject", refusal.reason, refusal.remedy))
         else:

@@ -786,8 +786,8 @@ def parse(
     """
     if not MIGRATION_ID.fullmatch(migration_id):
         raise InvalidInput(
-            f"the execution's name {migration_id!r} becomes part of snapshot names: use letters, "
-            "digits, - and _ only"
+            f"the execution's name {migration_id!r} becomes part of snapshot names: use at most 80 "
+            "letters, digits, - and _"
         )
     try:
         request = MigrationRequest.model_validate(document)

@@ -240,7 +240,9 @@ def sweep(
         elif lease.expires_at < now and lease.migration_id not in started:
             _start(step_functions, state_machine_arn, lease, now)
             started.add(lease.migration_id)
-            metrics.emit({"SweptMigrations": 1}, migration_id=lease.migration_id)
+            # A roll-back that failed is tried again: that one was seen.
+            if mark is None or mark.state == "running":
+                metrics.emit({"SweptMigrations": 1}, migration_id=lease.migration_id)
     return sorted(started)
 
 

@@ -1,7 +1,7 @@
 """The migration as Step Functions, its table and its records show it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from snapferry_sandbox.world import World
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
 
 GATES = ("plan", "stop_writes", "clients_moved")
 
@@ -49,9 +50,7 @@ class Execution:
         """How many states were entered, by it and by the executions that it started."""
         return sum(
             count_entered(events)
-            for events in executions.histories(
-                self.migration.step_functions, self.migration.execution_arn
-            )
+            for events in histories(self.migration.step_functions, self.migration.execution_arn)
         )
 
 
@@ -118,6 +117,15 @@ def _input(world: World, indices: Iterable[str]) -> dict[str, Any]:
         "destination": world.deployment["destinations"][0],
         "cutover": {"gates": GATES},
     }
+
+
+def histories(step_functions: "SFNClient", execution_arn: str) -> Iterator[list[Mapping[str, Any]]]:
+    """The history of an execution, and those of all that it has started."""
+    remaining = [execution_arn]
+    while remaining:
+        events = executions.history(step_functions, remaining.pop())
+        remaining += executions.started(events)
+        yield events
 
 
 def count_entered(events: Iterable[Mapping[str, Any]]) -> int:

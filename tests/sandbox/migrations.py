@@ -19,11 +19,12 @@ import boto3
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 
-from snapferry import clients, executions, leases, roll_back, security
+from snapferry import clients, leases, roll_back, security
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.records import Records
 from snapferry.request import DomainJob
+from snapferry_sandbox.demo.execution import histories
 from snapferry_sandbox.faults import Faults
 from snapferry_sandbox.world import RUN, World
 
@@ -316,7 +317,7 @@ class Sandbox:
         """Whether a migration, or an execution that it started, has come to a state."""
         return any(
             event.get("stateEnteredEventDetails", {}).get("name") == state
-            for events in executions.histories(self.executions, started.execution_arn)
+            for events in histories(self.executions, started.execution_arn)
             for event in events
         )
 

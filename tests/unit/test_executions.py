@@ -1,11 +1,6 @@
 import json
-from typing import TYPE_CHECKING, cast
 
 from snapferry import executions
-from tests.unit.fakes import FakeExecution, FakeStepFunctions
-
-if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
 
 STATES = "arn:aws:states:eu-west-1:222222222222"
 NAMED = {"StateMachineArn": f"{STATES}:stateMachine:restore", "Name": "logs-restore-1"}
@@ -36,17 +31,3 @@ def test_executions_are_found_by_what_was_asked_for() -> None:
     ]
 
     assert executions.started(history) == {f"{STATES}:execution:restore:logs-restore-1"}
-
-
-def test_histories_are_those_of_all_that_was_started_and_exists() -> None:
-    fake = FakeStepFunctions()
-    fake.executions = {
-        f"{STATES}:execution:migrate:1": FakeExecution(
-            children=[f"{STATES}:execution:restore:1", f"{STATES}:execution:restore:never"]
-        ),
-        f"{STATES}:execution:restore:1": FakeExecution(),
-    }
-
-    found = list(executions.histories(cast("SFNClient", fake), f"{STATES}:execution:migrate:1"))
-
-    assert [bool(events) for events in found].count(True) == 2

@@ -127,6 +127,19 @@ def test_the_plan_has_a_verdict_for_each_index_in_the_snapshot(
     assert not any("source" in change for change in made["changes"])
 
 
+def test_what_is_not_in_the_snapshot_is_said_to_be_missing_there(
+    destination: Side,
+    storage: Storage,
+    kept: dict[str, FakeSnapshot],  # noqa: ARG001
+    restore_only: MakeJob,
+) -> None:
+    """The source isn't asked, and may have it."""
+    job = restore_only(domain__snapshot="by-hand", domain__indices={"include": ["logs"]})
+
+    with pytest.raises(InvalidInput, match="logs: the snapshot by-hand has no such index"):
+        planned(destination, storage, job)
+
+
 def test_its_plan_says_no_more_than_what_happens(
     destination: Side,
     storage: Storage,

@@ -42,11 +42,7 @@ def test_every_error_that_can_end_a_migration_is_explained() -> None:
     assert explained == errors_that_end_a_migration()
 
 
-def test_its_links_and_commands_lead_somewhere() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+def test_its_make_commands_are_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", README)) <= targets
 

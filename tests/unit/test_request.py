@@ -634,7 +634,7 @@ def test_an_execution_name_that_makes_no_snapshot_name_is_refused(migration_id: 
     message = refusal(document(), migration_id)
 
     assert "the execution's name" in message
-    assert "use letters, digits, - and _ only" in message
+    assert "use at most 80 letters, digits, - and _" in message
 
 
 @pytest.mark.parametrize(

@@ -480,7 +480,7 @@ def test_migration_that_ended_unseen_is_rolled_back_once(
 
 @pytest.mark.usefixtures("expired")
 def test_migration_that_is_being_rolled_back_is_left_to_it(
-    storage: Storage, executions: Executions
+    storage: Storage, executions: Executions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It may take hours, and is no sign of a lost event."""
     fence = Fence(storage.table, "m-1")
@@ -496,6 +496,8 @@ def test_migration_that_is_being_rolled_back_is_left_to_it(
     assert sweep(storage, executions) == []
     later = time.time() + leases.LEASE_SECONDS + 1
     assert roll_back.sweep(storage.table, executions.client, ROLL_BACK, later) == ["m-1"]
+    # It was seen when it failed.
+    assert told(capsys) == []
 
 
 def test_each_migration_is_rolled_back_by_itself(

@@ -204,15 +204,11 @@ def expect_snapshot(
     )
 
 
-def _show(records: Records, domain: str, phase: str, done: Round, *, ended: bool) -> Tally | None:
-    """Shows a round that was counted, with those of other slices: to people, and to CloudWatch.
-
-    Returns:
-        What was measured by now.
-    """
+def _show(records: Records, domain: str, phase: str, done: Round, *, ended: bool) -> None:
+    """Shows a round that was counted, with those of other slices: to people, and to CloudWatch."""
     tally = Tally.of(records, domain)
     if tally is None:
-        return None
+        return
     last = [each.rounds[-1] for each in tally.slices if each.rounds]
     predicted_seconds = tally.prediction().seconds
     lag = sum(each["lag"] for each in last)
@@ -236,7 +232,6 @@ def _show(records: Records, domain: str, phase: str, done: Round, *, ended: bool
         migration_id=records.migration_id,
         domain=domain,
     )
-    return tally
 
 
 def _pause_seconds(measured: SliceTally, done: Round) -> float:

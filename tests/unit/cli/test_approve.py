@@ -85,6 +85,22 @@ def test_rejects_with_a_reason(aws: FakeAws, run: Run) -> None:
     assert aws.gate()["gate_state"] == "answered"
 
 
+@pytest.mark.parametrize("reason", ["", " "])
+def test_a_rejection_without_a_reason_answers_nothing(
+    aws: FakeAws, run: Run, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    """It is what a script says whose variable isn't set."""
+    aws.begin()
+    aws.announce()
+
+    with pytest.raises(SystemExit) as ended:
+        run("approve", "m-1", "--yes", "--reject", reason)
+
+    assert ended.value.code == 2
+    assert "--reject: say why" in capsys.readouterr().err
+    assert aws.answers == []
+
+
 def test_of_several_gates_the_named_are_answered(aws: FakeAws, run: Run) -> None:
     aws.begin()
     for domain in ("logs", "orders"):
@@ -157,6 +173,17 @@ def test_no_gate_yet(aws: FakeAws, run: Run) -> None:
     aws.begin()
     said = run("approve", "m-1")
     assert (said.code, said.err) == (3, "NotFound: no such gate is open yet\n")
+
+
+def test_the_gates_that_are_open_are_named_where_another_is_meant(aws: FakeAws, run: Run) -> None:
+    aws.begin()
+    aws.announce("plan", "all domains")
+
+    said = run("approve", "m-1", "plan", "--domain", "logs", "--yes")
+
+    assert said.code == 3
+    assert said.err == "NotFound: no such gate is open; open are plan of all domains\n"
+    assert aws.answers == []
 
 
 def test_a_migration_that_has_ended_waits_for_nobody(aws: FakeAws, run: Run) -> None:

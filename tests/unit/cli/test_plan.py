@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from snapferry.verdicts import Verdict
 from tests.unit.cli.aws import PLAN, STATES, FakeAws
 from tests.unit.cli.conftest import Run
 from tests.unit.conftest import document
@@ -54,6 +55,18 @@ def test_a_plan_is_made_by_an_execution_that_ends_there(
     assert "repository snapferry-m-1-logs (destination/search.example.com:9200)" in said.out
     assert "the limits of recoveries stay" in said.out
     assert "Indices to be moved: 1, 2.0 MB; skipped: 0; rejected: 1." in said.out
+
+
+def test_no_name_is_cut_where_the_terminal_is_narrow(
+    aws: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    index = Verdict("q" * 120, "reject", "it is too old", "reindex it").record()
+    aws.plan(domains=[PLAN["domains"][0] | {"indices": [index]}])
+
+    said = run("plan", "--of", "m-1")
+
+    assert said.out.count("q") == 120
 
 
 def test_an_execution_that_was_just_started_may_be_seen_late(aws: FakeAws, planned: Any) -> None:

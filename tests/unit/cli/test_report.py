@@ -74,6 +74,28 @@ def test_the_page_is_written_where_it_is_wanted(
     assert file.read_text() == report_page.render(written)
 
 
+def test_a_page_that_cannot_be_written_is_said(aws: FakeAws, run: Run, tmp_path: Path) -> None:
+    aws.report(MOVED)
+    file = tmp_path / "nowhere" / "report.html"
+
+    said = run("report", "m-1", "--html", str(file))
+
+    assert said.code == 2
+    assert f"InvalidInput: --html {file} can't be written: No such file or directory" in said.err
+
+
+def test_a_plan_has_no_report(aws: FakeAws, run: Run) -> None:
+    arn = aws.begin()
+    aws.end(arn, output='{"plan": "migrations/m-1/plan.json"}')
+
+    said = run("report", "m-1")
+
+    assert said.code == 3
+    assert "m-1 has made a plan alone. What to do: see its plan: `snapferry plan --of m-1`" in (
+        said.err
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "why"),
     [

@@ -141,6 +141,24 @@ def test_people_see_whether_the_source_takes_writes(
     )
 
 
+def test_people_see_that_the_source_stays_blocked_after_the_hand_over(
+    aws: FakeAws, run: Run, changed: dict[str, Value], roll_back: Callable[[], None]
+) -> None:
+    block = Place(side_of("logs"), WRITE_BLOCK, "orders")
+    changed[block.kind] = Value()
+    aws.journal.change(block, changed[block.kind], "true")
+    aws.journal.keep(block.side, {block.kind})
+    aws.end(f"{STATES}:execution:migrate:m-1", "ABORTED")
+    aws.events.append(roll_back)
+
+    said = run("roll-back", "m-1")
+
+    assert said.out.startswith(
+        "Changes to be given back: 3, write blocks among them: 0. Kept, so that the source stays "
+        "blocked: 1\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("typed", "options", "code"), [("n\n", (), 1), ("", (), 2), ("", ("--json",), 2)]
 )

@@ -92,12 +92,13 @@ def test_bad_input_starts_nothing(
 
 @pytest.mark.parametrize("name", ["monday night", "ü", "a" * 81])
 def test_a_name_that_cannot_be_used_starts_nothing(
-    aws: FakeAws, run: Run, file: str, name: str
+    aws: FakeAws, run: Run, capsys: pytest.CaptureFixture[str], file: str, name: str
 ) -> None:
-    said = run("start", file, "--name", name)
+    with pytest.raises(SystemExit) as ended:
+        run("start", file, "--name", name)
 
-    assert said.code == 2
-    assert "letters, digits" in said.err
+    assert ended.value.code == 2
+    assert "argument --name: an id has at most 80 letters, digits" in capsys.readouterr().err
     assert aws.requests == []
 
 
