@@ -67,11 +67,12 @@ requirements: $(BIN)/.installed ## Compile all requirements anew, to the latest 
 
 # Checks
 
-# The definitions as they are deployed: asl-validator wants an ARN where the template puts one in.
+# The definitions as they are deployed: asl-validator wants an ARN where the template puts one in,
+# and part of one.
 DEFINITIONS := $(patsubst %,$(LINT)/%,$(wildcard statemachine/*.asl.json))
 $(LINT)/statemachine/%: statemachine/%
 	mkdir -p $(@D)
-	sed -E 's/\$$\{[A-Za-z]+\}/arn:aws:lambda:eu-west-1:111111111111:function:name/g' $< > $@
+	sed -E 's/\$$\{Partition\}/aws/g; s/\$$\{[A-Za-z]+\}/arn:aws:lambda:eu-west-1:111111111111:function:name/g' $< > $@
 
 .PHONY: lint
 lint: $(BIN)/.installed $(ENVIRONMENTS)/checkov/.installed node_modules/.package-lock.json $(DEFINITIONS) ## Check style, types, templates, definitions and drift

@@ -115,10 +115,15 @@ def start(
 
     Raises:
         SnapshotInProgress: another one runs, such as the domain's automated one; try again later.
+        AclRefused, BucketDenied: the bucket isn't open to the domain yet; likewise.
     """
     snapshot = job.snapshot(round_number)
     if _exists(source, job, snapshot):
         return snapshot
+    if job.way == "acl":
+        # The bucket was opened for writing just now, and that takes some seconds until it holds
+        # everywhere. Each node writes to it here; in the snapshot shards would fail one by one.
+        source.snapshot.verify_repository(repository=job.repository)
     place = _place(job, round_number)
     try:
         journal.change(place, RunningSnapshot(source, place.key, names), True)

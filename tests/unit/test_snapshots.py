@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from snapferry import repositories, snapshots
-from snapferry.errors import SnapshotFailed, SnapshotInProgress, Unavailable
+from snapferry.errors import AclRefused, SnapshotFailed, SnapshotInProgress, Unavailable
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -105,6 +105,22 @@ def test_a_gateway_timeout_is_a_failure_where_no_snapshot_has_started(
 
     with pytest.raises(Unavailable, match="GATEWAY_TIMEOUT"):
         snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+
+
+def test_by_the_way_of_the_acl_no_snapshot_starts_before_the_domain_can_write(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
+) -> None:
+    """The bucket was opened a moment before; a snapshot would lose its shards one by one."""
+    job = job.model_copy(update={"way": "acl"})
+    reason = {"type": "amazon_s3_exception", "reason": "The bucket does not allow ACLs"}
+    source.cluster.faults = [
+        Fault("POST /_snapshot/.*/_verify", (500, {"error": {"caused_by": reason}, "status": 500}))
+    ]
+
+    with pytest.raises(AclRefused):
+        snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+    assert not bucket.get("snapferry/logs")
+    assert snapshots.start(storage.journal, source.client, job, 1, ["logs"]) == SNAPSHOT
 
 
 def test_an_automated_snapshot_in_the_way_is_told_apart(

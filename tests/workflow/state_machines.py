@@ -129,6 +129,7 @@ class StateMachines:
             # What the template substitutes.
             arns = {f"{handler}_function_arn": arn for handler, arn in aliases.items()}
             arns |= {f"{child}_state_machine_arn": arn for child, arn in self.arns.items()}
+            arns["partition"] = "aws"
             definition = re.sub(
                 r"\$\{(\w+)\}",
                 lambda placeholder: arns[_snake_case(placeholder[1])],  # noqa: B023
