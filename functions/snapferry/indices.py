@@ -1,5 +1,6 @@
 """The indices of a cluster: which are moved, and how large they are."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import attrgetter
@@ -10,7 +11,7 @@ from opensearchpy import OpenSearch
 
 from snapferry import patterns
 from snapferry.engines import Engine
-from snapferry.errors import Conflict, InvalidInput, Unavailable
+from snapferry.errors import Conflict, InvalidInput, NotFound, RequestRefused, Unavailable
 from snapferry.request import Indices
 
 # Below the 4,096 bytes that a cluster accepts as the first line of a request.
@@ -34,6 +35,25 @@ _THAT_MATTER = (
     "index.similarity.",
     "index.sort.",
 )
+
+
+# What a cluster answers of an index that was closed.
+_CLOSED = "index_closed_exception"
+
+
+@contextlib.contextmanager
+def may_go() -> Iterator[None]:
+    """Has what asks for indices tried again in the midst of which one has gone.
+
+    Raises:
+        Unavailable: in place of what the cluster says; the next attempt sees that it is gone.
+    """
+    try:
+        yield
+    except (NotFound, RequestRefused) as error:
+        if isinstance(error, RequestRefused) and _CLOSED not in str(error):
+            raise
+        raise Unavailable(f"an index was deleted or closed meanwhile: {error}") from error
 
 
 @dataclass(frozen=True)

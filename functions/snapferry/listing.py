@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from snapferry import indices
+from snapferry.errors import NotFound
 from snapferry.indices import Index
 from snapferry.ownership import Ownership
 from snapferry.records import Records
@@ -91,6 +92,24 @@ def keep_left_out(records: Records, domain: str, names: Iterable[str]) -> None:
 def left_out(records: Records, domain: str) -> set[str]:
     """The names of the indices that the plan leaves at the source."""
     return set(records.read(_left_out(domain), default=[]))
+
+
+def forget_gone(source: OpenSearch, records: Records, domain: str, round_number: int) -> None:
+    """Takes out of a round what has gone since it was listed: a snapshot may wait for hours.
+
+    Raises:
+        NotFound: where nothing is left of it.
+    """
+    listed = selected(records, domain, round_number)
+    present = indices.list_all(source)
+    left = [index for index in listed if index.name in present]
+    if not left:
+        raise NotFound(
+            f"{indices.some(index.name for index in listed)}: deleted at the source since this "
+            "round has listed them, and there is nothing else to move"
+        )
+    if len(left) < len(listed):
+        keep(records, domain, round_number, left)
 
 
 def for_snapshot(records: Records, domain: str, round_number: int) -> list[Index]:

@@ -1,10 +1,12 @@
 """The tail between two real clusters, while clients write."""
 
+import itertools
 import json
 import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -432,6 +434,36 @@ def test_a_caller_who_does_not_see_everything_deletes_nothing(
     assert not done.sealed
     assert len(content(sandbox.destination, index)) == 100
     assert "document-level security" in reason
+
+
+def test_what_a_client_reads_at_once_is_not_taken_for_hidden(tail: Tail, index: str) -> None:
+    """The statistics count a document that was just read before searches show it."""
+    create(tail.source, index)
+    fill(tail.source, index, 100)
+    tail.bulk(index)
+    stopping = threading.Event()
+
+    def write_and_read() -> None:
+        for number in itertools.count():
+            key = f"new-{number}"
+            tail.source.index(index=index, id=key, body={"number": number})
+            tail.source.get(index=index, id=key)
+            if stopping.wait(0.02):
+                return
+
+    with ThreadPoolExecutor(1) as client:
+        writing = client.submit(write_and_read)
+        try:
+            for key in range(30):
+                tail.source.delete(index=index, id=str(key))
+                assert tail.round(index).unfit == ""
+        finally:
+            stopping.set()
+        writing.result()
+    done = tail.last_round(index)
+
+    assert (done.sealed, done.unfit) == (True, "")
+    assert content(tail.destination, index) == content(tail.source, index)
 
 
 def test_a_caller_who_does_not_see_documents_as_they_are_copies_none(

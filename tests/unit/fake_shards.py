@@ -38,6 +38,8 @@ class FakeShard:
         max_seq_no: of its operations.
         lagging: how many of the last operations the other copies don't have yet.
         tombstones: versions of deleted documents that aren't forgotten yet.
+        read_back: documents that a client has written and read since the last refresh: statistics
+            count them, searches don't show them.
     """
 
     number: int
@@ -52,6 +54,7 @@ class FakeShard:
     unknown_checkpoint: bool = False
     deletions: int = 0
     tombstones: dict[str, int] = field(default_factory=dict)
+    read_back: int = 0
 
     @property
     def global_checkpoint(self) -> int:
@@ -82,6 +85,7 @@ class FakeShard:
 
     def refresh(self) -> None:
         self.visible = dict(self.documents)
+        self.read_back = 0
 
     def fail_over(self, documents: Mapping[str, Stored], max_seq_no: int) -> None:
         """Another copy, which has these documents, becomes the primary."""
@@ -417,7 +421,7 @@ class FakeTailCluster(FakeCluster):
     def _shard_stats(self, index: FakeTailIndex, shard: FakeShard) -> dict[str, Any]:
         return {
             "routing": {"primary": True, "node": shard.node},
-            "docs": {"count": len(shard.visible) * (1 + index.nested)},
+            "docs": {"count": (len(shard.visible) + shard.read_back) * (1 + index.nested)},
             "indexing": {"delete_total": shard.deletions},
             "seq_no": {
                 "max_seq_no": shard.max_seq_no,

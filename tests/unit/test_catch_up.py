@@ -768,6 +768,28 @@ def test_rule_10_a_destination_that_stays_busy_is_unavailable(tail: Tail) -> Non
         tail.round()
 
 
+def test_rule_10_a_round_that_is_to_stop_waits_for_no_busy_destination(tail: Tail) -> None:
+    """Clients may wait for it."""
+    tail.shard.index("0-new")
+    answer = {"items": [{"index": {"status": 429}}]}
+    tail.destination.faults = [Fault("POST /orders/_bulk", (200, answer), times=99)]
+    with pytest.raises(Unavailable, match="no room"):
+        tail.round(is_stopped=lambda: bool(tail.destination.sent("POST /orders/_bulk")))
+    assert tail.destination.now_seconds < 0.2
+
+
+def test_what_clients_write_while_deletes_are_looked_for_is_not_listed(tail: Tail) -> None:
+    tail.shard.index("0-new")
+    tail.shard.delete("0-3")
+    # After the round has looked at its primaries.
+    tail.source.before = [("POST /orders/_refresh", lambda: tail.shard.index("0-newest"))]
+
+    assert tail.round().deletes == 1
+
+    searches = tail.source.sent("POST /orders/_search")
+    assert [request.body["_source"] for request in searches].count(False) == 1
+
+
 def test_rule_10_typed_mappings_are_read_without_their_types(tail: Tail) -> None:
     tail.source.version = {"number": "6.8.0"}
     tail.shard.index("0-new")

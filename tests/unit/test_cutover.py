@@ -20,6 +20,7 @@ from snapferry import (
     table,
 )
 from snapferry.catchup import IndexRound, Round
+from snapferry.cutover import slices
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -1039,11 +1040,50 @@ def test_a_round_that_fails_beside_the_gate_is_followed_by_others(restored: Worl
     assert "0-new" in restored.destination.tails["a"].shards[0].documents
 
 
-def test_a_round_that_fails_before_the_gate_is_a_failure(restored: World) -> None:
+def test_what_lasts_beside_the_gate_is_left_to_the_last_round(restored: World) -> None:
+    """Nobody would know that catching up has ended, and the prediction would be of days ago."""
+    restored.begin()
+    restored.catch_up()
+    restored.source.faults = [Fault("GET /_cluster/state/.*", (403, {}), times=3)]
+    restored.source.tails["a"].shards[0].index("0-new")
+
+    assert restored.catch_up("writes stop")["ended"]
+
+    assert "0-new" in restored.destination.tails["a"].shards[0].documents
+
+
+def test_a_round_that_fails_before_the_gate_is_followed_by_others(restored: World) -> None:
+    """The node of a primary without a copy may start again."""
+    restored.begin()
+    restored.source.tails["a"].shards[0].index("0-new")
+    restored.source.faults = [Fault("GET /_cluster/state/.*", (503, {}))]
+
+    assert restored.catch_up()["ended"]
+
+    assert "0-new" in restored.destination.tails["a"].shards[0].documents
+
+
+def test_rounds_that_go_on_failing_before_the_gate_are_a_failure(
+    restored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(slices._LEAVE_AFTER_SECONDS, "lag fits", 1)
     restored.begin()
     restored.source.faults = [Fault("GET /_cluster/state/.*", (503, {}))]
     with pytest.raises(Unavailable):
         restored.catch_up()
+
+
+@pytest.mark.parametrize("step", ["begin_catch_up", "look_for_new_indices"])
+def test_a_step_during_which_an_index_is_deleted_is_tried_again(
+    restored: World, step: cutover.Step
+) -> None:
+    if step == "look_for_new_indices":
+        restored.begin()
+    gone = (404, {"error": {"type": "index_not_found_exception", "reason": "no such index [b]"}})
+    restored.source.faults = [Fault("GET /a,b/_settings", gone)]
+
+    with pytest.raises(Unavailable, match="deleted or closed meanwhile"):
+        restored.take(step)
 
 
 def test_the_source_takes_writes_again_though_its_snapshot_cannot_be_read(restored: World) -> None:

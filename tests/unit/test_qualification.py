@@ -134,6 +134,37 @@ def test_documents_that_an_engine_does_not_count_by_itself_are_not_hidden() -> N
     assert reason(source) == ""
 
 
+def read_back(source: FakeTailCluster, times: int, looks: str) -> None:
+    """Has a client write and read a document before each of some looks at the statistics."""
+    [shard] = source.tails["orders"].shards
+
+    def write_and_read() -> None:
+        shard.read_back += 1
+        nonlocal times
+        times -= 1
+        if times:
+            source.before.append((looks, write_and_read))
+
+    source.before.append((looks, write_and_read))
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        # Between a refresh and the statistics, which then stand still; the first look is another's.
+        (2, ""),
+        (50, "its documents can't be counted while so much is written to it"),
+    ],
+)
+def test_what_a_client_has_just_read_is_not_hidden(times: int, expected: str) -> None:
+    mapping = {"properties": {"parts": {"type": "nested"}}}
+    orders = FakeTailIndex(shards(1, documents=10), mapping=mapping, nested=2)
+    source = FakeTailCluster({"orders": orders})
+    read_back(source, times, "GET /orders/_stats/docs,indexing")
+
+    assert reason(source) == expected
+
+
 @pytest.mark.parametrize("masked", ["source", "destination"])
 def test_field_masking_is_seen_however_much_was_written_since(masked: str) -> None:
     source = FakeTailCluster({"orders": FakeTailIndex(shards(2, documents=30))})

@@ -238,13 +238,13 @@ def _counted(ranges: Sequence[Range]) -> dict[str, Any]:
 
     One search takes less time than one for each, unless there are very many documents.
     """
-    *bounded, (last, _) = ranges
-    # A bound is a floating-point number, which the largest of them isn't.
+    *bounded, (last, end) = ranges
+    # A bound is a floating-point number, which the largest of them isn't: the query has the end.
     numbered = [{"from": start + 1, "to": end + 1} for start, end in bounded]
     numbered.append({"from": last + 1})
     keyed = [{"key": str(number), **bounds} for number, bounds in enumerate(numbered)]
     return {
-        "query": after(ranges[0][0], _END),
+        "query": after(ranges[0][0], end),
         "aggs": {"numbers": {"range": {"field": "_seq_no", "keyed": True, "ranges": keyed}}},
     }
 

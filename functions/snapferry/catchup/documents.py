@@ -17,8 +17,8 @@ _UNSEEN_DOCUMENT_BYTES = 64 * 1024
 """What a document is taken for before one was seen: so much that a page of far larger ones fits."""
 # A page of few is slow, and each with a document that was made anew costs a refresh.
 _GROWTH = 8
-LARGEST_PAGE = 5_000
-"""Half of what an index answers to one search, unless it is set otherwise."""
+LARGEST_PAGE = 4_999
+"""One more is asked for, which is half of what an index answers unless it is set otherwise."""
 _SEARCHES_AT_ONCE = 500
 _GETS_AT_ONCE = 1_000
 _GETS_WITH_SOURCE_AT_ONCE = 50

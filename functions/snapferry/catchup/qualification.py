@@ -44,7 +44,7 @@ def qualify(
     names = unshown(source, [index.name for index in selected if index.name not in reasons])
     found = primaries.look(source, names)
     side = Side(source, Engine.of(source), primaries.nodes(found))
-    for name, mapping in mappings.read(side, names).items():
+    for name, mapping in mappings.read(side, found).items():
         if reason := _unfit_rights(side, name, len(found[name]), mapping):
             reasons[name] = reason
     shown = [index.name for index in selected if index.name not in reasons]
@@ -151,8 +151,10 @@ def unsearchable(settings: Mapping[str, str], engine: Engine) -> str:
         settings: of the index, flat.
         engine: of its cluster.
     """
-    if int(settings.get("index.max_result_window", LARGEST_PAGE)) < LARGEST_PAGE:
-        return f"its index.max_result_window is below {LARGEST_PAGE}"
+    # A page is asked for with one document more, which says whether another one follows.
+    needed = LARGEST_PAGE + 1
+    if int(settings.get("index.max_result_window", needed)) < needed:
+        return f"its index.max_result_window is below {needed}"
     if (
         settings.get("index.search.default_pipeline", "_none") != "_none"
         and not engine.ignores_search_pipelines
@@ -178,6 +180,8 @@ def _unfit_mapping(mapping: Mapping[str, Any]) -> str:
 
 def _unfit_rights(side: Side, name: str, shards: int, mapping: Mapping[str, Any]) -> str:
     hidden = hidden_documents(side, name, range(shards), mapping)
+    if hidden is None:
+        return "its documents can't be counted while so much is written to it"
     if hidden:
         return f"the caller isn't shown {hidden} of its documents: document-level security"
     return ""

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -19,8 +19,6 @@ from snapferry.catchup.tail import IndexRound, Tail
 from snapferry.catchup.writer import Writer
 from snapferry.engines import Engine
 from snapferry.errors import (
-    NotFound,
-    RequestRefused,
     SnapferryError,
     SourceChanged,
     Unavailable,
@@ -32,19 +30,6 @@ from snapferry.records import Records
 _REQUESTS_AT_ONCE = 8
 _CONNECTION_SECONDS = 5
 _LOOK_EVERY_SECONDS = 0.05
-# What a cluster answers of an index that was closed.
-_CLOSED = "index_closed_exception"
-
-
-@contextlib.contextmanager
-def _indices_may_go() -> Iterator[None]:
-    """Has a round called again in the midst of which an index has gone; the next one sees it."""
-    try:
-        yield
-    except (NotFound, RequestRefused) as error:
-        if isinstance(error, RequestRefused) and _CLOSED not in str(error):
-            raise
-        raise Unavailable(f"an index was deleted or closed during the round: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -145,7 +130,7 @@ def _at_base(name: str, base: Sequence[Primary], restored: Sequence[Primary]) ->
     )
 
 
-@_indices_may_go()
+@indices.may_go()
 def run_round(
     source: OpenSearch,
     destination: OpenSearch,
@@ -202,6 +187,14 @@ def _catch_up(
     is_stopped: Callable[[], bool],
 ) -> list[IndexRound]:
     """Copies what was written up to a look at the source's primaries, and looks for deletes."""
+
+    def pause(seconds: float) -> None:
+        """Waits until the round is to stop, at the longest; what goes on failing then ends it."""
+        for _ in range(max(1, round(seconds / _LOOK_EVERY_SECONDS))):
+            if is_stopped():
+                return
+            sleep(_LOOK_EVERY_SECONDS)
+
     with (
         ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool,
         ThreadPoolExecutor(_REQUESTS_AT_ONCE) as second_pool,
@@ -213,7 +206,7 @@ def _catch_up(
         destination_primaries = at_destination.result()
         loaded = {index_marks.index: index_marks for index_marks in stored.result()}
         source_side, destination_side = (
-            Side(cluster, engine.result(), primaries.nodes(found), sleep)
+            Side(cluster, engine.result(), primaries.nodes(found), pause)
             for cluster, engine, found in zip(
                 (source, destination),
                 engines,
@@ -249,7 +242,7 @@ def _catch_up(
     return results
 
 
-@_indices_may_go()
+@indices.may_go()
 def run_last_round(
     source: OpenSearch,
     destination: OpenSearch,

@@ -234,6 +234,10 @@ class Steps:
         shards = [number for number, surplus in tail.surplus.items() if surplus]
         if shards:
             hidden = hidden_documents(self.source, tail.name, shards, mapping)
+            if hidden is None:
+                # While so much is written; once writes have stopped, at the latest, it is known.
+                tail.result.sealed = False
+                return
             if hidden:
                 raise Unfit(
                     f"the source has {hidden} documents more than it shows: document-level "

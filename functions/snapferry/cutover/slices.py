@@ -12,7 +12,7 @@ from snapferry import catchup, listing, metrics, prediction, progress, rounds
 from snapferry.catchup import Round
 from snapferry.cutover import write_stop
 from snapferry.cutover.stop_mark import LOOK_EVERY_SECONDS, StopMark
-from snapferry.errors import Conflict, RequestRefused, Unavailable
+from snapferry.errors import Conflict, MigrationEnded, SnapferryError, Unavailable
 from snapferry.fence import Fence
 from snapferry.journal import Journal
 from snapferry.prediction import SliceTally, Tally
@@ -88,8 +88,8 @@ def catch_up(
         Whether it has `ended`.
 
     Raises:
-        RequestRefused, Unavailable: where a round has failed. Beside the gate it is followed by
-            others.
+        SnapferryError: where a round has failed, and before the gate goes on failing. Beside the
+            gate it is followed by others.
     """
     domain = job.domain.name
     began_at = time.time()
@@ -125,11 +125,15 @@ def catch_up(
             # As a rule one that Step Functions has given up. The next call takes over from it.
             logger.warning("another call has taken over: %s", error)
             return {"ended": False}
-        except (RequestRefused, Unavailable) as error:
-            if until != "writes stop":
+        except MigrationEnded:
+            raise
+        except SnapferryError as error:
+            # While people are asked it may pass; if it doesn't, the last round fails. Before, a
+            # node that restarts is waited for.
+            next_at = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
+            if until == "lag fits" and not (isinstance(error, Unavailable) and next_at < leave_at):
                 raise
-            # While people are asked it may pass; if it doesn't, the last round fails.
-            logger.warning("a round beside the gate has failed: %s", error)
+            logger.warning("a round has failed, another one follows: %s", error)
             ended = _is_stopped_within(stop_mark, _PAUSE_AFTER_FAILURE_SECONDS, sleep)
             continue
         if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:

@@ -142,6 +142,7 @@ class CutOver:
             return {"pays": prediction.last_round_will_be_shorter(copied)}
         return {"pays": prediction.round_is_quicker_than_catching_up(copied, *written)}
 
+    @indices.may_go()
     def begin_catch_up(self) -> dict[str, Any]:
         """Finds out which indices can be caught up, and makes them ready for it.
 
@@ -200,6 +201,7 @@ class CutOver:
             expect_snapshot(self.records, self._domain, ways, number, each)
         tally.keep(self.records, self._domain)
 
+    @indices.may_go()
     def look_for_new_indices(self) -> dict[str, Any]:
         """Looks whether indices were made since the round listed them, before people are asked.
 

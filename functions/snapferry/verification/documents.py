@@ -178,6 +178,7 @@ _REMEDIES: dict[Moment, str] = {
 }
 
 
+@indices.may_go()
 def run(
     source: OpenSearch,
     destination: OpenSearch,

@@ -1,0 +1,41 @@
+"""What a round has listed, and what has become of it since."""
+
+import pytest
+
+from snapferry import indices, listing
+from snapferry.errors import NotFound
+from tests.unit.conftest import Side, Storage
+from tests.unit.fakes import FakeIndex
+
+DOMAIN = "logs"
+
+
+@pytest.fixture
+def source(source: Side, storage: Storage) -> Side:
+    """A source whose two indices were listed."""
+    source.cluster.indices = {"logs": FakeIndex(), "orders": FakeIndex()}
+    listing.keep(storage.records, DOMAIN, 1, [*indices.list_all(source.client).values()])
+    return source
+
+
+def listed(storage: Storage) -> list[str]:
+    return [index.name for index in listing.selected(storage.records, DOMAIN, 1)]
+
+
+def test_what_was_deleted_before_its_snapshot_could_begin_is_moved_no_more(
+    source: Side, storage: Storage
+) -> None:
+    del source.cluster.indices["logs"]
+
+    listing.forget_gone(source.client, storage.records, DOMAIN, 1)
+
+    assert listed(storage) == ["orders"]
+
+
+def test_where_everything_was_deleted_the_round_ends(source: Side, storage: Storage) -> None:
+    """A snapshot of no index would be one of all."""
+    source.cluster.indices = {}
+
+    with pytest.raises(NotFound, match="logs, orders: deleted at the source"):
+        listing.forget_gone(source.client, storage.records, DOMAIN, 1)
+    assert listed(storage) == ["logs", "orders"]
