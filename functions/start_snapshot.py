@@ -15,8 +15,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
     source = clients.source(job.domain)
-    listing.forget_gone(source, records, job.domain.name, event["round"])
-    indices = listing.for_snapshot(records, job.domain.name, event["round"])
+    indices = listing.forget_gone(source, records, job.domain.name, event["round"])
     names = [index.name for index in indices]
     with clients.effect(job.migration_id, context):
         cutover.keep_base(source, records, job, event["round"], names)

@@ -108,6 +108,8 @@ class ProgressDisplay:
 def describe(look: Mapping[str, Any]) -> str:
     """Says in one line how far a domain is."""
     match look:
+        case {"failing": failing}:
+            return f"a round has failed, and is tried again: {failing}"
         case {"lag": lag}:
             return (
                 f"{look['documents']:,} documents and {look['deletes']:,} deletes in "
@@ -142,7 +144,7 @@ def _name(look: Mapping[str, Any]) -> str:
 def _share(look: Mapping[str, Any]) -> tuple[float, float | None]:
     """How much is done, of how much; None where nobody knows, as clients go on writing."""
     match look:
-        case {"lag": _}:
+        case {"lag": _} | {"failing": _}:
             return 0, None
         case {"slices": slices}:
             return look["slices_done"], slices or 1

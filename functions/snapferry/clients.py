@@ -56,11 +56,11 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT_SECONDS = 120
 _LONGEST_PAUSE_SECONDS = 30
-# Where there is no route, the AWS client's attempts end before the shortest function's time does,
-# so that the error says so.
 _ROLES_LET_IN = (
     "SnapferryRoleNames of the template that made it has to be the stack's name followed by -*"
 )
+# Where there is no route, the AWS client's attempts end before the shortest function's time does,
+# so that the error says so.
 _AWS = Config(connect_timeout=5, retries={"mode": "standard", "total_max_attempts": 5})
 # Besides the statuses 429 and 5xx: DynamoDB and others answer with 400.
 _TRANSIENT_CODES = re.compile(

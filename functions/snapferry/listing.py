@@ -1,5 +1,6 @@
 """What a round moves: the indices that it has listed, and those of them that its snapshot takes."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.ways import Ways
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,22 +97,31 @@ def left_out(records: Records, domain: str) -> set[str]:
     return set(records.read(_left_out(domain), default=[]))
 
 
-def forget_gone(source: OpenSearch, records: Records, domain: str, round_number: int) -> None:
+def forget_gone(
+    source: OpenSearch, records: Records, domain: str, round_number: int
+) -> list[Index]:
     """Takes out of a round what has gone since it was listed: a snapshot may wait for hours.
 
+    Returns:
+        Those that the round's snapshot takes, at least one: a snapshot of none would be of all.
+
     Raises:
-        NotFound: where nothing is left of it.
+        NotFound: where none of them is left.
     """
-    listed = selected(records, domain, round_number)
     present = indices.list_all(source)
-    left = [index for index in listed if index.name in present]
+    listed = selected(records, domain, round_number)
+    gone = [index.name for index in listed if index.name not in present]
+    left = [index for index in for_snapshot(records, domain, round_number) if index.name in present]
     if not left:
         raise NotFound(
-            f"{indices.some(index.name for index in listed)}: deleted at the source since this "
-            "round has listed them, and there is nothing else to move"
+            f"{indices.some(gone)}: deleted at the source since the round has listed them, and its "
+            "snapshot would hold nothing else. What to do: start the migration again; what was "
+            "copied is reused."
         )
-    if len(left) < len(listed):
-        keep(records, domain, round_number, left)
+    if gone:
+        logger.warning("deleted at the source since the round has listed them: %s", gone)
+        keep(records, domain, round_number, [index for index in listed if index.name in present])
+    return left
 
 
 def for_snapshot(records: Records, domain: str, round_number: int) -> list[Index]:

@@ -117,6 +117,18 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
     _register(journal, _at_source(job), source, settings, _left_out(job))
 
 
+def prove_writable(source: OpenSearch, job: DomainJob) -> None:
+    """Registers the domain's repository once more, as it is: each of its nodes writes by it then.
+
+    A domain may not offer the request that does nothing else.
+
+    Raises:
+        AclRefused, BucketDenied: where one can't write.
+    """
+    registered = source.snapshot.get_repository(repository=job.repository)[job.repository]
+    source.snapshot.create_repository(repository=job.repository, body=registered)
+
+
 def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> None:
     """Registers the same path at the destination, read-only; a domain reads as its snapshot role.
 

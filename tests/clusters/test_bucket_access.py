@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from opensearchpy import OpenSearch
 
-from snapferry import access, clients, repositories
+from snapferry import access, clients, repositories, snapshots
 from snapferry.errors import AccessDenied, AclRefused, BucketDenied
 from snapferry.journal import BUCKET, GivenBack, Journal, Place, destination_side
 from snapferry.request import DomainJob
@@ -199,6 +199,8 @@ def test_by_the_acl_the_bucket_changes_between_writing_and_reading(
     assert seen["indices"] == ["owned-1"]
     with pytest.raises(AclRefused):
         source.snapshot.delete(repository=job.repository, snapshot=job.snapshot(1))
+    with pytest.raises(AclRefused):
+        snapshots.start(journal, source, job, 2, ["owned-1"])
     access.let_source_write(journal, bucket, [job], "acl")
     source.snapshot.delete(repository=job.repository, snapshot=job.snapshot(1))
 

@@ -303,9 +303,6 @@ class FakeCluster:
                 self._path(repository)
                 del self.repositories[repository]
                 return {"acknowledged": True}
-            case "POST", ["_snapshot", repository, "_verify"]:
-                self._path(repository)
-                return {"nodes": {}}
             case "GET", ["_snapshot", repository, name]:
                 return self._get_snapshots(repository, name, request.parameters)
             case "PUT", ["_snapshot", repository, name]:

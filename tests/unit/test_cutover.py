@@ -1040,16 +1040,28 @@ def test_a_round_that_fails_beside_the_gate_is_followed_by_others(restored: Worl
     assert "0-new" in restored.destination.tails["a"].shards[0].documents
 
 
-def test_what_lasts_beside_the_gate_is_left_to_the_last_round(restored: World) -> None:
+def test_what_fails_beside_the_gate_is_shown_until_it_passes(
+    restored: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody would know that catching up has ended, and the prediction would be of days ago."""
     restored.begin()
     restored.catch_up()
     restored.source.faults = [Fault("GET /_cluster/state/.*", (403, {}), times=3)]
     restored.source.tails["a"].shards[0].index("0-new")
+    looks: list[dict[str, Any]] = []
+    sleep = restored.sleep
+
+    def look_and_sleep(seconds: float) -> None:
+        looks.append(restored.storage.items["m-1", "progress#logs"])
+        sleep(seconds)
+
+    monkeypatch.setattr(restored, "sleep", look_and_sleep)
 
     assert restored.catch_up("writes stop")["ended"]
 
     assert "0-new" in restored.destination.tails["a"].shards[0].documents
+    assert "with 403" in looks[0]["failing"]
+    assert "failing" not in looks[-1]
 
 
 def test_a_round_that_fails_before_the_gate_is_followed_by_others(restored: World) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from snapferry import indices, listing
 from snapferry.errors import NotFound
+from snapferry.indices import Index
+from snapferry.ways import Ways
 from tests.unit.conftest import Side, Storage
 from tests.unit.fakes import FakeIndex
 
@@ -18,8 +20,12 @@ def source(source: Side, storage: Storage) -> Side:
     return source
 
 
+def before(storage: Storage) -> list[Index]:
+    return listing.selected(storage.records, DOMAIN, 1)
+
+
 def listed(storage: Storage) -> list[str]:
-    return [index.name for index in listing.selected(storage.records, DOMAIN, 1)]
+    return [index.name for index in before(storage)]
 
 
 def test_what_was_deleted_before_its_snapshot_could_begin_is_moved_no_more(
@@ -27,9 +33,9 @@ def test_what_was_deleted_before_its_snapshot_could_begin_is_moved_no_more(
 ) -> None:
     del source.cluster.indices["logs"]
 
-    listing.forget_gone(source.client, storage.records, DOMAIN, 1)
+    taken = listing.forget_gone(source.client, storage.records, DOMAIN, 1)
 
-    assert listed(storage) == ["orders"]
+    assert [index.name for index in taken] == listed(storage) == ["orders"]
 
 
 def test_where_everything_was_deleted_the_round_ends(source: Side, storage: Storage) -> None:
@@ -39,3 +45,14 @@ def test_where_everything_was_deleted_the_round_ends(source: Side, storage: Stor
     with pytest.raises(NotFound, match="logs, orders: deleted at the source"):
         listing.forget_gone(source.client, storage.records, DOMAIN, 1)
     assert listed(storage) == ["logs", "orders"]
+
+
+def test_where_all_that_is_left_is_caught_up_the_round_ends_too(
+    source: Side, storage: Storage
+) -> None:
+    ways = Ways.deal(1, [index for index in before(storage) if index.name == "orders"], 100)
+    ways.keep(storage.records, DOMAIN)
+    del source.cluster.indices["logs"]
+
+    with pytest.raises(NotFound, match="logs: deleted at the source"):
+        listing.forget_gone(source.client, storage.records, DOMAIN, 1)

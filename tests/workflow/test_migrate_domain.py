@@ -9,6 +9,8 @@ import pytest
 
 from snapferry.errors import (
     AccessDenied,
+    AclRefused,
+    BucketDenied,
     OutsideWindow,
     RestoreFailed,
     SnapshotFailed,
@@ -377,14 +379,23 @@ def test_a_child_execution_that_somebody_stops(
     assert _handlers(migration)[-2:] == [handler, "unblock_source"]
 
 
-def test_deleting_lets_a_running_snapshot_end_first(migration: Migration) -> None:
-    in_the_way = [SnapshotInProgress("the repository is in use")] * 10
-    migration.handlers["delete_snapshots"] = in_turn(*in_the_way, {"deleted": 2})
+@pytest.mark.parametrize(
+    ("in_the_way", "times"),
+    [
+        (SnapshotInProgress("the repository is in use"), 10),
+        (AclRefused("the bucket isn't open everywhere yet"), 8),
+        (BucketDenied("the bucket isn't open everywhere yet"), 8),
+    ],
+)
+def test_deleting_waits_for_a_running_snapshot_and_for_the_right_to_write(
+    migration: Migration, in_the_way: Exception, times: int
+) -> None:
+    migration.handlers["delete_snapshots"] = in_turn(*[in_the_way] * times, {"deleted": 2})
 
     execution = migration.run("migrate_domain", snapshots_afterwards="delete")
 
     assert execution.status == "SUCCEEDED"
-    assert len(migration.called("delete_snapshots")) == 11
+    assert len(migration.called("delete_snapshots")) == times + 1
 
 
 def test_payloads_are_json_of_the_input(migration: Migration) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snapferry.errors import SnapshotInProgress
+from snapferry.errors import AclRefused, BucketDenied, SnapshotInProgress
 from tests.workflow.fake_handlers import in_turn
 from tests.workflow.migration import Migration
 
@@ -47,11 +47,22 @@ def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int)
     assert waited_seconds == wait_seconds
 
 
-def test_lets_a_snapshot_of_the_destination_end_first(migration: Migration) -> None:
-    in_the_way = [SnapshotInProgress("an index that is being snapshotted can't be closed")] * 10
-    migration.handlers["start_restore"] = in_turn(*in_the_way, {"started_at": 1_800_000_000.25})
+@pytest.mark.parametrize(
+    ("in_the_way", "times"),
+    [
+        (SnapshotInProgress("an index that is being snapshotted can't be closed"), 10),
+        (AclRefused("the bucket isn't open everywhere yet"), 8),
+        (BucketDenied("the bucket isn't open everywhere yet"), 8),
+    ],
+)
+def test_waits_for_a_snapshot_of_the_destination_and_for_its_right_to_read(
+    migration: Migration, in_the_way: Exception, times: int
+) -> None:
+    migration.handlers["start_restore"] = in_turn(
+        *[in_the_way] * times, {"started_at": 1_800_000_000.25}
+    )
 
     execution = migration.run("restore")
 
     assert execution.status == "SUCCEEDED"
-    assert len(migration.called("start_restore")) == 11
+    assert len(migration.called("start_restore")) == times + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from snapferry.errors import SnapshotInProgress
+from snapferry.errors import AclRefused, BucketDenied, SnapshotInProgress
 from tests.workflow.fake_handlers import in_turn
 from tests.workflow.migration import Migration
 
@@ -42,11 +42,22 @@ def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int)
     assert waited_seconds == wait_seconds
 
 
-def test_lets_another_snapshot_of_the_domain_end_first(migration: Migration) -> None:
-    in_the_way = [SnapshotInProgress("the domain's automated snapshot runs")] * 10
-    migration.handlers["start_snapshot"] = in_turn(*in_the_way, {"snapshot": "snapferry-1"})
+@pytest.mark.parametrize(
+    ("in_the_way", "times"),
+    [
+        (SnapshotInProgress("the domain's automated snapshot runs"), 10),
+        (AclRefused("the bucket isn't open everywhere yet"), 8),
+        (BucketDenied("the bucket isn't open everywhere yet"), 8),
+    ],
+)
+def test_waits_for_another_snapshot_of_the_domain_and_for_its_right_to_write(
+    migration: Migration, in_the_way: Exception, times: int
+) -> None:
+    migration.handlers["start_snapshot"] = in_turn(
+        *[in_the_way] * times, {"snapshot": "snapferry-1"}
+    )
 
     execution = migration.run("snapshot")
 
     assert execution.status == "SUCCEEDED"
-    assert len(migration.called("start_snapshot")) == 11
+    assert len(migration.called("start_snapshot")) == times + 1

@@ -189,10 +189,10 @@ def _catch_up(
     """Copies what was written up to a look at the source's primaries, and looks for deletes."""
 
     def pause(seconds: float) -> None:
-        """Waits until the round is to stop, at the longest; what goes on failing then ends it."""
+        """Waits for a busy cluster, unless others wait for the round to stop."""
         for _ in range(max(1, round(seconds / _LOOK_EVERY_SECONDS))):
             if is_stopped():
-                return
+                raise Unavailable("the round was to stop while it waited for a busy cluster")
             sleep(_LOOK_EVERY_SECONDS)
 
     with (

@@ -18,7 +18,7 @@ from snapferry.engines import Engine, total_hits
 from snapferry.errors import Unavailable
 
 _ATTEMPTS = 20
-_ENOUGH_SEARCHES = 5
+_ENOUGH_SEARCHES = 10
 # Each has a few documents of any size in memory.
 _INDICES_AT_ONCE = 4
 
@@ -119,9 +119,9 @@ def hidden_documents(
                 shown += nested["doc_count"]
         if before == _lucene_documents(source, index, shards):
             told.append(before - shown)
-            if told[-1] == 0:
-                return 0
-    return told[-1] if len(told) >= _ENOUGH_SEARCHES else None
+            if told[-1] == 0 or len(told) == _ENOUGH_SEARCHES:
+                return told[-1]
+    return None
 
 
 def _lucene_documents(source: Side, index: str, shards: Sequence[int]) -> int:

@@ -130,10 +130,13 @@ def catch_up(
         except SnapferryError as error:
             # While people are asked it may pass; if it doesn't, the last round fails. Before, a
             # node that restarts is waited for.
-            next_at = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
-            if until == "lag fits" and not (isinstance(error, Unavailable) and next_at < leave_at):
+            may_pass = isinstance(error, Unavailable)
+            next_at = time.monotonic() + 2 * _PAUSE_AFTER_FAILURE_SECONDS
+            if until == "lag fits" and not (may_pass and next_at < leave_at):
                 raise
-            logger.warning("a round has failed, another one follows: %s", error)
+            level = logging.WARNING if may_pass else logging.ERROR
+            logger.log(level, "a round has failed, another one follows: %s", error)
+            progress.show(records, domain, f"catching up: {until}", ended=False, failing=str(error))
             ended = _is_stopped_within(stop_mark, _PAUSE_AFTER_FAILURE_SECONDS, sleep)
             continue
         if unfit := {index.index: index.unfit for index in done.indices if index.unfit}:

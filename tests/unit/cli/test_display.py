@@ -69,6 +69,17 @@ def test_lines_for_catching_up_and_for_the_comparison_of_documents() -> None:
     assert describe(COMPARING | {"ended": True}) == f"{compared}, 15.0 s"
 
 
+def test_a_round_that_fails_is_shown_with_its_reason() -> None:
+    output = io.StringIO()
+    failing = {"phase": "catching up: writes stop", "domain": "logs", "ended": False}
+    with ProgressDisplay(Console(file=output, width=160)) as display:
+        display.show([failing | {"failing": "the source answered 403"}])
+    assert output.getvalue() == (
+        "  logs catching up: writes stop: a round has failed, and is tried again: the source "
+        "answered 403\n"
+    )
+
+
 def test_every_phase_is_shown_as_it_goes() -> None:
     output = io.StringIO()
     console = Console(file=output, width=160, force_terminal=True, color_system=None)
