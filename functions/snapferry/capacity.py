@@ -16,7 +16,7 @@ from snapferry.verdicts import Refusal
 
 _WATERMARK = "cluster.routing.allocation.disk.watermark.low"
 _SHARDS_PER_NODE = "cluster.max_shards_per_node"
-_UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def _kept_free(watermark: str, disk: dict[str, Any]) -> int:
     """The bytes that stay free: a watermark says what is used in percent, or what is free."""
     if watermark.endswith("%"):
         return int(int(disk["disk.total"]) * (1 - float(watermark[:-1]) / 100))
-    if match := re.fullmatch(r"([\d.]+)([a-z]+)", watermark):
-        return int(float(match[1]) * _UNITS[match[2]])
+    # As clusters take them: in capitals or not, with the b or without.
+    if match := re.fullmatch(r"([\d.]+)(b|[kmgtp]b?)", watermark.lower()):
+        return int(float(match[1]) * 2 ** _UNITS[match[2].removesuffix("b")])
     return int(int(disk["disk.total"]) * (1 - float(watermark)))

@@ -3,7 +3,7 @@
 Nothing can be compared with the source then: what a snapshot says of itself is all that is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
@@ -30,11 +30,14 @@ class KeptSnapshot:
         name: its name.
         version_id: of the engine that took it.
         indices: in it, system indices included.
+        lacking: those that are wanted and that other snapshots of this name or pattern have, with
+            the newest of these.
     """
 
     name: str
     version_id: int
     indices: list[Index]
+    lacking: Mapping[str, str]
 
     @property
     def version(self) -> Version:
@@ -59,7 +62,10 @@ def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnaps
     answer = destination.snapshot.get(
         repository=job.repository, snapshot=job.domain.snapshot, ignore_unavailable=True
     )
-    complete = [each for each in answer["snapshots"] if each["state"] == "SUCCESS"]
+    complete = sorted(
+        (each for each in answer["snapshots"] if each["state"] == "SUCCESS"),
+        key=lambda each: each["start_time_in_millis"],
+    )
     if not complete:
         raise InvalidInput(
             f"domains[].snapshot: {job.domain.snapshot!r}: there is no complete snapshot of this "
@@ -67,8 +73,16 @@ def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnaps
             f"{indices.some(each['snapshot'] for each in answer['snapshots'])}. Correct it, or "
             "domains[].base_path"
         )
-    newest = max(complete, key=lambda each: each["start_time_in_millis"])
+    newest = complete[-1]
     name = newest["snapshot"]
+    lacking = {
+        index: each["snapshot"]
+        for each in complete
+        for index in each["indices"]
+        if index not in newest["indices"]
+        and not index.startswith(".")
+        and indices.is_wanted(index, job.domain.indices)
+    }
     status = destination.snapshot.status(
         repository=job.repository, snapshot=name, request_timeout=_STATUS_TIMEOUT_SECONDS
     )
@@ -86,7 +100,7 @@ def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnaps
     ]
     noted = {"snapshot": name, "indices": [index.record() for index in held]}
     records.write(_name(job.domain.name), noted)
-    return KeptSnapshot(name, newest["version_id"], held)
+    return KeptSnapshot(name, newest["version_id"], held, lacking)
 
 
 def chosen(records: Records, job: DomainJob) -> DomainJob:

@@ -111,14 +111,12 @@ def plan_domain(
     matched = indices.match(present.values(), job.domain.indices, elsewhere)
     refusals: dict[str, Refusal] = {}
     moved: list[Index] = []
-    write_aliases: dict[str, str] = {}
     aliases: dict[str, Mapping[str, Any]] = {}
     for candidate in _candidates(at_source, matched):
         if refusal := judge(candidate, engine, target):
             refusals[candidate.index.name] = refusal
         else:
             moved.append(candidate.index)
-            write_aliases |= dict.fromkeys(candidate.write_aliases, candidate.index.name)
             aliases[candidate.index.name] = candidate.aliases
     refusals |= {
         name: refusal
@@ -162,7 +160,7 @@ def plan_domain(
         capacity.data_nodes(at_source),
         target,
         verdicts,
-        write_aliases,
+        _by_alias(aliases),
         moved,
         changes,
         notes,
@@ -211,6 +209,13 @@ def plan_restore(
         *restore_limits.foresee(destination, job),
     ]
     notes = index_policies.notes(destination, moved)
+    if snapshot.lacking:
+        others = sorted(set(snapshot.lacking.values()))
+        notes.append(
+            f"the snapshot {snapshot.name} is without {indices.some(snapshot.lacking)}, which "
+            f"{indices.some(others)} have: a last snapshot holds only what wasn't caught up. To "
+            "restore them, name that snapshot in domains[].snapshot"
+        )
     _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes, notes)
     return _count(verdicts)
 
@@ -242,7 +247,8 @@ def write(
         for job in jobs
         if job.domain.name not in failed
     ]
-    _refuse_shared(domains)
+    if jobs[0].mode in _TAKING_NAMES:
+        _refuse_shared(domains)
     for domain in domains:
         records.write(_name(domain["domain"]), domain)
         verdicts = _verdicts(domain)
@@ -287,7 +293,7 @@ def _keep(
     data_nodes: int,
     target: Target,
     verdicts: Sequence[Verdict],
-    write_aliases: Mapping[str, str],
+    aliases: Mapping[str, Mapping[str, Mapping[str, Any]]],
     moved: Sequence[Index],
     changes: Sequence[Place],
     notes: Iterable[str],
@@ -302,7 +308,11 @@ def _keep(
         "data_nodes": data_nodes,
         "destination_version": str(target.version),
         "indices": [verdict.record() for verdict in verdicts],
-        "write_aliases": dict(write_aliases),
+        # Of each alias, whether the indices that have it take its writes; None if they don't say.
+        "aliases": {
+            alias: {index: definition.get("is_write_index") for index, definition in named.items()}
+            for alias, named in aliases.items()
+        },
         "replaced_shards": sum(
             index.shards * (1 + index.replicas) for index in replaced if index.open
         ),
@@ -455,42 +465,96 @@ def _restored(index: Index, last_snapshot: Mapping[str, str], job: DomainJob) ->
 
 
 def _refuse_shared(domains: Sequence[dict[str, Any]]) -> None:
-    """Two domains can't give a destination indices, or write indices of an alias, of one name."""
+    """Judges the names that several domains give one destination, as those that it has already."""
     for _, sharing in _by_destination(domains):
         _refuse_shared_names(sharing)
 
 
 def _refuse_shared_names(domains: Sequence[dict[str, Any]]) -> None:
-    holders: dict[str, list[str]] = defaultdict(list)
-    writers: dict[str, list[str]] = defaultdict(list)
+    owners: dict[str, list[str]] = defaultdict(list)
+    holders: dict[str, dict[str, dict[str, bool | None]]] = defaultdict(dict)
     for domain in domains:
-        for name in _names(_verdicts(domain), "restore"):
-            holders[name].append(domain["domain"])
-        for alias in domain["write_aliases"]:
-            writers[alias].append(domain["domain"])
+        restored = _names(_verdicts(domain), "restore")
+        for name in restored:
+            owners[name].append(domain["domain"])
+        for alias, named in domain["aliases"].items():
+            holders[alias][domain["domain"]] = named
     for domain in domains:
-        refused: dict[str, Refusal] = {
-            index: Refusal(
-                f"its alias {alias} would have several write indices: {', '.join(writers[alias])} "
-                "have one each",
-                "take is_write_index off all but one of them",
-            )
-            for alias, index in domain["write_aliases"].items()
-            if len(writers[alias]) > 1
-        } | {
-            name: Refusal(
-                f"the domains {', '.join(owners)} all have an index of this name",
-                "put it into domains[].indices.exclude of all but one of them",
-            )
-            for name, owners in holders.items()
-            if len(owners) > 1
-        }
+        refused: dict[str, Refusal] = {}
+        for index, clash in _clashes(domain["domain"], owners, holders):
+            refused.setdefault(index, clash)
         domain["indices"] = [
             Verdict(verdict.index, "reject", refusal.reason, refusal.remedy).record()
             if (refusal := refused.get(verdict.index)) and verdict.verdict == "restore"
             else verdict.record()
             for verdict in _verdicts(domain)
         ]
+        domain["notes"] = [
+            *domain["notes"],
+            *(
+                f"{domain['domain']}: the alias {alias} will stand for indices of other domains as "
+                f"well: {', '.join(of_domains)} all have it"
+                for alias, of_domains in sorted(holders.items())
+                if domain["domain"] in of_domains and len(of_domains) > 1
+            ),
+        ]
+
+
+def _clashes(
+    domain: str,
+    owners: Mapping[str, Sequence[str]],
+    holders: Mapping[str, Mapping[str, Mapping[str, bool | None]]],
+) -> Iterator[tuple[str, Refusal]]:
+    """Says which indices of a domain others are in the way of.
+
+    Args:
+        domain: its name.
+        owners: the domains by the names of the indices that they give the same destination.
+        holders: by alias and domain the indices that have it, and whether each takes its writes.
+    """
+    for name, domains in owners.items():
+        if domain in domains and len(domains) > 1:
+            yield (
+                name,
+                Refusal(
+                    f"the domains {', '.join(domains)} all have an index of this name",
+                    "put it into domains[].indices.exclude of all but one of them",
+                ),
+            )
+    for alias, of_domains in holders.items():
+        named = of_domains.get(domain, {})
+        owner = next((each for each in owners.get(alias, ()) if each != domain), None)
+        writers = [each for each, found in of_domains.items() if True in found.values()]
+        for index, writes in named.items():
+            if owner:
+                yield (
+                    index,
+                    Refusal(
+                        f"the domain {owner} has an index named as its alias {alias}",
+                        "remove the alias, or put that index into domains[].indices.exclude",
+                    ),
+                )
+            if writes and len(writers) > 1:
+                yield (
+                    index,
+                    Refusal(
+                        f"its alias {alias} would have several write indices: "
+                        f"{', '.join(writers)} have one each",
+                        "take is_write_index off all but one of them",
+                    ),
+                )
+            # The only index of an alias takes its writes, unless it says otherwise.
+            if len(of_domains) > 1 and len(named) == 1 and writes is None:
+                diverted = f"go to that of {writers[0]}" if writers else "be refused"
+                yield (
+                    index,
+                    Refusal(
+                        f"writes to it by its alias {alias} would {diverted}: "
+                        f"{', '.join(of_domains)} all have that alias",
+                        "set is_write_index of the alias: to true where clients write through it, "
+                        "in one domain at most, and to false where nobody does",
+                    ),
+                )
 
 
 def _by_destination(

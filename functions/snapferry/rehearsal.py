@@ -91,13 +91,14 @@ def start(
     )
 
 
+@indices.may_go()
 def verify(
     source: OpenSearch, destination: OpenSearch, job: DomainJob, selected: Sequence[Index]
 ) -> list[Verdict]:
     """Compares the documents of the copies with those of the source.
 
     Clients write on, so that only an index whose sequence numbers are still those of its copy has
-    to have the same documents.
+    to have the same documents. One that they have deleted, closed or made anew isn't asked for.
 
     Args:
         source: the domain.
@@ -107,14 +108,27 @@ def verify(
 
     Returns:
         A verdict for each index.
+
+    Raises:
+        Unavailable: where one is deleted or closed at this moment; then call again.
     """
-    at_source = indices.count(source, [index.name for index in selected])
+    present = indices.list_all(source)
+    there = [
+        index.name
+        for index in selected
+        if (now := present.get(index.name)) and now.open and now.uuid == index.uuid
+    ]
+    at_source = indices.count(source, there)
     at_destination = indices.count(destination, [copy.name for copy in copies(job, selected)])
     health = indices.health(destination)
     verdicts = []
     for index, copy in zip(selected, copies(job, selected), strict=True):
-        expected, found = at_source[index.name], at_destination[copy.name]
-        differs = found != expected and _is_unchanged(source, index, destination, copy)
+        expected, found = at_source.get(index.name), at_destination[copy.name]
+        differs = (
+            expected is not None
+            and found != expected
+            and _is_unchanged(source, index, destination, copy)
+        )
         verdicts.append(
             Verdict(
                 index=index.name,

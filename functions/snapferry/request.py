@@ -697,7 +697,8 @@ class MigrationRequest(_Model):
     )
     snapshots_afterwards: Literal["keep", "delete"] = Field(
         default="keep",
-        description="what becomes of the migration's snapshots when it has succeeded",
+        description="what becomes of the snapshots when a migration has succeeded; those of other "
+        "modes stay",
         examples=["keep"],
     )
     series: Series | None = Field(

@@ -8,7 +8,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from snapferry.errors import NotFound, RequestRefused, SnapshotFailed, Unavailable
+from snapferry import repositories
+from snapferry.errors import Conflict, NotFound, RequestRefused, SnapshotFailed, Unavailable
 from snapferry.journal import Journal, Place, side_of
 from snapferry.progress import Progress
 from snapferry.request import DomainJob
@@ -116,15 +117,21 @@ def start(
     Raises:
         SnapshotInProgress: another one runs, such as the domain's automated one; try again later.
         AclRefused, BucketDenied: the bucket isn't open to the domain yet; likewise.
+        Conflict: there is a snapshot of this name that the migration hasn't started.
     """
     snapshot = job.snapshot(round_number)
+    place = _place(job, round_number)
     if _exists(source, job, snapshot):
+        if all(change.place != place for change in journal.changes()):
+            raise Conflict(
+                f"{job.repository} has a snapshot {snapshot} already, of an earlier migration of "
+                f"the name {job.migration_id}. What to do: start under another name."
+            )
         return snapshot
     if job.way == "acl":
         # The bucket was opened for writing just now, and that takes some seconds until it holds
-        # everywhere. Each node writes to it here; in the snapshot shards would fail one by one.
-        source.snapshot.verify_repository(repository=job.repository)
-    place = _place(job, round_number)
+        # everywhere: in the snapshot shards would fail one by one.
+        repositories.prove_writable(source, job)
     try:
         journal.change(place, RunningSnapshot(source, place.key, names), True)
     except (Unavailable, RequestRefused):

@@ -102,11 +102,6 @@ class Candidate:
     mapping: Mapping[str, Any]
     aliases: Mapping[str, Mapping[str, Any]]
 
-    @property
-    def write_aliases(self) -> list[str]:
-        """Those of its aliases whose writes it takes."""
-        return [name for name, alias in self.aliases.items() if alias.get("is_write_index")]
-
 
 @dataclass(frozen=True)
 class Target:
@@ -232,6 +227,12 @@ def _by_vectors(candidate: Candidate, target: Target) -> Iterator[Refusal]:
         yield Refusal(
             f"{', '.join(removed)}: OpenSearch 3 has no such settings any more",
             "reindex it with these parameters in the method of its knn_vector fields",
+        )
+    models = [field["model_id"] for field in _fields(candidate.mapping) if "model_id" in field]
+    if models:
+        yield Refusal(
+            f"its vectors need the trained model {models[0]}, which no other cluster has",
+            "reindex it with a method in place of the model_id of its knn_vector fields",
         )
 
 

@@ -420,6 +420,20 @@ def test_policies_are_attached_when_clients_have_moved(
     assert destination.cluster.artifacts.managed == {"logs-2": "there", "logs-3": "keep"}
 
 
+def test_policies_that_an_old_plugin_does_not_list_are_named(
+    source: Side, copy: Any, make_job: MakeJob
+) -> None:
+    """Before Open Distro 1.13 (Elasticsearch 7.10) one can be asked for by its name alone."""
+    refusal = "Incorrect HTTP method for uri [/_opendistro/_ism/policies], allowed: [PUT]"
+    source.cluster.faults = [Fault("GET /_plugins/_ism/policies", (405, {"error": refusal}))]
+
+    found = copy(make_job(artifacts={"include": ["index_policies"]}))
+
+    verdict, reason = found["index policy *"]
+    assert verdict == "cannot"
+    assert "allowed: [PUT]" in reason
+
+
 def test_a_policy_that_the_plugin_refuses_to_attach_is_told_in_its_words(
     source: Side, destination: Side, copy: Any, make_job: MakeJob
 ) -> None:

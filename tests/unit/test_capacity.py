@@ -18,6 +18,8 @@ GB = 1_000_000_000
         # A full disk takes nothing, and takes nothing from the others.
         ("95%", 2 * 85 * GB + 1 * GB),
         ("10gb", 2 * (90 * GB - 10 * 2**30)),
+        ("10GB", 2 * (90 * GB - 10 * 2**30)),
+        ("10g", 2 * (90 * GB - 10 * 2**30)),
         ("0b", 2 * 90 * GB + 6 * GB),
     ],
 )

@@ -127,6 +127,22 @@ def test_the_plan_has_a_verdict_for_each_index_in_the_snapshot(
     assert not any("source" in change for change in made["changes"])
 
 
+def test_the_plan_says_what_another_snapshot_has_besides(
+    destination: Side,
+    storage: Storage,
+    kept: dict[str, FakeSnapshot],  # noqa: ARG001
+    restore_only: MakeJob,
+) -> None:
+    """The last snapshot of a migration holds only what wasn't caught up."""
+    [note] = planned(destination, storage, restore_only())["notes"]
+    assert note.startswith(
+        "logs: the snapshot by-hand is without logs, which nightly-2 have: a last snapshot holds"
+    )
+
+    wanted = {"include": ["orders"]}
+    assert planned(destination, storage, restore_only(domain__indices=wanted))["notes"] == []
+
+
 def test_what_is_not_in_the_snapshot_is_said_to_be_missing_there(
     destination: Side,
     storage: Storage,

@@ -281,6 +281,83 @@ def test_two_domains_with_a_write_index_of_one_alias(
     assert "its alias all would have several write indices: logs, orders" in ended["cause"]
 
 
+def test_snapshots_alone_give_the_destination_no_names(
+    source: Side, written: Plan, make_job: MakeJob
+) -> None:
+    source.cluster.indices = {"shared": FakeIndex()}
+
+    ended = written(
+        *(make_job(domain__name=name, mode="snapshot_only") for name in ("logs", "orders"))
+    )
+
+    assert (ended["restore"], ended["reject"]) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("of_logs", "of_orders", "rejected"),
+    [
+        (
+            {},
+            {},
+            {
+                "logs-1": "writes to it by its alias all would be refused: logs, orders all have",
+                "orders-1": "writes to it by its alias all would be refused: logs, orders all have",
+            },
+        ),
+        (WRITES, {}, {"orders-1": "writes to it by its alias all would go to that of logs: "}),
+        (WRITES, {"is_write_index": False}, {}),
+    ],
+)
+def test_two_domains_with_an_alias_of_a_single_index(
+    source: Side,
+    storage: Storage,
+    planned: Plan,
+    write: Plan,
+    make_job: MakeJob,
+    of_logs: dict[str, Any],
+    of_orders: dict[str, Any],
+    rejected: dict[str, str],
+) -> None:
+    jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
+    for job, definition in zip(jobs, (of_logs, of_orders), strict=True):
+        source.cluster.indices = {f"{job.domain.name}-1": FakeIndex(aliases={"all": definition})}
+        planned(job)
+
+    ended = write(*jobs)
+
+    assert ended["reject"] == len(rejected)
+    plan_ = storage.records.read("plan")
+    reasons = {
+        index["index"]: index["reason"]
+        for domain in plan_["domains"]
+        for index in domain["indices"]
+        if index["verdict"] == "reject"
+    }
+    assert reasons.keys() == rejected.keys()
+    assert all(reasons[index].startswith(reason) for index, reason in rejected.items())
+    assert (
+        "logs: the alias all will stand for indices of other domains as well: logs, orders all "
+        "have it"
+    ) in plan_["notes"]
+
+
+def test_an_alias_that_is_named_as_an_index_of_another_domain(
+    source: Side, storage: Storage, planned: Plan, write: Plan, make_job: MakeJob
+) -> None:
+    jobs = [make_job(domain__name=name) for name in ("logs", "orders")]
+    for job, index in zip(
+        jobs, ({"orders": FakeIndex()}, {"v1": FakeIndex(aliases={"orders": {}})}), strict=True
+    ):
+        source.cluster.indices = index
+        planned(job)
+
+    ended = write(*jobs)
+
+    assert (ended["restore"], ended["reject"]) == (1, 1)
+    assert "the domain logs has an index named as its alias orders" in ended["cause"]
+    assert listing.left_out(storage.records, "orders") == {"v1"}
+
+
 def test_an_alias_that_will_stand_for_indices_of_others_too_is_noted(
     source: Side, destination: Side, storage: Storage, written: Plan, make_job: MakeJob
 ) -> None:

@@ -108,6 +108,28 @@ class Counting(FakeTailCluster):
         return super()._carry_out(request)
 
 
+def test_what_clients_delete_meanwhile_is_no_fault(job: DomainJob) -> None:
+    source = Counting(
+        {name: FakeTailIndex(shards(1, documents=3), uuid=name) for name in ("gone", "kept", "new")}
+    )
+    client = source.client("source")
+    selected = list(indices.list_all(client).values())
+    destination = Counting(
+        {job.rehearsal_prefix + name: each.restored("r") for name, each in source.tails.items()}
+    )
+    del source.tails["gone"]
+    source.tails["new"] = FakeTailIndex(shards(1, documents=9), uuid="made-anew")
+
+    verdicts = rehearsal.verify(client, destination.client("destination"), job, selected)
+
+    assert {verdict.index: verdict.source_documents for verdict in verdicts} == {
+        "gone": None,
+        "kept": 3,
+        "new": None,
+    }
+    assert [verdict.faults for verdict in verdicts] == [[], [], []]
+
+
 @pytest.mark.parametrize(
     ("lost", "written", "faults"),
     [

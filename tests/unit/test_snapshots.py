@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from snapferry import repositories, snapshots
-from snapferry.errors import AclRefused, SnapshotFailed, SnapshotInProgress, Unavailable
+from snapferry.errors import AclRefused, Conflict, SnapshotFailed, SnapshotInProgress, Unavailable
 from snapferry.journal import GivenBack, Journal
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
@@ -62,6 +62,16 @@ def test_a_repeated_start_finds_the_snapshot_of_the_first(
     assert len(source.cluster.sent("PUT /_snapshot/.*/.*")) == 1
 
 
+def test_a_snapshot_that_an_earlier_migration_has_left_is_not_taken_for_ones_own(
+    source: Side, storage: Storage, bucket: Bucket, job: DomainJob
+) -> None:
+    """Of the same name, and the stack has forgotten it."""
+    bucket["snapferry/logs"] = {SNAPSHOT: FakeSnapshot({"logs": FakeIndex()}, 0, 1.0)}
+
+    with pytest.raises(Conflict, match="start under another name"):
+        snapshots.start(storage.journal, source.client, job, 1, ["logs"])
+
+
 def test_each_round_takes_a_snapshot_of_its_own(
     source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:
@@ -112,15 +122,17 @@ def test_by_the_way_of_the_acl_no_snapshot_starts_before_the_domain_can_write(
 ) -> None:
     """The bucket was opened a moment before; a snapshot would lose its shards one by one."""
     job = job.model_copy(update={"way": "acl"})
+    registered = dict(source.cluster.repositories)
     reason = {"type": "amazon_s3_exception", "reason": "The bucket does not allow ACLs"}
     source.cluster.faults = [
-        Fault("POST /_snapshot/.*/_verify", (500, {"error": {"caused_by": reason}, "status": 500}))
+        Fault("PUT /_snapshot/[^/]*", (500, {"error": {"caused_by": reason}, "status": 500}))
     ]
 
     with pytest.raises(AclRefused):
         snapshots.start(storage.journal, source.client, job, 1, ["logs"])
     assert not bucket.get("snapferry/logs")
     assert snapshots.start(storage.journal, source.client, job, 1, ["logs"]) == SNAPSHOT
+    assert source.cluster.repositories == registered
 
 
 def test_an_automated_snapshot_in_the_way_is_told_apart(

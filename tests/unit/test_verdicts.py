@@ -83,6 +83,12 @@ def test_the_version_of_the_index_decides(
         (candidate({"index.remote_store.enabled": "true"}), "remote store (OR1 instances)"),
         (candidate({"index.knn.algo_param.m": "16"}), "index.knn.algo_param.m: OpenSearch 3"),
         (candidate({"index.knn.algo_param.ef_search": "100"}), ""),
+        (
+            candidate(
+                {}, {"properties": {"a": {"properties": {"b": {"model_id": "trained-once"}}}}}
+            ),
+            "its vectors need the trained model trained-once",
+        ),
     ],
 )
 def test_where_it_lies_and_its_vectors(asked: Candidate, expected: str) -> None:

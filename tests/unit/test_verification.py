@@ -338,6 +338,26 @@ def test_replicas_that_follow_the_number_of_nodes_are_as_the_destination_wants_t
 
 
 @pytest.mark.usefixtures("copied")
+def test_an_alias_that_the_destination_will_not_take_is_a_fault(
+    source: Side, destination: Side, verified: Verify
+) -> None:
+    """It would refuse it once clients may have moved."""
+    writes = {"is_write_index": True}
+    source.index("logs").aliases = {"entries": writes, "taken": {}, "free": writes}
+    destination.cluster.indices |= {"theirs": FakeIndex(aliases={"entries": writes})}
+    destination.cluster.indices |= {"taken": FakeIndex()}
+
+    verdicts = verified()
+
+    assert verdicts["empty"].faults == []
+    assert verdicts["logs"].faults == [
+        "theirs at the destination takes the writes of its alias entries: take is_write_index off "
+        "there",
+        "the destination has an index named as its alias taken: remove that index, or the alias",
+    ]
+
+
+@pytest.mark.usefixtures("copied")
 def test_what_an_earlier_round_left_behind_is_named(
     source: Side, destination: Side, ownership: Ownership, verified: Verify
 ) -> None:

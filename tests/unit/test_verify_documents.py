@@ -422,6 +422,8 @@ def test_a_source_whose_shards_cannot_be_seen_is_not_compared(copy: Copy) -> Non
     done = copy.run()
 
     assert (done.has_ended, done.documents, done.indices) == (True, 0, [])
+    reason = "nobody may look at its shards at the source, or that is too old"
+    assert copy.outcome()["not_compared"] == {INDEX: reason}
 
 
 def test_an_index_that_clients_delete_is_not_compared(copy: Copy) -> None:

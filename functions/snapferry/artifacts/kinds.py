@@ -103,6 +103,8 @@ class Kind:
         ask: asks the owner, by method, path and body.
         owner: who is asked.
         is_optional: whether an engine may know no such kind, and says so by an error.
+        is_of_plugin: whether it isn't found where the plugin is missing; one that refuses to tell
+            what it has is too old for that.
         is_selected: whether the rest of the input wants one, by its name.
         rest: reads at the source what of one a definition leaves out, by its name.
         when_moved: whether it is written only when clients have moved, as it acts on indices.
@@ -123,6 +125,7 @@ class Kind:
     ask: Callable[..., Any] = _ask
     owner: Owner = "cluster"
     is_optional: bool = True
+    is_of_plugin: bool = False
     is_selected: Callable[[str, DomainJob], bool] = lambda *_: True
     rest: Callable[[Any, str], dict[str, Any]] = lambda *_: {}
     when_moved: bool = False
@@ -132,8 +135,9 @@ class Kind:
         """All of the owner, but for its own and its plugins'."""
         try:
             found = self.definitions(self.ask(owner, "GET", self.all))
-        except (NotFound, RequestRefused):  # where there is none, or no such kind in this engine
-            if not self.is_optional:
+        except (NotFound, RequestRefused) as error:
+            # Where there is none, or no such kind in this engine.
+            if not self.is_optional or (self.is_of_plugin and isinstance(error, RequestRefused)):
                 raise
             return {}
         return {
@@ -384,6 +388,7 @@ KINDS: tuple[Kind, ...] = (
         definitions=_index_policies,
         body=lambda _, definition: {"policy": definition},
         ask=_ask_ism,
+        is_of_plugin=True,
         # Its template may match indices that are restored later.
         when_moved=True,
     ),

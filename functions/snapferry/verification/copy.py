@@ -16,7 +16,7 @@ from snapferry.ownership import Ownership
 from snapferry.records import Records
 from snapferry.request import DomainJob
 from snapferry.verification.ends import keep_ends
-from snapferry.verification.structure import structural_faults
+from snapferry.verification.structure import alias_faults, structural_faults
 
 _STALE = "the source has it no more: an earlier round restored it"
 # For all indices together.
@@ -115,8 +115,10 @@ def verify(
         at_source = pool.submit(indices.count, source, names)
         at_destination = pool.submit(indices.count, destination, there)
         structures = pool.submit(structural_faults, source, destination, there)
+        aliases = pool.submit(alias_faults, source, destination, names, present.keys())
         health, source_documents = healths.result(), at_source.result()
         destination_documents, structure = at_destination.result(), structures.result()
+        in_the_way = aliases.result()
     replicas = ownership.job.domain.replicas
     wanted = {index.name: index.replicas if replicas is None else replicas for index in selected}
     others = [name for name in there if present[name].replicas != wanted[name]]
@@ -131,7 +133,7 @@ def verify(
             source_documents[index.name],
             destination_documents.get(index.name),
             wanted[index.name],
-            structure.get(index.name, []),
+            [*structure.get(index.name, []), *in_the_way.get(index.name, [])],
         )
         for index in selected
     ]

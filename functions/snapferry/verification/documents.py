@@ -230,6 +230,12 @@ def run(
         Ways.of(records, domain).by_snapshot,
         {"source": (here, at_source), "destination": (there, at_destination)},
     )
+    if moment == "after":
+        record["not_compared"] |= {
+            index.name: "nobody may look at its shards at the source, or that is too old"
+            for index in selected
+            if index.name not in plan
+        }
     plan = {name: plan[name] for name in plan if name not in record["not_compared"]}
     if "documents_total" not in record:
         record["documents_total"] = sum(indices.count(destination, plan).values())

@@ -1,6 +1,7 @@
 """What an index is made of besides its documents: its mapping, its analysis, its settings."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -41,6 +42,48 @@ def structural_faults(
                 *differences("mapping", here[name]["mappings"], there[name]["mappings"]),
                 *differences("setting", settings[0], settings[1]),
             ]
+    return faults
+
+
+def alias_faults(
+    source: OpenSearch,
+    destination: OpenSearch,
+    names: Sequence[str],
+    present: Collection[str],
+) -> dict[str, list[str]]:
+    """Says which aliases the destination won't take, which it would refuse past the way back.
+
+    The plan has judged them, but what there is changes while a migration runs.
+
+    Args:
+        source: whose aliases.
+        destination: which is to have them.
+        names: of the indices that have them.
+        present: the names of all indices of the destination.
+
+    Returns:
+        What is in the way, by the name of the index.
+    """
+    here, there = (indices.aliases(cluster) for cluster in (source, destination))
+    writers = {
+        alias: index
+        for index in there.keys() - set(names)
+        for alias, definition in there[index].items()
+        if definition.get("is_write_index")
+    }
+    faults: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for alias, definition in here.get(name, {}).items():
+            if alias in present:
+                faults[name].append(
+                    f"the destination has an index named as its alias {alias}: remove that index, "
+                    "or the alias"
+                )
+            if definition.get("is_write_index") and alias in writers:
+                faults[name].append(
+                    f"{writers[alias]} at the destination takes the writes of its alias {alias}: "
+                    "take is_write_index off there"
+                )
     return faults
 
 
