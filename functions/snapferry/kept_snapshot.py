@@ -75,11 +75,12 @@ def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnaps
         )
     newest = complete[-1]
     name = newest["snapshot"]
+    present = set(newest["indices"])
     lacking = {
         index: each["snapshot"]
         for each in complete
         for index in each["indices"]
-        if index not in newest["indices"]
+        if index not in present
         and not index.startswith(".")
         and indices.is_wanted(index, job.domain.indices)
     }

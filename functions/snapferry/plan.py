@@ -123,6 +123,12 @@ def plan_domain(
         for name, refusal in elsewhere.items()
         if indices.is_wanted(name, job.domain.indices)
     }
+    # Those that stay have a say in whose writes an alias takes.
+    shared = {
+        alias: named
+        for alias, named in _by_alias(indices.aliases(at_source)).items()
+        if any(index.name in named for index in moved)
+    }
     last_snapshot = _by_last_snapshot(at_source, at_destination, moved, job)
     verdicts = [
         *(_restored(index, last_snapshot, job) for index in moved),
@@ -160,7 +166,7 @@ def plan_domain(
         capacity.data_nodes(at_source),
         target,
         verdicts,
-        _by_alias(aliases),
+        shared,
         moved,
         changes,
         notes,
@@ -197,7 +203,8 @@ def plan_restore(
     ]
     # Which engine created an index isn't known before it is restored: not a newer one.
     settings = {"index.version.created": snapshot.version_id}
-    place = f"the snapshot {snapshot.name}"
+    others = indices.some(set(snapshot.lacking.values()))
+    place = f"the snapshot {snapshot.name}" + (f", unlike {others}," if snapshot.lacking else "")
     for index in indices.match(snapshot.indices, job.domain.indices, place=place):
         if refusal := judge(Candidate(index, settings, {}, {}), snapshot.version, target):
             verdicts.append(Verdict(index.name, "reject", refusal.reason, refusal.remedy))
@@ -210,11 +217,10 @@ def plan_restore(
     ]
     notes = index_policies.notes(destination, moved)
     if snapshot.lacking:
-        others = sorted(set(snapshot.lacking.values()))
         notes.append(
-            f"the snapshot {snapshot.name} is without {indices.some(snapshot.lacking)}, which "
-            f"{indices.some(others)} have: a last snapshot holds only what wasn't caught up. To "
-            "restore them, name that snapshot in domains[].snapshot"
+            f"the snapshot {snapshot.name} is without {indices.some(snapshot.lacking)}, unlike "
+            f"{others}: they were deleted, or it is a migration's last one, which holds only what "
+            "wasn't caught up. To restore them, name another one in domains[].snapshot"
         )
     _keep(records, job, str(snapshot.version), 0, target, verdicts, {}, moved, changes, notes)
     return _count(verdicts)
@@ -308,7 +314,8 @@ def _keep(
         "data_nodes": data_nodes,
         "destination_version": str(target.version),
         "indices": [verdict.record() for verdict in verdicts],
-        # Of each alias, whether the indices that have it take its writes; None if they don't say.
+        # Of each alias that something moved has, whether the source's indices take its writes; None
+        # if they don't say.
         "aliases": {
             alias: {index: definition.get("is_write_index") for index, definition in named.items()}
             for alias, named in aliases.items()
@@ -472,16 +479,13 @@ def _refuse_shared(domains: Sequence[dict[str, Any]]) -> None:
 
 def _refuse_shared_names(domains: Sequence[dict[str, Any]]) -> None:
     owners: dict[str, list[str]] = defaultdict(list)
-    holders: dict[str, dict[str, dict[str, bool | None]]] = defaultdict(dict)
     for domain in domains:
-        restored = _names(_verdicts(domain), "restore")
-        for name in restored:
+        for name in _names(_verdicts(domain), "restore"):
             owners[name].append(domain["domain"])
-        for alias, named in domain["aliases"].items():
-            holders[alias][domain["domain"]] = named
+    holders = _holders(domains)
     for domain in domains:
         refused: dict[str, Refusal] = {}
-        for index, clash in _clashes(domain["domain"], owners, holders):
+        for index, clash in _clashes(domain, owners, holders):
             refused.setdefault(index, clash)
         domain["indices"] = [
             Verdict(verdict.index, "reject", refusal.reason, refusal.remedy).record()
@@ -489,29 +493,36 @@ def _refuse_shared_names(domains: Sequence[dict[str, Any]]) -> None:
             else verdict.record()
             for verdict in _verdicts(domain)
         ]
-        domain["notes"] = [
-            *domain["notes"],
-            *(
-                f"{domain['domain']}: the alias {alias} will stand for indices of other domains as "
-                f"well: {', '.join(of_domains)} all have it"
-                for alias, of_domains in sorted(holders.items())
-                if domain["domain"] in of_domains and len(of_domains) > 1
-            ),
-        ]
+    for alias, of_domains in sorted(_holders(domains).items()):
+        if len(of_domains) > 1:
+            note = f"the alias {alias} will stand for indices of {', '.join(of_domains)}"
+            domains[0]["notes"] = [*domains[0]["notes"], note]
+
+
+def _holders(domains: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, bool | None]]]:
+    """By alias and domain the indices that are moved with it, and whether each takes its writes."""
+    holders: dict[str, dict[str, dict[str, bool | None]]] = defaultdict(dict)
+    for domain in domains:
+        restored = set(_names(_verdicts(domain), "restore"))
+        for alias, named in domain["aliases"].items():
+            if moved := {index: named[index] for index in named if index in restored}:
+                holders[alias][domain["domain"]] = moved
+    return holders
 
 
 def _clashes(
-    domain: str,
+    plan: Mapping[str, Any],
     owners: Mapping[str, Sequence[str]],
     holders: Mapping[str, Mapping[str, Mapping[str, bool | None]]],
 ) -> Iterator[tuple[str, Refusal]]:
     """Says which indices of a domain others are in the way of.
 
     Args:
-        domain: its name.
+        plan: the domain's.
         owners: the domains by the names of the indices that they give the same destination.
-        holders: by alias and domain the indices that have it, and whether each takes its writes.
+        holders: of the aliases of these, see `_holders`.
     """
+    domain = plan["domain"]
     for name, domains in owners.items():
         if domain in domains and len(domains) > 1:
             yield (
@@ -544,7 +555,7 @@ def _clashes(
                     ),
                 )
             # The only index of an alias takes its writes, unless it says otherwise.
-            if len(of_domains) > 1 and len(named) == 1 and writes is None:
+            if len(of_domains) > 1 and len(plan["aliases"][alias]) == 1 and writes is None:
                 diverted = f"go to that of {writers[0]}" if writers else "be refused"
                 yield (
                     index,

@@ -1,5 +1,6 @@
 """The report of a migration: what was moved, how it is proven, how long it took, what is left."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from snapferry import (
     artifacts,
     cutover,
     gates,
+    indices,
     listing,
     metrics,
     plan,
@@ -300,10 +302,13 @@ def _to_do(
             yield f"Decide about what was left: {change['note'] or place}"
     for domain in domains:
         after = domain["documents_compared"]["after"]
+        reasons: dict[str, list[str]] = defaultdict(list)
         for index, reason in after["not_compared"].items():
+            reasons[reason].append(index)
+        for reason, not_compared in reasons.items():
             yield (
-                f"Look at {index} of {domain['domain']}, whose documents weren't compared after "
-                f"the clients had moved: {reason}"
+                f"Look at {indices.some(not_compared)} of {domain['domain']}, whose documents "
+                f"weren't compared after the clients had moved: {reason}"
             )
         for compared in after["indices"]:
             if compared["deleted_or_lost"]:

@@ -101,7 +101,11 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
         BucketDenied: likewise.
         RequestRefused: by the domain, whatever is left out.
     """
-    settings = {
+    _register(journal, _at_source(job), source, _source_settings(job), _left_out(job))
+
+
+def _source_settings(job: DomainJob) -> dict[str, Any]:
+    return {
         "bucket": job.bucket.name,
         "base_path": job.base_path,
         "role_arn": job.domain.snapshot_role_arn,
@@ -114,7 +118,6 @@ def register_source(journal: Journal, source: OpenSearch, job: DomainJob) -> Non
         "shard_path_type": "FIXED",
         **_bucket_location(job.bucket, job.domain.region, job.domain.snapshot_role_arn),
     }
-    _register(journal, _at_source(job), source, settings, _left_out(job))
 
 
 def prove_writable(source: OpenSearch, job: DomainJob) -> None:
@@ -125,8 +128,14 @@ def prove_writable(source: OpenSearch, job: DomainJob) -> None:
     Raises:
         AclRefused, BucketDenied: where one can't write.
     """
-    registered = source.snapshot.get_repository(repository=job.repository)[job.repository]
-    source.snapshot.create_repository(repository=job.repository, body=registered)
+    shown = source.snapshot.get_repository(repository=job.repository)[job.repository]["settings"]
+    # A domain may show others of its own, or not the role, and has refused what else isn't there.
+    settings = {
+        name: value
+        for name, value in _source_settings(job).items()
+        if name in shown or name == "role_arn"
+    }
+    Repository(source, job.repository, settings).write(_identity(settings))
 
 
 def register_destination(journal: Journal, destination: OpenSearch, job: DomainJob) -> None:

@@ -228,7 +228,11 @@ def _by_vectors(candidate: Candidate, target: Target) -> Iterator[Refusal]:
             f"{', '.join(removed)}: OpenSearch 3 has no such settings any more",
             "reindex it with these parameters in the method of its knn_vector fields",
         )
-    models = [field["model_id"] for field in _fields(candidate.mapping) if "model_id" in field]
+    models = [
+        field["model_id"]
+        for field in _fields(candidate.mapping)
+        if field.get("type") == "knn_vector" and "model_id" in field
+    ]
     if models:
         yield Refusal(
             f"its vectors need the trained model {models[0]}, which no other cluster has",
@@ -308,7 +312,8 @@ def _by_names(candidate: Candidate, target: Target) -> Iterator[Refusal]:
     if name in target.aliases:
         yield Refusal("the destination has an alias of this name", "remove the alias there")
     for alias in candidate.aliases:
-        if alias in foreign:
+        # A migration's own as well: the source has no index of this name, so it is left behind.
+        if alias in target.present:
             yield Refusal(
                 f"the destination has an index named as its alias {alias}",
                 "remove or rename that index",

@@ -299,7 +299,7 @@ class FakeTailCluster(FakeCluster):
                     {
                         "index": name,
                         "uuid": index.uuid,
-                        "status": "open",
+                        "status": "open" if index.is_open else "close",
                         "pri": str(len(index.shards)),
                         "rep": "0",
                         "pri.store.size": "1",

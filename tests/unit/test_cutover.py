@@ -1,5 +1,6 @@
 """The cut-over between two fake clusters whose shards have operations."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from snapferry import (
 )
 from snapferry.catchup import IndexRound, Round
 from snapferry.cutover import slices
+from snapferry.cutover.stop_mark import StopMark
 from snapferry.errors import (
     OutsideWindow,
     SnapshotInProgress,
@@ -1062,6 +1064,23 @@ def test_what_fails_beside_the_gate_is_shown_until_it_passes(
     assert "0-new" in restored.destination.tails["a"].shards[0].documents
     assert "with 403" in looks[0]["failing"]
     assert "failing" not in looks[-1]
+
+
+def test_a_round_that_is_to_stop_is_shown_as_no_failure(restored: World) -> None:
+    restored.begin()
+    restored.catch_up()
+    restored.source.tails["a"].shards[0].index("0-new")
+    busy = (429, {"error": {"reason": "rejected execution"}})
+    restored.destination.faults = [Fault("POST /a/_bulk", busy, times=99)]
+    # While the round waits for the destination, which it does for real.
+    stopping = threading.Timer(0.1, StopMark(restored.storage.records, DOMAIN).set)
+    stopping.start()
+
+    assert restored.catch_up("writes stop")["ended"]
+
+    stopping.join()
+    assert restored.destination.sent("POST /a/_bulk")
+    assert "failing" not in restored.storage.items["m-1", "progress#logs"]
 
 
 def test_a_round_that_fails_before_the_gate_is_followed_by_others(restored: World) -> None:

@@ -136,7 +136,7 @@ def test_the_plan_says_what_another_snapshot_has_besides(
     """The last snapshot of a migration holds only what wasn't caught up."""
     [note] = planned(destination, storage, restore_only())["notes"]
     assert note.startswith(
-        "logs: the snapshot by-hand is without logs, which nightly-2 have: a last snapshot holds"
+        "logs: the snapshot by-hand is without logs, unlike nightly-2: they were deleted, or it is"
     )
 
     wanted = {"include": ["orders"]}
@@ -150,10 +150,17 @@ def test_what_is_not_in_the_snapshot_is_said_to_be_missing_there(
     restore_only: MakeJob,
 ) -> None:
     """The source isn't asked, and may have it."""
-    job = restore_only(domain__snapshot="by-hand", domain__indices={"include": ["logs"]})
+    wanted = {"include": ["logs"]}
+    by_name = restore_only(domain__snapshot="by-hand", domain__indices=wanted)
+    newest = restore_only(domain__indices=wanted)
+    by_pattern = restore_only(domain__indices={"include": ["log*"]})
 
     with pytest.raises(InvalidInput, match="logs: the snapshot by-hand has no such index"):
-        planned(destination, storage, job)
+        planned(destination, storage, by_name)
+    with pytest.raises(InvalidInput, match="snapshot by-hand, unlike nightly-2, has no such"):
+        planned(destination, storage, newest)
+    with pytest.raises(InvalidInput, match="no index of the snapshot by-hand, unlike nightly-2,"):
+        planned(destination, storage, by_pattern)
 
 
 def test_its_plan_says_no_more_than_what_happens(

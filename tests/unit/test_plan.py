@@ -281,14 +281,13 @@ def test_two_domains_with_a_write_index_of_one_alias(
     assert "its alias all would have several write indices: logs, orders" in ended["cause"]
 
 
-def test_snapshots_alone_give_the_destination_no_names(
-    source: Side, written: Plan, make_job: MakeJob
+@pytest.mark.parametrize("mode", ["snapshot_only", "rehearse"])
+def test_snapshots_and_rehearsals_give_the_destination_no_names(
+    source: Side, written: Plan, make_job: MakeJob, mode: str
 ) -> None:
     source.cluster.indices = {"shared": FakeIndex()}
 
-    ended = written(
-        *(make_job(domain__name=name, mode="snapshot_only") for name in ("logs", "orders"))
-    )
+    ended = written(*(make_job(domain__name=name, mode=mode) for name in ("logs", "orders")))
 
     assert (ended["restore"], ended["reject"]) == (2, 0)
 
@@ -335,10 +334,29 @@ def test_two_domains_with_an_alias_of_a_single_index(
     }
     assert reasons.keys() == rejected.keys()
     assert all(reasons[index].startswith(reason) for index, reason in rejected.items())
-    assert (
-        "logs: the alias all will stand for indices of other domains as well: logs, orders all "
-        "have it"
-    ) in plan_["notes"]
+    noted = [] if rejected else ["the alias all will stand for indices of logs, orders"]
+    assert plan_["notes"] == noted
+
+
+def test_an_alias_through_which_nobody_can_write_at_the_source_is_noted_alone(
+    source: Side, storage: Storage, planned: Plan, write: Plan, make_job: MakeJob
+) -> None:
+    """It is for reading: another index has it, too, that isn't moved."""
+    jobs = [
+        make_job(domain__name=name, domain__indices={"include": [f"{name}-*"]})
+        for name in ("logs", "orders")
+    ]
+    for job in jobs:
+        names = f"{job.domain.name}-1", "stays"
+        source.cluster.indices = {name: FakeIndex(aliases={"all": {}}) for name in names}
+        planned(job)
+
+    ended = write(*jobs)
+
+    assert (ended["restore"], ended["reject"]) == (2, 0)
+    assert storage.records.read("plan")["notes"] == [
+        "the alias all will stand for indices of logs, orders"
+    ]
 
 
 def test_an_alias_that_is_named_as_an_index_of_another_domain(

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from snapferry import indices, rehearsal, repositories, restores, snapshots
-from snapferry.errors import NotFound
+from snapferry.errors import NotFound, Unavailable
 from snapferry.request import DomainJob
 from tests.unit.conftest import MakeJob, Side, Storage
 from tests.unit.fake_shards import FakeTailCluster, FakeTailIndex, shards
-from tests.unit.fakes import FakeIndex, Request
+from tests.unit.fakes import FakeIndex, Fault, Request
 
 
 @pytest.fixture
@@ -110,7 +110,10 @@ class Counting(FakeTailCluster):
 
 def test_what_clients_delete_meanwhile_is_no_fault(job: DomainJob) -> None:
     source = Counting(
-        {name: FakeTailIndex(shards(1, documents=3), uuid=name) for name in ("gone", "kept", "new")}
+        {
+            name: FakeTailIndex(shards(1, documents=3), uuid=name)
+            for name in ("gone", "kept", "new", "shut")
+        }
     )
     client = source.client("source")
     selected = list(indices.list_all(client).values())
@@ -119,6 +122,7 @@ def test_what_clients_delete_meanwhile_is_no_fault(job: DomainJob) -> None:
     )
     del source.tails["gone"]
     source.tails["new"] = FakeTailIndex(shards(1, documents=9), uuid="made-anew")
+    source.tails["shut"].is_open = False
 
     verdicts = rehearsal.verify(client, destination.client("destination"), job, selected)
 
@@ -126,8 +130,20 @@ def test_what_clients_delete_meanwhile_is_no_fault(job: DomainJob) -> None:
         "gone": None,
         "kept": 3,
         "new": None,
+        "shut": None,
     }
-    assert [verdict.faults for verdict in verdicts] == [[], [], []]
+    assert not any(verdict.faults for verdict in verdicts)
+
+
+def test_what_clients_delete_while_it_is_counted_is_asked_for_again(job: DomainJob) -> None:
+    source = Counting({"orders": FakeTailIndex(shards(1, documents=3))})
+    client = source.client("source")
+    selected = list(indices.list_all(client).values())
+    gone = (404, {"error": {"type": "index_not_found_exception", "reason": "no such index"}})
+    source.faults = [Fault("POST /orders/_refresh", gone)]
+
+    with pytest.raises(Unavailable):
+        rehearsal.verify(client, Counting({}).client("destination"), job, selected)
 
 
 @pytest.mark.parametrize(

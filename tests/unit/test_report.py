@@ -235,15 +235,15 @@ def test_what_was_not_compared_or_can_not_be_told_is_left_to_people(
         "began_at": 1_800_000_002.0,
         "ended_at": 1_800_000_003.0,
         "indices": [asdict(index)],
-        "not_compared": {"users": "the destination has it no more"},
+        "not_compared": dict.fromkeys(("users", "roles"), "the destination has it no more"),
     }
     storage.records.write("logs/documents-after", compared)
 
     write([MOVED])
 
     assert stored(storage)["to_do"][:2] == [
-        "Look at users of logs, whose documents weren't compared after the clients had moved: the "
-        "destination has it no more",
+        "Look at roles, users of logs, whose documents weren't compared after the clients had "
+        "moved: the destination has it no more",
         "See whether clients have deleted 3 documents of orders of logs, such as 0-4, 0-5: the "
         "destination lacks them, and it can't be told, since their shards have moved or were "
         "restarted after the cut-over and count deletions anew.",

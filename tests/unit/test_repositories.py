@@ -323,6 +323,23 @@ def give_back(side: Side, journal: Journal) -> GivenBack:
     )
 
 
+def test_a_proof_registers_what_was_registered_once_more(
+    source: Side, storage: Storage, job: DomainJob
+) -> None:
+    job = job.model_copy(update={"way": "acl"})
+    repositories.register_source(storage.journal, source.client, job)
+    registered = source.cluster.repositories["snapferry-m-1-logs"]
+    # The domain has refused the one, shows another of its own, and doesn't show the role.
+    del registered["shard_path_type"]
+    before = dict(registered)
+    registered["compress"] = "true"
+    del registered["role_arn"]
+
+    repositories.prove_writable(source.client, job)
+
+    assert source.cluster.repositories["snapferry-m-1-logs"] == before
+
+
 def test_giving_back_leaves_other_repositories_and_the_snapshots(
     source: Side, storage: Storage, bucket: Bucket, job: DomainJob
 ) -> None:

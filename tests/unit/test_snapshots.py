@@ -122,6 +122,7 @@ def test_by_the_way_of_the_acl_no_snapshot_starts_before_the_domain_can_write(
 ) -> None:
     """The bucket was opened a moment before; a snapshot would lose its shards one by one."""
     job = job.model_copy(update={"way": "acl"})
+    repositories.register_source(storage.journal, source.client, job)
     registered = dict(source.cluster.repositories)
     reason = {"type": "amazon_s3_exception", "reason": "The bucket does not allow ACLs"}
     source.cluster.faults = [

@@ -23,6 +23,9 @@ def version_id(number: str) -> str:
     return str(bit + major * 1_000_000 + minor * 10_000 + patch * 100 + 99)
 
 
+_TRAINED = {"type": "knn_vector", "model_id": "trained-once"}
+
+
 def candidate(
     settings: dict[str, Any] | None = None,
     mapping: dict[str, Any] | None = None,
@@ -84,9 +87,7 @@ def test_the_version_of_the_index_decides(
         (candidate({"index.knn.algo_param.m": "16"}), "index.knn.algo_param.m: OpenSearch 3"),
         (candidate({"index.knn.algo_param.ef_search": "100"}), ""),
         (
-            candidate(
-                {}, {"properties": {"a": {"properties": {"b": {"model_id": "trained-once"}}}}}
-            ),
+            candidate({}, {"properties": {"a": {"properties": {"b": _TRAINED}}}}),
             "its vectors need the trained model trained-once",
         ),
     ],
@@ -192,6 +193,12 @@ WRITES = {"is_write_index": True}
             candidate(aliases={"stranger": {}}),
             {"present": {"stranger": STRANGER}},
             "an index named as its alias stranger",
+        ),
+        (
+            # What an earlier migration has left, and the source has no more.
+            candidate(aliases={"left": {}}),
+            {"present": {"left": STRANGER}, "owned": {"left"}},
+            "an index named as its alias left",
         ),
         (
             candidate(aliases={"all": WRITES}),

@@ -128,6 +128,9 @@ def catch_up(
         except MigrationEnded:
             raise
         except SnapferryError as error:
+            if ended := stop_mark.look():
+                # It was to stop. If that isn't why it failed, the last round fails, too.
+                continue
             # While people are asked it may pass; if it doesn't, the last round fails. Before, a
             # node that restarts is waited for.
             may_pass = isinstance(error, Unavailable)
