@@ -1066,6 +1066,22 @@ def test_what_fails_beside_the_gate_is_shown_until_it_passes(
     assert "failing" not in looks[-1]
 
 
+def test_all_indices_with_deletes_are_looked_at_together(restored: World) -> None:
+    """While clients wait, each request counts."""
+    restored.begin()
+    restored.catch_up()
+    for name in "ab":
+        restored.source.tails[name].shards[0].delete("0-3")
+    restored.freeze()
+
+    assert restored.finish() == {"caught_up": 2, "by_snapshot": 0}
+
+    for name in "ab":
+        assert "0-3" not in restored.destination.tails[name].shards[0].documents
+    assert restored.source.sent("GET /a,b/_stats/docs,indexing")
+    assert not restored.source.sent("GET /[ab]/_stats/.*")
+
+
 def test_a_round_that_is_to_stop_is_shown_as_no_failure(restored: World) -> None:
     restored.begin()
     restored.catch_up()

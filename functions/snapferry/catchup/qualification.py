@@ -44,8 +44,9 @@ def qualify(
     names = unshown(source, [index.name for index in selected if index.name not in reasons])
     found = primaries.look(source, names)
     side = Side(source, Engine.of(source), primaries.nodes(found))
-    for name, mapping in mappings.read(side, found).items():
-        if reason := _unfit_rights(side, name, len(found[name]), mapping):
+    shards = {name: range(len(of_index)) for name, of_index in found.items()}
+    for name, hidden in hidden_documents(side, shards, mappings.read(side, found)).items():
+        if reason := _unfit_rights(hidden):
             reasons[name] = reason
     shown = [index.name for index in selected if index.name not in reasons]
     return reasons | dict.fromkeys(altered(source, destination, shown), ALTERED)
@@ -178,8 +179,7 @@ def _unfit_mapping(mapping: Mapping[str, Any]) -> str:
     return ""
 
 
-def _unfit_rights(side: Side, name: str, shards: int, mapping: Mapping[str, Any]) -> str:
-    hidden = hidden_documents(side, name, range(shards), mapping)
+def _unfit_rights(hidden: int | None) -> str:
     if hidden is None:
         return "its documents can't be counted while so much is written to it"
     if hidden:

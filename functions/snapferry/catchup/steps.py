@@ -78,13 +78,15 @@ class Steps:
             if self.is_stopped():
                 return
             self._seal([tail for tail in tails if tail.is_compared and not tail.result.unfit])
-            sealed = [(tail, at_source.result()[tail.name]) for tail in tails if tail.result.sealed]
-            self._each(sealed, self._finish)
+            sealed = [tail for tail in tails if tail.result.sealed]
+            surplus = {tail.name: tail.with_surplus for tail in sealed if tail.with_surplus}
+            hidden = hidden_documents(self.source, surplus, at_source.result())
+            self._each([(tail, hidden.get(tail.name, 0)) for tail in sealed], self._finish)
             tails = [
                 tail
-                for tail, _ in sealed
+                for tail in sealed
                 # Where nothing was deleted, it would be the same once more.
-                if tail.has_more and any(tail.surplus.values()) and not tail.result.unfit
+                if tail.has_more and tail.with_surplus and not tail.result.unfit
             ]
             if self._has_to_leave():
                 return
@@ -226,14 +228,16 @@ class Steps:
                 and _all_durable({name: shown[name]}, {name: present.get(name, [])})
             )
 
-    def _finish(self, tail: Tail, mapping: dict[str, Any]) -> None:
+    def _finish(self, tail: Tail, hidden: int | None) -> None:
         """Deletes at the destination what was found that the source lacks.
 
         If that was all of it, the marks are sealed.
+
+        Args:
+            tail: of the index.
+            hidden: how many of the source's documents no search shows, see `hidden_documents`.
         """
-        shards = [number for number, surplus in tail.surplus.items() if surplus]
-        if shards:
-            hidden = hidden_documents(self.source, tail.name, shards, mapping)
+        if tail.with_surplus:
             if hidden is None:
                 # While so much is written; once writes have stopped, at the latest, it is known.
                 tail.result.sealed = False
@@ -245,7 +249,9 @@ class Steps:
                 )
             # Nobody else has taken over, or this raises.
             self._keep(tail, {})
-            surplus = [document for number in shards for document in tail.surplus[number]]
+            surplus = [
+                document for number in tail.with_surplus for document in tail.surplus[number]
+            ]
             tail.writer.delete(surplus)
             tail.result.deletes += len(surplus)
         if tail.has_more:

@@ -86,6 +86,11 @@ class Tail:
         ]
 
     @property
+    def with_surplus(self) -> list[int]:
+        """The shards in which something is to be deleted at the destination."""
+        return [number for number, surplus in self.surplus.items() if surplus]
+
+    @property
     def is_copied(self) -> bool:
         """Whether all that was durable at the beginning of the round is copied."""
         return all(shard.mark >= primary.global_checkpoint for _, shard, primary in self.shards)

@@ -5,6 +5,7 @@ Document-level and field-level security and field masking prevent that in silenc
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -21,6 +22,7 @@ _ATTEMPTS = 20
 _ENOUGH_SEARCHES = 10
 # Each has a few documents of any size in memory.
 _INDICES_AT_ONCE = 4
+_INDICES_PER_LOOK = 20
 
 
 def unshown(source: OpenSearch, names: Iterable[str]) -> list[str]:
@@ -89,43 +91,75 @@ def altered(source: OpenSearch, destination: OpenSearch, names: Iterable[str]) -
 
 
 def hidden_documents(
-    source: Side, index: str, shards: Sequence[int], mapping: Mapping[str, Any]
-) -> int | None:
-    """Counts the documents of some shards that exist and that no search shows.
+    source: Side,
+    shards: Mapping[str, Sequence[int]],
+    mapping_of: Mapping[str, Mapping[str, Any]],
+) -> dict[str, int | None]:
+    """Counts the documents of indices that exist and that no search shows.
 
     The statistics of a shard are the same whoever asks, and count nested documents apart. While
     clients write, only a search between two equal ones says something. And what a client has just
     written and read is in them before searches show it: that documents are hidden is believed only
     if several searches say so, and none says otherwise.
 
+    Args:
+        source: the source.
+        shards: of each index those that are looked at.
+        mapping_of: the mapping of each index.
+
     Returns:
-        How many; None where nobody can tell, since the statistics don't stand still.
+        How many, by index; None where nobody can tell, since the statistics don't stand still.
 
     Raises:
-        Unavailable: where the index is deleted or closed meanwhile.
+        NotFound, Unavailable: where an index is deleted or closed meanwhile.
     """
+    hidden: dict[str, int | None] = {}
+    with ThreadPoolExecutor(_INDICES_AT_ONCE) as pool:
+        # Not more than that: else those at the end have changed since the beginning.
+        for batch in batched(shards, _INDICES_PER_LOOK, strict=False):
+            told: dict[str, list[int]] = {name: [] for name in batch}
+            for _ in range(_ATTEMPTS):
+                undecided = {name: shards[name] for name in batch if not _is_decided(told[name])}
+                if not undecided:
+                    break
+                refresh(source.client, undecided)
+                before = _lucene_documents(source, undecided)
+                shown = pool.map(
+                    lambda name: _shown(source, name, shards[name], mapping_of[name]), undecided
+                )
+                found = dict(zip(undecided, shown, strict=True))
+                after = _lucene_documents(source, undecided)
+                for name in undecided:
+                    if before[name] == after[name]:
+                        told[name].append(before[name] - found[name])
+            for name in batch:
+                hidden[name] = told[name][-1] if _is_decided(told[name]) else None
+    return hidden
+
+
+def _is_decided(told: Sequence[int]) -> bool:
+    return 0 in told or len(told) == _ENOUGH_SEARCHES
+
+
+def _shown(source: Side, index: str, shards: Iterable[int], mapping: Mapping[str, Any]) -> int:
+    """How many documents of some shards searches show, nested ones counted apart."""
     body: dict[str, Any] = {
         "query": {"match_all": {}},
         "aggs": {path: {"nested": {"path": path}} for path in nested_paths(mapping)},
     }
-    told = []
-    for _ in range(_ATTEMPTS):
-        refresh(source.client, [index])
-        before = _lucene_documents(source, index, shards)
-        shown = 0
-        for answer in search_each(source, index, [(shard, body) for shard in shards]):
-            shown += total_hits(answer["hits"])
-            for nested in answer.get("aggregations", {}).values():
-                shown += nested["doc_count"]
-        if before == _lucene_documents(source, index, shards):
-            told.append(before - shown)
-            if told[-1] == 0 or len(told) == _ENOUGH_SEARCHES:
-                return told[-1]
-    return None
+    shown = 0
+    for answer in search_each(source, index, [(shard, body) for shard in shards]):
+        shown += total_hits(answer["hits"])
+        for nested in answer.get("aggregations", {}).values():
+            shown += nested["doc_count"]
+    return shown
 
 
-def _lucene_documents(source: Side, index: str, shards: Sequence[int]) -> int:
-    present = look(source.client, [index]).get(index)
-    if present is None:
-        raise Unavailable(f"{index}: it was deleted or closed at this moment")
-    return sum(present[shard].lucene_documents for shard in shards)
+def _lucene_documents(source: Side, shards: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    present = look(source.client, shards)
+    if gone := shards.keys() - present.keys():
+        raise Unavailable(f"{indices.some(gone)}: deleted or closed at this moment")
+    return {
+        name: sum(present[name][number].lucene_documents for number in numbers)
+        for name, numbers in shards.items()
+    }
