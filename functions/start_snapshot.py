@@ -15,9 +15,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     job = DomainJob.model_validate(event["job"])
     records = clients.records(job.migration_id)
     source = clients.source(job.domain)
-    indices = listing.forget_gone(source, records, job.domain.name, event["round"])
-    names = [index.name for index in indices]
     with clients.effect(job.migration_id, context):
+        indices = listing.forget_gone(source, records, job.domain.name, event["round"])
+        names = [index.name for index in indices]
         cutover.keep_base(source, records, job, event["round"], names)
         snapshot = snapshots.start(
             clients.journal(job.migration_id), source, job, event["round"], names

@@ -436,18 +436,20 @@ def test_a_caller_who_does_not_see_everything_deletes_nothing(
     assert "document-level security" in reason
 
 
-def test_what_a_client_reads_at_once_is_not_taken_for_hidden(tail: Tail, index: str) -> None:
+def test_what_a_client_reads_at_once_is_not_taken_for_hidden(
+    sandbox: Sandbox, tail: Tail, index: str
+) -> None:
     """The statistics count a document that was just read before searches show it."""
-    create(tail.source, index)
-    fill(tail.source, index, 100)
+    create(sandbox.source, index)
+    fill(sandbox.source, index, 100)
     tail.bulk(index)
     stopping = threading.Event()
 
     def write_and_read() -> None:
         for number in itertools.count():
             key = f"new-{number}"
-            tail.source.index(index=index, id=key, body={"number": number})
-            tail.source.get(index=index, id=key)
+            sandbox.source.index(index=index, id=key, body={"number": number})
+            sandbox.source.get(index=index, id=key)
             if stopping.wait(0.02):
                 return
 
@@ -455,7 +457,7 @@ def test_what_a_client_reads_at_once_is_not_taken_for_hidden(tail: Tail, index: 
         writing = client.submit(write_and_read)
         try:
             for key in range(30):
-                tail.source.delete(index=index, id=str(key))
+                sandbox.source.delete(index=index, id=str(key))
                 assert tail.round(index).unfit == ""
         finally:
             stopping.set()
@@ -463,7 +465,7 @@ def test_what_a_client_reads_at_once_is_not_taken_for_hidden(tail: Tail, index: 
     done = tail.last_round(index)
 
     assert (done.sealed, done.unfit) == (True, "")
-    assert content(tail.destination, index) == content(tail.source, index)
+    assert content(sandbox.destination, index) == content(sandbox.source, index)
 
 
 def test_a_caller_who_does_not_see_documents_as_they_are_copies_none(

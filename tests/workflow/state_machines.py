@@ -173,7 +173,9 @@ class StateMachines:
             state_input: its input.
             parameters: further ones of TestState, such as `mock`.
         """
-        whole = json.dumps({**definition, "QueryLanguage": "JSONata"})
+        whole = json.dumps({**definition, "QueryLanguage": "JSONata"}).replace(
+            "${Partition}", "aws"
+        )
         return self.client.test_state(
             definition=re.sub(r"\$\{\w+\}", self.arns["snapshot"], whole),
             roleArn=_ROLE_ARN,
