@@ -112,7 +112,8 @@ def plan_domain(
     refusals: dict[str, Refusal] = {}
     moved: list[Index] = []
     aliases: dict[str, Mapping[str, Any]] = {}
-    for candidate in _candidates(at_source, matched):
+    aliases_at_source = indices.aliases(at_source)
+    for candidate in _candidates(at_source, matched, aliases_at_source):
         if refusal := judge(candidate, engine, target):
             refusals[candidate.index.name] = refusal
         else:
@@ -126,7 +127,7 @@ def plan_domain(
     # Those that stay have a say in whose writes an alias takes.
     shared = {
         alias: named
-        for alias, named in _by_alias(indices.aliases(at_source)).items()
+        for alias, named in _by_alias(aliases_at_source).items()
         if any(index.name in named for index in moved)
     }
     last_snapshot = _by_last_snapshot(at_source, at_destination, moved, job)
@@ -396,10 +397,11 @@ def _by_alias(aliases: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
     return turned
 
 
-def _candidates(source: OpenSearch, matched: Sequence[Index]) -> Iterator[Candidate]:
+def _candidates(
+    source: OpenSearch, matched: Sequence[Index], aliases: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Candidate]:
     parameters = Engine.of(source).mapping_parameters
     by_name = {index.name: index for index in matched}
-    aliases = indices.aliases(source)
     # In pieces, because the mappings of many indices are large.
     for path in indices.paths(by_name):
         settings = indices.settings(source, path.split(","))

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from snapferry import report, request
+from snapferry.errors import AclRefused, BucketDenied, SnapshotInProgress
 from snapferry.events import Bus
 from snapferry.progress import Progress
 from snapferry.records import Records
@@ -20,6 +23,19 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
+
+
+def in_the_way_of_the_bucket(snapshot: str) -> pytest.MarkDecorator:
+    """What a state waits for that uses the bucket, as `in_the_way`, and how many `times`.
+
+    Args:
+        snapshot: why a running one is in the way.
+    """
+    closed = "the bucket isn't open everywhere yet"
+    return pytest.mark.parametrize(
+        ("in_the_way", "times"),
+        [(SnapshotInProgress(snapshot), 10), (AclRefused(closed), 8), (BucketDenied(closed), 8)],
+    )
 
 
 def request_document(*names: str, **changes: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from tests.workflow.migration import (
     WRITTEN,
     Migration,
     given_back,
+    in_the_way_of_the_bucket,
     request_document,
 )
 
@@ -166,14 +167,7 @@ def test_a_snapshot_of_a_series_that_overlaps_another_run_is_skipped(migration: 
     assert [event for event, _ in migration.events.told] == ["SnapshotSkipped"]
 
 
-@pytest.mark.parametrize(
-    ("in_the_way", "times"),
-    [
-        (SnapshotInProgress("the domain's automated snapshot runs"), 10),
-        (AclRefused("the bucket isn't open everywhere yet"), 8),
-        (BucketDenied("the bucket isn't open everywhere yet"), 8),
-    ],
-)
+@in_the_way_of_the_bucket("the domain's automated snapshot runs")
 def test_deleting_expired_snapshots_waits_for_a_running_one_and_for_the_right_to_write(
     migration: Migration, in_the_way: Exception, times: int
 ) -> None:

@@ -9,8 +9,6 @@ import pytest
 
 from snapferry.errors import (
     AccessDenied,
-    AclRefused,
-    BucketDenied,
     OutsideWindow,
     RestoreFailed,
     SnapshotFailed,
@@ -30,6 +28,7 @@ from tests.workflow.migration import (
     SNAPSHOT,
     Migration,
     caught_up_last,
+    in_the_way_of_the_bucket,
     listed,
 )
 
@@ -379,14 +378,7 @@ def test_a_child_execution_that_somebody_stops(
     assert _handlers(migration)[-2:] == [handler, "unblock_source"]
 
 
-@pytest.mark.parametrize(
-    ("in_the_way", "times"),
-    [
-        (SnapshotInProgress("the repository is in use"), 10),
-        (AclRefused("the bucket isn't open everywhere yet"), 8),
-        (BucketDenied("the bucket isn't open everywhere yet"), 8),
-    ],
-)
+@in_the_way_of_the_bucket("the repository is in use")
 def test_deleting_waits_for_a_running_snapshot_and_for_the_right_to_write(
     migration: Migration, in_the_way: Exception, times: int
 ) -> None:

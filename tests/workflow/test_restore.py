@@ -2,9 +2,8 @@
 
 import pytest
 
-from snapferry.errors import AclRefused, BucketDenied, SnapshotInProgress
 from tests.workflow.fake_handlers import in_turn
-from tests.workflow.migration import Migration
+from tests.workflow.migration import Migration, in_the_way_of_the_bucket
 
 
 def test_restores_a_snapshot_that_ends_at_the_first_look(migration: Migration) -> None:
@@ -47,14 +46,7 @@ def test_waits_as_long_as_the_look_says(migration: Migration, wait_seconds: int)
     assert waited_seconds == wait_seconds
 
 
-@pytest.mark.parametrize(
-    ("in_the_way", "times"),
-    [
-        (SnapshotInProgress("an index that is being snapshotted can't be closed"), 10),
-        (AclRefused("the bucket isn't open everywhere yet"), 8),
-        (BucketDenied("the bucket isn't open everywhere yet"), 8),
-    ],
-)
+@in_the_way_of_the_bucket("an index that is being snapshotted can't be closed")
 def test_waits_for_a_snapshot_of_the_destination_and_for_its_right_to_read(
     migration: Migration, in_the_way: Exception, times: int
 ) -> None:
