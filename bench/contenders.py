@@ -5,15 +5,13 @@ once, waits inside the cluster where it can, and nobody looks anything up.
 """
 
 import contextlib
-import itertools
 import os
 import subprocess
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from bench.lab import ROUND, Lab, Measured
-from bench.workload import INDICES, create, first_write
+from bench.lab import GATE_ANSWERED_AFTER_SECONDS, ROUND, Lab, Measured
 from snapferry import aliases, catchup, clients, verification
 from snapferry.ownership import Ownership
 from snapferry_cli.migration import Migration
@@ -24,10 +22,6 @@ from snapferry_sandbox.opensearch.cluster import Cluster
 from snapferry_sandbox.world import ROOT
 
 _LOOK_SECONDS = 0.1
-# Nobody answers at once, and rounds go on beside the gate: some answers come in the midst of one.
-# One for each write stop that is measured, at each size the same.
-_GATE_ANSWERED_AFTER_SECONDS = (5.0, 6.5, 8.0, 9.5, 11.0, 12.5, 14.0)
-_seconds_until_answer = itertools.cycle(_GATE_ANSWERED_AFTER_SECONDS)
 _ROUNDS_OF_CATCHING_UP = 3
 _ROUND_SECONDS = 600
 _ELASTICDUMP = ROOT / "node_modules" / ".bin" / "elasticdump"
@@ -43,7 +37,7 @@ def snapferry(lab: Lab) -> Measured:
     sandbox = lab.sandbox
     started = sandbox.start(
         sandbox.request(
-            *INDICES,
+            *lab.workload.indices,
             bucket__base_path=f"snapferry/bench-{time.time_ns()}",
             cutover={"gates": ["stop_writes", "clients_moved"]},
             verification="quick",
@@ -66,10 +60,10 @@ def snapferry(lab: Lab) -> Measured:
             for gate in look.open_gates:
                 if gate.name == "stop_writes":
                     unlimited.close()
-                    time.sleep(next(_seconds_until_answer))
+                    time.sleep(next(lab.seconds_until_answer))
                     lab.client.stop()
                 else:
-                    resumed_at = first_write(sandbox.destination)
+                    resumed_at = lab.workload.first_write(sandbox.destination)
                     lab.compare()
                 migration.approve(gate, by="bench")
                 answered.append(AnsweredGate(gate.name, gate.announced_at, time.time()))
@@ -116,7 +110,7 @@ def warm_restore(lab: Lab) -> Measured:
     """The last snapshot is restored over closed indices, which have the base: what differs."""
     with lab.tuned():
         bulk_seconds = lab.restore_base()
-        lab.sandbox.destination.indices.close(index=",".join(INDICES))
+        lab.sandbox.destination.indices.close(index=",".join(lab.workload.indices))
         lab.write_until_stop()
         lab.restore(lab.take_snapshot())
         return lab.resume(lab.base.snapshot_seconds + bulk_seconds)
@@ -125,7 +119,7 @@ def warm_restore(lab: Lab) -> Measured:
 def bare_api(lab: Lab) -> Measured:
     """The last steps of Snapferry by bare calls: what the workflow around them adds is missing."""
     base = lab.base
-    domain, names = base.job.domain.name, list(INDICES)
+    domain, names = base.job.domain.name, lab.workload.indices
     source, destination = clients.source(base.job.domain), clients.destination(base.job.destination)
     sides = source, destination, base.records, domain
     with lab.tuned():
@@ -152,9 +146,9 @@ def bare_api(lab: Lab) -> Measured:
 def reindex_from_remote(lab: Lab) -> Measured:
     """The destination reads all documents from the source, its indices side by side."""
     source, destination = lab.sandbox.world.sources[0], lab.sandbox.destination
-    create(destination, refresh_interval="-1")
+    lab.workload.create(destination, refresh_interval="-1")
     lab.write_until_stop()
-    lab.sandbox.source.indices.refresh(index=",".join(INDICES))
+    lab.sandbox.source.indices.refresh(index=",".join(lab.workload.indices))
     tasks = [
         destination.reindex(
             body={
@@ -170,7 +164,7 @@ def reindex_from_remote(lab: Lab) -> Measured:
             },
             params={"wait_for_completion": "false"},
         )["task"]
-        for index in INDICES
+        for index in lab.workload.indices
     ]
     while tasks:
         answer = destination.tasks.get(task_id=tasks[0])
@@ -185,9 +179,9 @@ def reindex_from_remote(lab: Lab) -> Measured:
 def elasticdump(lab: Lab) -> Measured:
     """The tool of this name reads all documents and writes them, an index for each process."""
     source, destination = lab.sandbox.world.sources[0], lab.sandbox.world.destinations[0]
-    create(lab.sandbox.destination, refresh_interval="-1")
+    lab.workload.create(lab.sandbox.destination, refresh_interval="-1")
     lab.write_until_stop()
-    lab.sandbox.source.indices.refresh(index=",".join(INDICES))
+    lab.sandbox.source.indices.refresh(index=",".join(lab.workload.indices))
     environment = os.environ | {"NODE_EXTRA_CA_CERTS": str(source.ca_file)}
     dumps = [
         subprocess.Popen(
@@ -202,7 +196,7 @@ def elasticdump(lab: Lab) -> Measured:
             ],
             env=environment,
         )
-        for index in INDICES
+        for index in lab.workload.indices
     ]
     for dump in dumps:
         assert dump.wait() == 0
@@ -228,5 +222,5 @@ CONTENDERS: dict[str, Callable[[Lab], Measured]] = {
 }
 COPY_EVERYTHING = {"guide_default", "guide_tuned", "reindex_from_remote", "elasticdump"}
 """These copy everything in the write stop, so what was written before makes no difference."""
-WRITE_STOPS = {"snapferry": len(_GATE_ANSWERED_AFTER_SECONDS), "bare_api": 3}
+WRITE_STOPS = {"snapferry": len(GATE_ANSWERED_AFTER_SECONDS), "bare_api": 3}
 """So many of these are measured: they stop writes for so short that chance shows in it."""

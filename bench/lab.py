@@ -1,13 +1,14 @@
 """Where contenders are measured: two clusters, a base for all, a write stop for each."""
 
 import contextlib
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.workload import INDICES, Churn, Client, Workload, first_write, write
+from bench.workload import Churn, Client, Workload, write
 from snapferry import (
     access,
     clients,
@@ -28,6 +29,9 @@ from tests.sandbox.migrations import Sandbox, granted
 _PATIENCE_SECONDS = 900
 _CLIENT_WRITES_SECONDS = 2
 _LAST = "last"
+# Nobody answers at once, and rounds go on beside the gate: some answers come in the midst of one.
+GATE_ANSWERED_AFTER_SECONDS = (5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)
+"""Of each write stop that is measured; at each size the same."""
 ROUND = 1
 """The number of the base's snapshot."""
 
@@ -111,6 +115,7 @@ class Lab:
         base: what all contenders begin with; its snapshot was taken with unlimited network.
         bulk_seconds: how long a restore of everything takes; None before one was measured.
         client: who writes.
+        seconds_until_answer: of the gates before the next write stops.
         has_churned: whether the churn was written.
     """
 
@@ -121,6 +126,9 @@ class Lab:
     base: Base
     bulk_seconds: float | None
     client: Client = field(init=False)
+    seconds_until_answer: Iterator[float] = field(
+        init=False, default_factory=lambda: itertools.cycle(GATE_ANSWERED_AFTER_SECONDS)
+    )
     has_churned: bool = False
 
     def __post_init__(self) -> None:
@@ -158,7 +166,7 @@ class Lab:
         answer = self.sandbox.source.snapshot.create(
             repository=self.base.job.repository,
             snapshot=_LAST,
-            body={"indices": ",".join(INDICES), "include_global_state": False},
+            body={"indices": ",".join(self.workload.indices), "include_global_state": False},
             params={"wait_for_completion": "true", "request_timeout": _PATIENCE_SECONDS},
         )
         assert answer["snapshot"]["state"] == "SUCCESS", answer
@@ -172,7 +180,7 @@ class Lab:
         self.sandbox.destination.snapshot.get(**where)
         answer = self.sandbox.destination.snapshot.restore(
             **where,
-            body={"indices": ",".join(INDICES), "include_global_state": False},
+            body={"indices": ",".join(self.workload.indices), "include_global_state": False},
             params={"wait_for_completion": "true", "request_timeout": _PATIENCE_SECONDS},
         )
         assert not answer["snapshot"]["shards"]["failed"], answer
@@ -196,25 +204,25 @@ class Lab:
         Args:
             seconds_before: what was done before it.
         """
-        resumed_at = first_write(self.sandbox.destination)
+        resumed_at = self.workload.first_write(self.sandbox.destination)
         write_stop_seconds = resumed_at - self.client.last_accepted_at
         self.compare()
         return Measured(write_stop_seconds, seconds_before + write_stop_seconds)
 
     def compare(self) -> None:
         """Compare what is on both sides; the destination has the client's first write besides."""
-        expected = indices.count(self.sandbox.source, INDICES)
-        expected[INDICES[0]] += 1
-        found = indices.count(self.sandbox.destination, INDICES)
+        expected = indices.count(self.sandbox.source, self.workload.indices)
+        expected[self.workload.indices[0]] += 1
+        found = indices.count(self.sandbox.destination, self.workload.indices)
         assert found == expected, (found, expected)
 
     def clean(self) -> None:
         """Make both sides as they were before a contender."""
         self.sandbox.destination.indices.delete(
-            index=",".join(INDICES), params={"ignore_unavailable": "true"}
+            index=",".join(self.workload.indices), params={"ignore_unavailable": "true"}
         )
         self.sandbox.source.indices.put_settings(
-            index=",".join(INDICES), body={"index.blocks.write": None}
+            index=",".join(self.workload.indices), body={"index.blocks.write": None}
         )
         repository = self.base.job.repository
         if self.sandbox.source.snapshot.get(

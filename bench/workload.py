@@ -11,8 +11,6 @@ from typing import Any, Literal
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import parallel_bulk
 
-INDICES = ("bench-0", "bench-1", "bench-2")
-
 type Churn = Literal["appends", "random"]
 
 # Of so many operations each: 1 % appended alone, or with 0.2 % updated and 0.1 % deleted.
@@ -20,6 +18,7 @@ _MIX: dict[Churn, tuple[str, ...]] = {
     "appends": ("create",),
     "random": (*["create"] * 10, *["index"] * 2, "delete"),
 }
+_INDICES = 3
 _SHARDS = 3
 _DEFINITION = {
     "settings": {
@@ -60,9 +59,16 @@ _CLIENT_BULKS_PER_SECOND = 10
 
 
 class Workload:
-    """Entries of an access log, and how clients change them; the same in each run."""
+    """Entries of an access log, and how clients change them; the same in each run.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the log; the names of its indices have it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.indices = [f"bench-{name}-{number}" for number in range(_INDICES)]
+        """What it lies in."""
+        self._aliases = [f"entries-{name}-{number}" for number in range(_INDICES)]
         self._random = random.Random(0)  # noqa: S311
         self._words = ["".join(self._random.choices(_LETTERS, k=n % 9 + 2)) for n in range(_WORDS)]
         self._verbs = {churn: itertools.cycle(mix) for churn, mix in _MIX.items()}
@@ -73,6 +79,22 @@ class Workload:
     def documents(self) -> int:
         """How many there are."""
         return self._written - len(self._deleted)
+
+    def create(self, cluster: OpenSearch, *, refresh_interval: str | None = None) -> None:
+        """Make the indices, with an alias each, and nothing in them."""
+        for index, alias in zip(self.indices, self._aliases, strict=True):
+            cluster.indices.create(index=index, body={**_DEFINITION, "aliases": {alias: {}}})
+            if refresh_interval:
+                cluster.indices.put_settings(
+                    index=index, body={"index.refresh_interval": refresh_interval}
+                )
+
+    def first_write(self, cluster: OpenSearch) -> float:
+        """Write a document to the first index by its alias; return when that was accepted."""
+        return _write_bulk(
+            cluster,
+            [{"_op_type": "create", "_index": self._aliases[0], "_id": "first", "_source": {}}],
+        )
 
     def appends(self, number: int) -> Iterator[dict[str, Any]]:
         """New documents, as actions of `opensearchpy.helpers`."""
@@ -97,7 +119,8 @@ class Workload:
             number = self._present()
         if verb == "delete":
             self._deleted.add(number)
-        place = {"_op_type": verb, "_index": alias(number), "_id": str(number)}
+        alias = self._aliases[number % _INDICES]
+        place = {"_op_type": verb, "_index": alias, "_id": str(number)}
         return place if verb == "delete" else place | {"_source": self._document(number)}
 
     def _present(self) -> int:
@@ -118,21 +141,6 @@ class Workload:
             "agent": some.choice(_AGENTS),
             "message": " ".join(some.choices(self._words, k=_WORDS_IN_MESSAGE)),
         }
-
-
-def alias(number: int) -> str:
-    """The alias by which clients write a document."""
-    return INDICES[number % len(INDICES)].replace("bench", "entries")
-
-
-def create(cluster: OpenSearch, *, refresh_interval: str | None = None) -> None:
-    """Make the indices, with an alias each, and nothing in them."""
-    for number, index in enumerate(INDICES):
-        cluster.indices.create(index=index, body={**_DEFINITION, "aliases": {alias(number): {}}})
-        if refresh_interval:
-            cluster.indices.put_settings(
-                index=index, body={"index.refresh_interval": refresh_interval}
-            )
 
 
 def write(cluster: OpenSearch, actions: Iterator[dict[str, Any]]) -> None:
@@ -181,13 +189,6 @@ class Client:
             self.last_accepted_at = _write_bulk(
                 cluster, self._workload.changes(self._churn, _CLIENT_BULK_OPERATIONS)
             )
-
-
-def first_write(cluster: OpenSearch) -> float:
-    """Write a document to the first index by its alias; return when that was accepted."""
-    return _write_bulk(
-        cluster, [{"_op_type": "create", "_index": alias(0), "_id": "first", "_source": {}}]
-    )
 
 
 def _write_bulk(cluster: OpenSearch, actions: Iterable[dict[str, Any]]) -> float:

@@ -11,7 +11,7 @@ from bench.workload import Workload
 
 
 def test_a_churn_has_its_mix() -> None:
-    workload = Workload()
+    workload = Workload("some")
     assert Counter(each["_op_type"] for each in workload.appends(2_000)) == {"create": 2_000}
 
     verbs = Counter(each["_op_type"] for each in workload.churn("random", appended=100))
@@ -22,7 +22,7 @@ def test_a_churn_has_its_mix() -> None:
 
 
 def test_nothing_is_changed_that_another_thread_may_still_have_to_write() -> None:
-    workload = Workload()
+    workload = Workload("some")
     written = len(list(workload.appends(9_000)))
     for action in workload.churn("random", appended=1_000):
         if action["_op_type"] == "create":
@@ -33,7 +33,7 @@ def test_nothing_is_changed_that_another_thread_may_still_have_to_write() -> Non
 
 
 def test_a_churn_goes_on_where_it_was() -> None:
-    workload = Workload()
+    workload = Workload("some")
     list(workload.appends(100))
     verbs = Counter(
         each["_op_type"] for _ in range(13) for each in workload.changes("random", number=10)
@@ -42,7 +42,7 @@ def test_a_churn_goes_on_where_it_was() -> None:
 
 
 def test_what_is_deleted_is_not_changed_again() -> None:
-    workload = Workload()
+    workload = Workload("some")
     list(workload.appends(50))
     deleted = set()
     for action in workload.churn("random", appended=300):
