@@ -1089,7 +1089,7 @@ def test_a_round_that_is_to_stop_is_shown_as_no_failure(restored: World) -> None
     busy = (429, {"error": {"reason": "rejected execution"}})
     restored.destination.faults = [Fault("POST /a/_bulk", busy, times=99)]
     # While the round waits for the destination, which it does for real.
-    stopping = threading.Timer(0.1, StopMark(restored.storage.records, DOMAIN).set)
+    stopping = threading.Timer(0.5, StopMark(restored.storage.records, DOMAIN).set)
     stopping.start()
 
     assert restored.catch_up("writes stop")["ended"]

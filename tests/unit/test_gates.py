@@ -113,7 +113,7 @@ def test_the_gate_of_the_plan_says_what_was_changed_before(
     assert ("No index is restored before" in message) != nothing_before
 
 
-@pytest.mark.parametrize("gate", ["stop_writes", "clients_moved"])
+@pytest.mark.parametrize("gate", get_args(Gate))
 def test_no_message_can_answer_a_gate(
     make_job: MakeJob, storage: Storage, events: Events, announcements: Announcements, gate: Gate
 ) -> None:

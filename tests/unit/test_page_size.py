@@ -1,10 +1,12 @@
 """How many documents are read at once, so that functions keep room for them."""
 
+from pathlib import Path
+
 import pytest
 
 from snapferry.catchup.documents import BATCH_BYTES, LARGEST_PAGE, Document, PageSize
 
-KB, MB = 1_000, 1_000_000
+KB, MB, MIB = 1_000, 1_000_000, 1024 * 1024
 
 
 def page(*sizes_bytes: int) -> list[Document]:
@@ -69,3 +71,14 @@ def test_the_rest_of_a_shard_leaves_the_pages_of_others_as_they_are(left: int) -
     size.learn(page(*[KB] * left))
 
     assert size.documents == 2_000
+
+
+def test_the_document_says_how_large_pages_are() -> None:
+    size = PageSize(page_bytes=MIB)
+    first = size.documents
+    size.learn(page(*[0] * first))
+
+    text = " ".join((Path(__file__).parents[2] / "docs/verification.md").read_text().split())
+
+    assert f"of about 1 MiB: the first has {first} documents," in text
+    assert f"at most {size.documents // first} times as many." in text

@@ -148,6 +148,7 @@ def test_making_it_changes_nothing(
                 word in request.path.lower() or word in str(request.body).lower()
                 for word in ("snapferry", "snapferry.none")
             ), request
+        assert side.cluster.repositories == {}
     assert storage.journal.open_changes() == []
     assert destination.cluster.indices == {}
 

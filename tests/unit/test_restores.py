@@ -59,13 +59,25 @@ def test_the_first_round_restores_without_aliases_and_global_state(
     assert request.parameters["wait_for_completion"] == "false"
 
 
+@pytest.mark.parametrize(
+    ("asked", "replicas"), [({}, 2), ({"domain__replicas": 0}, 0)], ids=["source", "asked"]
+)
 def test_replicas_are_those_of_the_source_unless_asked_for_otherwise(
-    source: Side, destination: Side, restore: Restore, make_job: MakeJob
+    source: Side,
+    destination: Side,
+    storage: Storage,
+    restore: Restore,
+    make_job: MakeJob,
+    asked: dict[str, int],
+    replicas: int,
 ) -> None:
     source.index("logs").replicas = 2
-    restore(make_job(domain__replicas=0))
+    job = make_job(**asked)
+    snapshots.start(storage.journal, source.client, job, 2, NAMES)
 
-    assert destination.index("logs").replicas == 0
+    restore(job, round_number=2)
+
+    assert destination.index("logs").replicas == replicas
 
 
 def test_a_later_round_goes_over_the_closed_indices_and_copies_the_difference(

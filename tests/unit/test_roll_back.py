@@ -393,12 +393,26 @@ def test_people_are_told_what_is_left_and_what_to_do(announcements: Announcement
     [message] = announcements.messages
     assert message["topic"] == TOPIC_ARN
     assert "\n- first\n- second\n" in message["message"]
+    assert "handed the indices over" not in message["message"]
     commands = re.findall(r"^  (snapferry .*)$", message["message"], re.MULTILINE)
     words = [shlex.split(command)[1:] for command in commands]
     assert [name for name, *_ in words] == ["roll-back"]
     for asked in map(parser().parse_args, words):
         assert (asked.migration_id, asked.stack) == ("m-1", "snapferry")
     assert "m-1" in message["subject"]
+
+
+def test_people_are_told_what_is_left_to_them_after_the_hand_over(
+    announcements: Announcements,
+) -> None:
+    roll_back.report_leftovers(announcements.topic, "m-1", [], ["block of logs", "block of orders"])
+
+    [message] = announcements.messages
+    text = message["message"]
+    assert "\n- block of logs\n- block of orders\n" in text
+    assert "could not be given back" not in text
+    assert "find out whether the destination has taken writes. If it has, keep the source's" in text
+    assert "if it has not, set index.blocks.write of these indices to null, delete those" in text
 
 
 def test_longest_id_fits_into_the_subject(announcements: Announcements) -> None:

@@ -415,5 +415,13 @@ def test_a_last_snapshot_waits_for_those_of_the_service(
 
     assert snapshots.seconds_until_free(source.client, 300, now) == wait_seconds
     # One is always due in the time of what takes longer.
-    long = snapshots.seconds_until_free(source.client, 4_000, now)
+    long = snapshots.seconds_until_free(source.client, 1_801, now)
     assert long == (wait_seconds if running else 0)
+
+
+def test_up_to_half_an_hour_is_kept_free(source: Side) -> None:
+    now = 1_800_000_000.0
+    source.cluster.automated = {"cs-automated-enc": [now - 1_802]}
+
+    assert snapshots.seconds_until_free(source.client, 1_800, now) == 1_798 + 300
+    assert snapshots.seconds_until_free(source.client, 1_801, now) == 0

@@ -236,11 +236,13 @@ def test_what_is_made_otherwise_is_named(
     source.index("logs").settings = {
         "index.analysis.analyzer.words.tokenizer": "standard",
         "index.analysis.analyzer.words.type": "custom",
+        "index.analysis.filter.stop.stopwords": "a" * 200,
         "index.routing.allocation.include._name": "node-1",
     }
     destination.index("logs").mapping = {"properties": {"id": {"type": "long"}, "new": {}}}
     destination.index("logs").settings = {
         "index.analysis.analyzer.words.tokenizer": "whitespace",
+        "index.analysis.filter.stop.stopwords": "b" * 200,
         "index.routing.allocation.include._name": "node-2",
     }
 
@@ -257,6 +259,7 @@ def test_what_is_made_otherwise_is_named(
         "mapping properties.text is missing",
         "setting index.analysis.analyzer.words.tokenizer is whitespace instead of standard",
         "setting index.analysis.analyzer.words.type is missing",
+        f"setting index.analysis.filter.stop.stopwords is {'b' * 80} instead of {'a' * 80}",
     ]
     assert empty.faults == []
 

@@ -383,6 +383,42 @@ def test_some_of_each_index_are_compared_and_always_the_same(
     assert copy.found() == first
 
 
+def test_the_slices_of_a_sample_are_chosen_by_the_index_alone() -> None:
+    """What was compared before the write stop is known only by choosing it once more."""
+    parts = [slices.Slice(0, "both", number, number + 1) for number in range(40)]
+
+    assert slices.sample(parts, "a") == slices.sample(parts, "a")
+    assert slices.sample(parts, "a") != slices.sample(parts, "b")
+
+
+@pytest.mark.usefixtures("narrow")
+def test_some_of_what_was_caught_up_are_compared_after_the_write_stop(
+    copy: Copy, make_job: MakeJob
+) -> None:
+    copy.job = make_job()
+    before = copy.found("before")
+    copy.shard.index("0-new")
+    copy.catch_up()
+    plant(copy, "0-new", source={"other": 1})
+    copy.keep_ends(INDEX)
+
+    after = copy.found()
+
+    assert named(after) == ["document 0-new differs in the field written"]
+    # One was left out before, and two are new.
+    assert (before.done, before.slices_of) == (5, 6)
+    assert (after.done, after.slices_of) == (8, 8)
+
+
+def test_another_text_of_the_same_document_is_found(copy: Copy) -> None:
+    for side in (copy.shard, copy.copy):
+        first, second = ("a", "b") if side is copy.shard else ("b", "a")
+        side.index("0-text", {first: 1, second: 1})
+    copy.keep_ends()
+
+    assert named(copy.found()) == ["document 0-text differs in its text"]
+
+
 def test_an_index_that_is_all_different_is_left_soon(
     copy: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -728,6 +728,29 @@ def test_an_alarm_looks_at_a_metric_that_there_is(alarm: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("alarm", "state_machine"),
+    [
+        ("MigrationFailedAlarm", "MigrateStateMachine"),
+        ("MigrationTimedOutAlarm", "MigrateStateMachine"),
+        ("RollBackAlarm", "RollBackStateMachine"),
+    ],
+)
+def test_an_alarm_looks_at_the_state_machine_of_its_name(alarm: str, state_machine: str) -> None:
+    assert ALARMS[alarm]["Dimensions"] == [
+        {"Name": "StateMachineArn", "Value": {"Ref": state_machine}}
+    ]
+
+
+def test_waits_are_told_by_names_of_errors() -> None:
+    pattern = RESOURCES["FunctionWaits"]["Properties"]["FilterPattern"]
+
+    names = re.findall(r'\$\.exception_name = "(.*?)"', pattern)
+
+    assert len(names) == pattern.count("=") == 2
+    assert all(issubclass(getattr(errors, name), errors.SnapferryError) for name in names)
+
+
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_an_alarm_adds_up_what_has_no_data_as_nothing(alarm: str) -> None:
     """Otherwise the sum or difference has none either, where one of the metrics has none."""
