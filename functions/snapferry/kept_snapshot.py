@@ -30,6 +30,7 @@ class KeptSnapshot:
         name: its name.
         version_id: of the engine that took it.
         indices: in it, system indices included.
+        data_streams: in it; none where Snapferry has taken it.
         lacking: those that are wanted and that other snapshots of this name or pattern have, with
             the newest of these.
     """
@@ -37,6 +38,7 @@ class KeptSnapshot:
     name: str
     version_id: int
     indices: list[Index]
+    data_streams: list[str]
     lacking: Mapping[str, str]
 
     @property
@@ -101,7 +103,7 @@ def find(destination: OpenSearch, records: Records, job: DomainJob) -> KeptSnaps
     ]
     noted = {"snapshot": name, "indices": [index.record() for index in held]}
     records.write(_name(job.domain.name), noted)
-    return KeptSnapshot(name, newest["version_id"], held, lacking)
+    return KeptSnapshot(name, newest["version_id"], held, newest.get("data_streams", []), lacking)
 
 
 def chosen(records: Records, job: DomainJob) -> DomainJob:

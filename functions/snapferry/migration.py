@@ -44,8 +44,9 @@ def begin(
         MigrationEnded: it is being rolled back already.
     """
     # What is restored without its source leaves that alone.
-    sources = {f"source {job.domain.host}" for job in jobs if job.mode != "restore_only"}
-    destinations = {f"destination {job.destination.endpoint}" for job in jobs}
+    sources = {job.domain.host for job in jobs if job.mode != "restore_only"}
+    # The destination of one migration may be the source of another.
+    clusters = sources | {job.destination.endpoint for job in jobs}
     fence.open(execution_arn)
     # A lease that is taken after the roll-back's end would never be given up.
     with effect:
@@ -53,7 +54,10 @@ def begin(
         try:
             leases.acquire(
                 items,
-                [f"bucket {jobs[0].bucket.name}", *sorted(sources | destinations)],
+                [
+                    f"bucket {jobs[0].bucket.name}",
+                    *(f"cluster {address}" for address in sorted(clusters)),
+                ],
                 fence.migration_id,
                 execution_arn,
             )

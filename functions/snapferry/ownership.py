@@ -81,8 +81,16 @@ class Ownership:
         self._keep(restored, {})
 
     def hand_over(self) -> None:
-        """Forgets everything: from now on the indices are the clients'."""
-        self._keep({}, {})
+        """Forgets all that the input stands for: from now on these indices are the clients'."""
+        kept = {
+            kind: {
+                name: value
+                for name, value in noted.items()
+                if not indices.is_wanted(name, self.job.domain.indices)
+            }
+            for kind, noted in self._kept.items()
+        }
+        self.records.keep(self._name, kept)
 
     def _keep(self, owned: Mapping[str, Index], announced: Mapping[str, str]) -> None:
         uuids = {name: index.uuid for name, index in owned.items()}

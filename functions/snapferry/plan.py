@@ -206,17 +206,23 @@ def plan_restore(
     settings = {"index.version.created": snapshot.version_id}
     others = indices.some(set(snapshot.lacking.values()))
     place = f"the snapshot {snapshot.name}" + (f", unlike {others}," if snapshot.lacking else "")
-    for index in indices.match(snapshot.indices, job.domain.indices, place=place):
+    elsewhere = dict.fromkeys(snapshot.data_streams, _DATA_STREAM)
+    for index in indices.match(snapshot.indices, job.domain.indices, elsewhere, place=place):
         if refusal := judge(Candidate(index, settings, {}, {}), snapshot.version, target):
             verdicts.append(Verdict(index.name, "reject", refusal.reason, refusal.remedy))
         else:
             moved.append(index)
             verdicts.append(_restored(index, {}, job))
+    verdicts += [
+        Verdict(name, "reject", refusal.reason, refusal.remedy)
+        for name, refusal in elsewhere.items()
+        if indices.is_wanted(name, job.domain.indices)
+    ]
     changes = [
         *(change.place for change in journal.open_changes()),
         *restore_limits.foresee(destination, job),
     ]
-    notes = index_policies.notes(destination, moved)
+    notes = [*index_policies.notes(destination, moved), *_aliases_at_risk(target)]
     if snapshot.lacking:
         notes.append(
             f"the snapshot {snapshot.name} is without {indices.some(snapshot.lacking)}, unlike "
@@ -437,6 +443,28 @@ def _by_last_snapshot(
     if not job.cutover.catch_up:
         return {index.name: "cutover.catch_up is false" for index in moved}
     return catchup.foresee(source, destination, moved)
+
+
+def _aliases_at_risk(target: Target) -> Iterator[str]:
+    """Says which aliases of the destination must not come with an index of a snapshot.
+
+    A snapshot doesn't say which aliases it has before it is restored.
+    """
+    # The only index of an alias takes its writes, unless it says otherwise.
+    at_risk = [
+        alias
+        for alias in sorted(target.aliases)
+        if not alias.startswith(".")
+        and [its.get("is_write_index") for its in target.others(alias).values()] == [None]
+    ]
+    if at_risk:
+        yield (
+            "indices are restored with their aliases, and a snapshot doesn't say before which "
+            "these are. Where the destination has an alias for a single index, writes by it would "
+            "go to the restored index, or nowhere, as soon as that has the alias, too: set "
+            "is_write_index before, to true where clients write, to false where nobody does, of "
+            f"{indices.some(at_risk)}"
+        )
 
 
 def _shared_aliases(

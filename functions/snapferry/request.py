@@ -945,7 +945,7 @@ def _refuse_shared(jobs: list[DomainJob]) -> None:
     """Two clusters must not share what has to be one's own."""
     destinations = {job.destination.endpoint: job.destination for job in jobs}
     for number, job in enumerate(jobs):
-        if job.domain.host in destinations:
+        if job.domain.host in destinations and job.mode != "restore_only":
             raise InvalidInput(
                 f"domains[{number}].host: {job.domain.host!r} is a destination, too; give "
                 "destination.endpoint another cluster"

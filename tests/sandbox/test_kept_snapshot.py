@@ -53,6 +53,17 @@ def test_it_is_restored_without_its_source(sandbox: Sandbox, taken: Outcome) -> 
     assert "kept-1: the destination has an index of this name" in again.cause
     assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
 
+    # It was deleted, and is to come back into the cluster that the snapshot is said to be of.
+    sandbox.destination.indices.delete(index="kept-1")
+    request["domains"][0]["host"] = request["destination"]["endpoint"]
+    request["domains"][0]["indices"] = {"include": ["kept-1"]}
+
+    back = sandbox.migrate(request)
+
+    assert (back.status, back.cause) == ("SUCCEEDED", "")
+    assert sandbox.destination.count(index="kept-1")["count"] == 300
+    assert leftovers.difference(before, leftovers.look(sandbox.world)) == []
+
 
 @pytest.mark.usefixtures("taken")
 def test_it_is_the_bulk_of_the_migration_that_follows(sandbox: Sandbox) -> None:

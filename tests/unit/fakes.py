@@ -87,6 +87,7 @@ class FakeSnapshot:
         doomed: the state in which it ends in place of SUCCESS.
         unfinished: its list of files isn't written yet.
         version_id: of the engine that took it.
+        data_streams: in it.
     """
 
     indices: dict[str, FakeIndex]
@@ -96,6 +97,7 @@ class FakeSnapshot:
     doomed: str | None = None
     unfinished: bool = False
     version_id: int = 136408227
+    data_streams: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -471,6 +473,7 @@ class FakeCluster:
                     "start_time_in_millis": int(snapshot.began_at * 1000),
                     "duration_in_millis": int((self.now_seconds - snapshot.began_at) * 1000),
                     "indices": sorted(snapshot.indices),
+                    "data_streams": snapshot.data_streams,
                     "failures": [
                         {"index": index, "shard_id": shard, "reason": reason}
                         for index, shard, reason in snapshot.failures

@@ -163,6 +163,37 @@ def test_what_is_not_in_the_snapshot_is_said_to_be_missing_there(
         planned(destination, storage, by_pattern)
 
 
+def test_a_data_stream_in_a_snapshot_is_rejected(
+    destination: Side, storage: Storage, kept: dict[str, FakeSnapshot], restore_only: MakeJob
+) -> None:
+    kept["by-hand"].indices[".ds-events-000001"] = FakeIndex()
+    kept["by-hand"].data_streams = ["events", "unwanted"]
+
+    for include in (["orders", "events"], ["ord*", "event*"], ["events"]):
+        wanted = {"include": include}
+        made = planned(destination, storage, restore_only(domain__indices=wanted))
+        [refused] = [each for each in made["indices"] if each["verdict"] == "reject"]
+        assert refused["index"] == "events"
+        assert refused["reason"] == "it is a data stream, whose backing indices aren't moved"
+
+
+def test_the_plan_says_whose_writes_the_restored_could_take(
+    destination: Side,
+    storage: Storage,
+    kept: dict[str, FakeSnapshot],  # noqa: ARG001
+    restore_only: MakeJob,
+) -> None:
+    """Which aliases come is known only when they are there."""
+    destination.cluster.indices = {
+        "v1": FakeIndex(aliases={"all": {}, "written": {"is_write_index": True}, "two": {}}),
+        "v2": FakeIndex(aliases={"two": {}, ".hidden": {}}),
+    }
+
+    [note] = planned(destination, storage, restore_only(domain__snapshot="nightly-*"))["notes"]
+
+    assert note.endswith("to true where clients write, to false where nobody does, of all")
+
+
 def test_its_plan_says_no_more_than_what_happens(
     destination: Side,
     storage: Storage,

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 EXECUTIONS = "arn:aws:states:eu-west-1:222222222222:execution:snapferry-migrate"
 BUCKET = "bucket company-migration"
-DESTINATION = "destination search.example.com:9200"
+DESTINATION = "cluster search.example.com:9200"
 HOST = "search-logs-abc.eu-west-1.es.amazonaws.com"
-SOURCE = f"source {HOST}"
+SOURCE = f"cluster {HOST}"
 OTHER_HOST = HOST.replace("logs", "orders")
 
 
@@ -60,7 +60,7 @@ def test_every_destination_is_held(storage: Storage, make_job: MakeJob) -> None:
         make_job(domain__name="orders", domain__destination=DOMAIN_AS_DESTINATION),
     )
 
-    other = f"destination {DOMAIN_AS_DESTINATION['endpoint']}"
+    other = f"cluster {DOMAIN_AS_DESTINATION['endpoint']}"
     assert holders(storage) == dict.fromkeys((BUCKET, DESTINATION, SOURCE, other), "m-1")
 
 
@@ -88,6 +88,24 @@ def test_what_another_migration_uses_is_refused_by_its_name(
     with pytest.raises(LeaseHeld, match=rf"^the {refused} is in use by the migration m-1\."):
         begin(storage, make_job(**changes), migration_id="m-2")
     assert holders(storage)[refused] == "m-1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"domain__host": "search.example.com:9200"}, DESTINATION),
+        ({"destination__endpoint": HOST, "domain__host": OTHER_HOST}, SOURCE),
+    ],
+    ids=["source", "destination"],
+)
+def test_a_cluster_is_not_the_source_of_one_migration_and_the_destination_of_another(
+    storage: Storage, make_job: MakeJob, changes: dict[str, str], refused: str
+) -> None:
+    elsewhere = {"bucket__name": "another-bucket", "destination__endpoint": "other.example.com"}
+    begin(storage, make_job())
+
+    with pytest.raises(LeaseHeld, match=rf"^the {refused} is in use by the migration m-1\."):
+        begin(storage, make_job(**elsewhere | changes), migration_id="m-2")
 
 
 def test_a_snapshot_of_a_series_is_skipped_while_another_run_is_not_over(

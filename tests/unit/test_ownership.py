@@ -93,6 +93,18 @@ def test_what_was_handed_over_is_nobodys_to_restore_over(ownership: Ownership) -
     assert ownership.of(present) == set()
 
 
+def test_what_another_migration_of_the_domain_restored_is_not_forgotten(
+    storage: Storage, make_job: MakeJob, ownership: Ownership
+) -> None:
+    present = by_name(index("logs-1", "a"), index("orders", "b"))
+    ownership.confirm(present)
+    of_logs = Ownership(storage.records, make_job(domain__indices={"include": ["logs-*"]}))
+
+    of_logs.hand_over()
+
+    assert ownership.of(present) == {"orders"}
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [{"domain__host": "search-other.example.com"}, {"destination__endpoint": "other.example.com"}],

@@ -871,6 +871,17 @@ def test_the_guides_snapshot_is_the_one_that_is_restored() -> None:
     assert (named.snapshot(1), newest.snapshot(1)) == ("snapshot-1", "*")
 
 
+def test_an_index_may_come_back_into_the_domain_that_its_snapshot_is_of() -> None:
+    endpoint = document()["domains"][0]["host"]
+    whole = document(
+        mode="restore_only", destination=DOMAIN_AS_DESTINATION | {"endpoint": endpoint}
+    )
+
+    [job], _ = request.parse(whole, "m-1")
+
+    assert job.domain.host == job.destination.endpoint == endpoint
+
+
 def test_the_guides_own_array_is_taken() -> None:
     [job], _ = request.parse(guide(), "m-1")
 
