@@ -29,6 +29,7 @@ UNITS: Mapping[str, MetricUnit] = {
     "DomainsFailed": MetricUnit.Count,
     "IncompleteRollBacks": MetricUnit.Count,
     "SweptMigrations": MetricUnit.Count,
+    "SnapshotsSkipped": MetricUnit.Count,
 }
 """The unit of each."""
 

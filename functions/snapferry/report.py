@@ -99,7 +99,9 @@ def write(
         report=key,
         domains=len(domains),
     )
-    if outcome["status"] != "SKIPPED":
+    if outcome["status"] == "SKIPPED":
+        metrics.emit({"SnapshotsSkipped": 1}, migration_id=records.migration_id)
+    else:
         _tell_people(topic, records, page, report)
     return outcome | {"report": key}
 

@@ -17,6 +17,7 @@ from snapferry.verification.documents import IndexComparison
 from snapferry.ways import Slice, Ways
 from snapferry_cli.main import parser
 from tests.unit.conftest import DESTINATION, Announcements, Events, Storage
+from tests.unit.told_metrics import told
 
 type Write = Callable[..., dict[str, Any]]
 
@@ -263,7 +264,11 @@ def test_what_the_plan_noted_is_said_again(storage: Storage, write: Write) -> No
 
 
 def test_a_snapshot_that_was_skipped_is_no_failure(
-    storage: Storage, events: Events, announcements: Announcements, write: Write
+    storage: Storage,
+    events: Events,
+    announcements: Announcements,
+    write: Write,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     why = {"error": "SnapshotSkipped", "cause": "m-0 runs"}
 
@@ -275,6 +280,8 @@ def test_a_snapshot_that_was_skipped_is_no_failure(
     [(event, detail)] = events.fake.told
     assert (event, detail["cause"]) == ("SnapshotSkipped", "m-0 runs")
     assert announcements.messages == []
+    # The alarm of a series that is always skipped.
+    assert [line["SnapshotsSkipped"] for line in told(capsys) if "SnapshotsSkipped" in line] == [1]
 
 
 def test_a_snapshot_alone_asks_nothing_of_people(storage: Storage, write: Write) -> None:

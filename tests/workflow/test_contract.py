@@ -468,6 +468,7 @@ def test_what_the_schedule_needs_is_there_only_with_it() -> None:
         "ScheduleGroup",
         "ScheduleRole",
         "ScheduledSnapshotsNotStartedAlarm",
+        "SnapshotsSkippedAlarm",
     }
 
 

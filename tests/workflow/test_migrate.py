@@ -1,6 +1,8 @@
 """The state machine that moves the indices of every domain, down to its grandchildren."""
 
 import re
+import threading
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -354,7 +356,36 @@ def test_domains_go_where_each_of_them_is_to_go(migration: Migration) -> None:
         } == destinations
 
 
-def test_domains_at_once(migration: Migration) -> None:
+@pytest.mark.parametrize("handler", ["grant_rights", "list_indices"])
+def test_domains_are_prepared_and_moved_as_many_at_once_as_is_wanted(
+    migration: Migration, handler: str
+) -> None:
+    usual = migration.handlers[handler]
+    pair = threading.Barrier(2, timeout=20)
+    seen, inside, at_once = set[str](), list[str](), list[int]()
+
+    def answer(payload: Payload) -> Any:
+        domain = payload["job"]["domain"]["name"]
+        if domain not in seen:
+            seen.add(domain)
+            inside.append(domain)
+            at_once.append(len(inside))
+            pair.wait()
+            time.sleep(0.5)  # A third one would come in meanwhile.
+            inside.remove(domain)
+        return usual(payload)
+
+    migration.handlers[handler] = answer
+
+    execution = migration.run(
+        "migrate", "logs", "orders", "users", "sales", domains_at_once=2, cutover={"gates": []}
+    )
+
+    assert execution.status == "SUCCEEDED"
+    assert max(at_once) == 2
+
+
+def test_where_one_domain_is_moved_at_once_they_go_in_their_order(migration: Migration) -> None:
     migration.handlers["grant_rights"] = in_turn(AccessDenied("no rights"))
 
     migration.run("migrate", "logs", "orders", "users", domains_at_once=1)
