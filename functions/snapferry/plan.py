@@ -450,12 +450,10 @@ def _aliases_at_risk(target: Target) -> Iterator[str]:
 
     A snapshot doesn't say which aliases it has before it is restored.
     """
-    # The only index of an alias takes its writes, unless it says otherwise.
     at_risk = [
         alias
         for alias in sorted(target.aliases)
-        if not alias.startswith(".")
-        and [its.get("is_write_index") for its in target.others(alias).values()] == [None]
+        if not alias.startswith(".") and target.tacit_write_index(alias)
     ]
     if at_risk:
         yield (

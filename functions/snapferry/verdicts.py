@@ -135,6 +135,16 @@ class Target:
         named = self.aliases.get(alias, {})
         return {index: named[index] for index in sorted(named.keys() & self.foreign)}
 
+    def tacit_write_index(self, alias: str) -> str | None:
+        """The only foreign index of an alias, if its definition is without `is_write_index`.
+
+        It takes the alias's writes, until the alias has another index.
+        """
+        match list(self.others(alias).items()):
+            case [(index, definition)] if "is_write_index" not in definition:
+                return index
+        return None
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -320,19 +330,17 @@ def _by_names(candidate: Candidate, target: Target) -> Iterator[Refusal]:
             )
     for alias, definition in candidate.aliases.items():
         writes_here = bool(definition.get("is_write_index"))
-        others = target.others(alias)
-        for other, its in others.items():
+        for other, its in target.others(alias).items():
             if writes_here and its.get("is_write_index"):
                 yield Refusal(
                     f"its alias {alias} would have two write indices: the destination has {other}",
                     "take is_write_index or the alias off that index",
                 )
-            # The only index of an alias takes its writes, unless it says otherwise.
-            if len(others) == 1 and "is_write_index" not in its:
-                diverted = "go to this one" if writes_here else "be refused"
-                yield Refusal(
-                    f"writes of the destination's clients to {other} by the alias {alias} would "
-                    f"{diverted}",
-                    f"set is_write_index of the alias at {other}: to true where clients write "
-                    "through it, to false where nobody does",
-                )
+        if only := target.tacit_write_index(alias):
+            diverted = "go to this one" if writes_here else "be refused"
+            yield Refusal(
+                f"writes of the destination's clients to {only} by the alias {alias} would "
+                f"{diverted}",
+                f"set is_write_index of the alias at {only}: to true where clients write "
+                "through it, to false where nobody does",
+            )
